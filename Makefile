@@ -1,0 +1,91 @@
+# What people do with pgweir's sources. `make` alone lists it. Every target installs what it lacks through apt
+# (scripts/setup), so that a fresh Debian machine with rustup needs nothing else first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# rustup's directory is on a login shell's path only.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Arguments for the program that demo, bench and bench-instructions run: make demo ARGS="--port 7000"
+ARGS ?=
+
+# Under CI the lock file is the law; at a desk cargo may bring it up to date.
+LOCKED := $(if $(CI),--locked)
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+PGWEIR := $(TARGET_DIR)/release/pgweir
+RELEASE := cargo build --release --package pgweir $(LOCKED)
+
+DENY_VERSION := 0.20.2
+DENY_ROOT := $(TARGET_DIR)/tools/cargo-deny-$(DENY_VERSION)
+DENY := $(DENY_ROOT)/bin/cargo-deny
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run a primary, two replicas and pgweir in front of them, until Ctrl-C
+	@scripts/setup build servers
+	$(RELEASE)
+	@exec $(PGWEIR) demo $(ARGS)
+
+.PHONY: build
+build: ## Build the release binary
+	@scripts/setup build
+	$(RELEASE)
+
+.PHONY: test
+test: ## Run every test, against real PostgreSQL servers
+	@scripts/setup build servers
+	RUST_BACKTRACE=1 cargo test --workspace $(LOCKED)
+
+.PHONY: check
+check: lint deny test ## Everything that must hold before a change goes in
+
+.PHONY: lint
+lint: ## Check the formatting, and let clippy judge
+	cargo fmt --all --check
+	@scripts/setup build
+	cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format the sources
+	cargo fmt --all
+
+.PHONY: deny
+deny: $(DENY) ## Check the dependencies: licences, origins, unwanted crates (no network)
+	cargo fetch --locked
+	$(DENY) --offline --locked check --hide-inclusion-graph bans licenses sources
+
+.PHONY: audit
+audit: $(DENY) ## Check the dependencies against the advisory database (needs github.com)
+	$(DENY) --locked check advisories
+
+# cargo-deny is a tool, run once a check: built without optimisation it takes a minute instead of several.
+$(DENY):
+	@scripts/setup build
+	CARGO_TARGET_DIR=$(DENY_ROOT)/build CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+	cargo install cargo-deny --version $(DENY_VERSION) --locked --root $(DENY_ROOT)
+	rm -rf $(DENY_ROOT)/build
+
+.PHONY: bench
+bench: ## Measure pgweir beside PgBouncer and a direct connection (some seven minutes)
+	@scripts/setup build servers bench
+	$(RELEASE)
+	python3 tests/bench/bench.py --pgweir $(PGWEIR) $(ARGS)
+
+.PHONY: bench-instructions
+bench-instructions: ## Count user instructions per query with callgrind (slow, steady)
+	@scripts/setup build servers bench instructions
+	$(RELEASE)
+	python3 tests/bench/instructions.py --pgweir $(PGWEIR) $(ARGS)
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	cargo clean
