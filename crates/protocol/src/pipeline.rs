@@ -1,0 +1,170 @@
+//! The replies a server owes.
+//!
+//! Every message that goes to a server adds what the server will answer to it; every reply is
+//! matched against the oldest entry. So the session knows at each moment whose turn it is, which
+//! replies answer messages of pgweir's own (and are not the client's to see), and when nothing is
+//! owed any more. After an error the server skips everything up to the next Sync, and so does
+//! [`Pipeline::skip_to_sync`] (manual, 55.2.3 Extended Query).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::prepared::{Statement, UnnamedId};
+use crate::verdict::Verdict;
+
+/// What a Parse on its way to the server is for.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    /// The client's, under a name of its own; undone if the server refuses it.
+    Named {
+        name: Box<[u8]>,
+        statement: Arc<Statement>,
+    },
+    /// The client's unnamed statement.
+    Unnamed(UnnamedId),
+    /// The client's, passed verbatim: the server alone knows it.
+    Verbatim,
+    /// Ours, so that the server holds what the client prepared elsewhere.
+    Carried(Arc<Statement>),
+    /// Ours, likewise for the unnamed statement.
+    CarriedUnnamed,
+}
+
+/// Why pgweir sends a query of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// Bring the server to the client's settings.
+    Settings,
+    /// Begin on this server the transaction that the client began elsewhere.
+    Begin,
+    /// Enter the failed state of a transaction whose server was lost.
+    Fail,
+    /// Leave this server for another one.
+    Leave,
+}
+
+/// One message's worth of replies.
+#[derive(Debug)]
+pub(crate) enum Owed {
+    /// A simple query: anything up to ReadyForQuery. Counts the statements completed so far.
+    Query {
+        verdict: Arc<Verdict>,
+        completed: usize,
+    },
+    /// A simple query of pgweir's own.
+    Errand(Errand),
+    /// A function call: FunctionCallResponse and ReadyForQuery.
+    FunctionCall,
+    /// ParseComplete.
+    Parse(Parsed),
+    /// BindComplete.
+    Bind,
+    /// RowDescription or NoData, after ParameterDescription for a statement.
+    Describe,
+    /// Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute(Arc<Verdict>),
+    /// CloseComplete for the client.
+    Close,
+    /// CloseComplete for a statement that leaves the server; not the client's to see.
+    Evict(Option<Arc<Statement>>),
+    /// A reply that pgweir gives when its turn comes, for a message the server never saw.
+    Ours(&'static [u8]),
+    /// ReadyForQuery.
+    Sync,
+    /// ReadyForQuery for a Sync of pgweir's own.
+    OwnSync,
+    /// CopyDone or CopyFail sent before the server asked for data. It is answered by nothing.
+    CopyEnd,
+}
+
+/// ParseComplete, as pgweir gives it for a statement the server already holds.
+pub(crate) const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
+/// CloseComplete, for a statement that stays on the server for others.
+pub(crate) const CLOSE_COMPLETE: &[u8] = b"3\0\0\0\x04";
+
+/// Replies owed, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Pipeline {
+    owed: VecDeque<Owed>,
+    /// The server waits for copy data; it ignores Sync and Flush meanwhile.
+    copying_in: bool,
+}
+
+impl Pipeline {
+    pub(crate) fn push(&mut self, owed: Owed) {
+        self.owed.push_back(owed);
+    }
+
+    pub(crate) fn head(&mut self) -> Option<&mut Owed> {
+        self.owed.front_mut()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Owed> {
+        self.copying_in = false;
+        self.owed.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    pub(crate) fn is_copying_in(&self) -> bool {
+        self.copying_in
+    }
+
+    /// Whether something on its way begins or ends a transaction.
+    pub(crate) fn controls_transaction(&self) -> bool {
+        self.owed.iter().any(|owed| match owed {
+            Owed::Query { verdict, .. } | Owed::Execute(verdict) => verdict.controls_transaction,
+            _ => false,
+        })
+    }
+
+    /// Whether something on its way changes what the session must carry.
+    pub(crate) fn has_effects(&self) -> bool {
+        self.owed.iter().any(|owed| match owed {
+            Owed::Query { verdict, .. } | Owed::Execute(verdict) => !verdict.effects.is_empty(),
+            _ => false,
+        })
+    }
+
+    /// The server has asked for copy data: it ignores the Syncs it reads before the data's end.
+    pub(crate) fn copy_in_started(&mut self) {
+        self.copying_in = true;
+        let mut at = 1;
+        while let Some(owed) = self.owed.get(at) {
+            match owed {
+                Owed::Sync => {
+                    self.owed.remove(at);
+                }
+                Owed::CopyEnd => {
+                    self.owed.remove(at);
+                    self.copying_in = false;
+                    return;
+                }
+                _ => at += 1,
+            }
+        }
+    }
+
+    /// The client has ended its copy data; true when the server was waiting for that.
+    pub(crate) fn copy_in_ended(&mut self) -> bool {
+        std::mem::take(&mut self.copying_in)
+    }
+
+    /// After an error outside a simple query: takes out everything the server will skip.
+    pub(crate) fn skip_to_sync(&mut self) -> Vec<Owed> {
+        self.copying_in = false;
+        let end = self
+            .owed
+            .iter()
+            .position(|owed| matches!(owed, Owed::Sync | Owed::OwnSync));
+        self.owed.drain(..end.unwrap_or(self.owed.len())).collect()
+    }
+
+    /// Takes out everything: the server is gone.
+    pub(crate) fn drain(&mut self) -> Vec<Owed> {
+        self.copying_in = false;
+        self.owed.drain(..).collect()
+    }
+}

@@ -1,0 +1,180 @@
+//! Protocol-level prepared statements, shared between clients and servers.
+//!
+//! A client's statement names are its own. Each distinct text (with its parameter types) gets one
+//! [`Statement`] with a name that no client chose; servers prepare it under that name when a
+//! client first needs it there, and keep the most recently used ones. Two clients that prepare the
+//! same text therefore share one plan per server. The unnamed statement passes as it is, and is
+//! parsed again when its client finds itself on a server that holds another.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use hashlink::LruCache;
+
+use crate::verdict::Verdict;
+
+/// The prefix of every name pgweir gives to a statement on a server.
+pub const SERVER_NAME_PREFIX: &str = "pgweir_";
+
+/// Statements a client may keep before further ones are left to the server it is on.
+pub const MAX_STATEMENTS_PER_CLIENT: usize = 16_384;
+
+/// Shards of the registry: clients that prepare at the same moment rarely meet.
+const REGISTRY_SHARDS: usize = 16;
+
+/// Entries of a shard beyond which those nobody uses any more are removed.
+const SHARD_SWEEP_THRESHOLD: usize = 64;
+
+/// One text that is, or can be, prepared on servers.
+#[derive(Debug)]
+pub struct Statement {
+    /// Unique within this process.
+    pub id: u64,
+    /// Its name on every server.
+    pub name: Box<[u8]>,
+    /// Parse's body after the name: the query, its terminator and the parameter types.
+    pub parse: Arc<[u8]>,
+    /// How its text was judged.
+    pub verdict: Arc<Verdict>,
+}
+
+/// Which text a server's unnamed statement holds: unique per client and Parse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnnamedId(pub u64);
+
+/// A client's unnamed statement.
+#[derive(Debug)]
+pub struct Unnamed {
+    /// Recognises it on a server.
+    pub id: UnnamedId,
+    /// Parse's body after the empty name.
+    pub parse: Vec<u8>,
+    /// How its text was judged.
+    pub verdict: Arc<Verdict>,
+}
+
+/// The statements a client has prepared, by the client's own names.
+#[derive(Debug, Default)]
+pub struct ClientStatements {
+    /// Named statements.
+    pub named: HashMap<Box<[u8]>, Arc<Statement>>,
+    /// The unnamed one.
+    pub unnamed: Option<Unnamed>,
+}
+
+/// The statements a server connection holds, least recently used first.
+#[derive(Debug)]
+pub struct ServerStatements {
+    held: LruCache<u64, Arc<Statement>>,
+}
+
+impl ServerStatements {
+    /// Room for so many statements; at least one.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            held: LruCache::new(capacity.max(1)),
+        }
+    }
+
+    /// Whether the server holds it; if so it becomes the most recently used.
+    pub fn touch(&mut self, id: u64) -> bool {
+        self.held.get(&id).is_some()
+    }
+
+    /// Notes that the server is being given a statement; returns the one that has to leave.
+    pub fn insert(&mut self, statement: Arc<Statement>) -> Option<Arc<Statement>> {
+        let leaves = if self.held.len() >= self.held.capacity() {
+            self.held.remove_lru().map(|(_, statement)| statement)
+        } else {
+            None
+        };
+        self.held.insert(statement.id, statement);
+        leaves
+    }
+
+    /// The server turned out not to hold it.
+    pub fn remove(&mut self, id: u64) {
+        self.held.remove(&id);
+    }
+
+    /// The server has dropped them all.
+    pub fn clear(&mut self) {
+        self.held.clear();
+    }
+
+    /// How many statements the server holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether the server holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+}
+
+type Shard = HashMap<Key, Weak<Statement>>;
+
+/// What makes two texts the same: what the server reads, and how it reads it.
+#[derive(Debug, PartialEq, Eq, Hash, Clone)]
+struct Key {
+    environment: Arc<str>,
+    parse: Arc<[u8]>,
+}
+
+/// All statements that clients of this process have prepared.
+#[derive(Debug, Default)]
+pub struct StatementRegistry {
+    shards: [Mutex<Shard>; REGISTRY_SHARDS],
+    hasher: RandomState,
+    next: AtomicU64,
+}
+
+impl StatementRegistry {
+    /// The statement for a text, the same one for everybody who prepares it.
+    ///
+    /// `environment` names what changes the text's meaning: client encoding, string syntax.
+    pub fn intern(
+        &self,
+        environment: &Arc<str>,
+        parse: &[u8],
+        verdict: &Arc<Verdict>,
+    ) -> Arc<Statement> {
+        let key = Key {
+            environment: environment.clone(),
+            parse: parse.into(),
+        };
+        let shard = usize::try_from(self.hasher.hash_one(&key)).unwrap_or(0) % REGISTRY_SHARDS;
+        let Some(shard) = self.shards.get(shard) else {
+            return self.make(key.parse, verdict);
+        };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = shard.get(&key).and_then(Weak::upgrade)
+            && known.verdict == *verdict
+        {
+            return known;
+        }
+        let statement = self.make(key.parse.clone(), verdict);
+        if shard.len() >= SHARD_SWEEP_THRESHOLD && shard.len() == shard.capacity() {
+            shard.retain(|_, statement| statement.strong_count() > 0);
+        }
+        shard.insert(key, Arc::downgrade(&statement));
+        statement
+    }
+
+    fn make(&self, parse: Arc<[u8]>, verdict: &Arc<Verdict>) -> Arc<Statement> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{SERVER_NAME_PREFIX}{id:x}").into_bytes().into();
+        Arc::new(Statement {
+            id,
+            name,
+            parse,
+            verdict: verdict.clone(),
+        })
+    }
+}

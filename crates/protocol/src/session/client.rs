@@ -1,0 +1,418 @@
+//! The client's messages: what they need before they can go, and how they go.
+
+use std::sync::Arc;
+
+use crate::error::ProtocolError;
+use crate::frame::{
+    HEADER_LENGTH, Header, MAX_SMALL_MESSAGE_LENGTH, client_message_name, split_cstr,
+};
+use crate::message::{self, TransactionStatus};
+use crate::outgoing::Outgoing;
+use crate::pipeline::{CLOSE_COMPLETE, Owed};
+use crate::verdict::{Router, Target, Verdict};
+
+use super::link::{Link, Resume};
+use super::{Fate, MAX_INSPECTED_SQL, Next, Passing, Session, Step, Taken, facts, fatal};
+
+/// A frame of the client at its place in the input.
+#[derive(Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub(super) header: Header,
+    /// The input from the frame's first byte on; it may hold more, or less, than the frame.
+    pub(super) input: &'a [u8],
+    /// Where that is in the whole input.
+    pub(super) at: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// The frame's body, if all of it has arrived.
+    pub(super) fn body(&self) -> Option<&'a [u8]> {
+        self.header.body(self.input)
+    }
+
+    /// What has arrived of the frame's body.
+    pub(super) fn arrived_body(&self) -> &'a [u8] {
+        let end = self.header.length.min(self.input.len());
+        self.input.get(HEADER_LENGTH..end).unwrap_or_default()
+    }
+}
+
+impl<R: Router> Session<R> {
+    /// Takes what the client has sent.
+    ///
+    /// Bytes not consumed have to be offered again, once what [`Taken::next`] names has happened.
+    pub fn on_client(
+        &mut self,
+        input: &[u8],
+        to_server: &mut Outgoing,
+        to_client: &mut Outgoing,
+    ) -> Taken {
+        let mut at = 0;
+        loop {
+            if self.from_client.left > 0 {
+                at = self.from_client.take(at, input.len(), to_server);
+                if self.from_client.left > 0 {
+                    return Taken {
+                        consumed: at,
+                        next: Next::Need(1),
+                    };
+                }
+            }
+            match self.client_frame(input, at, to_server, to_client) {
+                Step::Took(length) => at += length,
+                Step::Wait(next) => return Taken { consumed: at, next },
+            }
+        }
+    }
+
+    fn client_frame(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        to_server: &mut Outgoing,
+        to_client: &mut Outgoing,
+    ) -> Step {
+        let rest = input.get(at..).unwrap_or_default();
+        let header = match Header::read(rest) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Step::Wait(Next::Need(HEADER_LENGTH)),
+            Err(error) => return fatal(&error, to_client),
+        };
+        if let Err(error) = self.check_length(header) {
+            return fatal(&error, to_client);
+        }
+        if !self.refusal.is_none() && self.answer_refused(header.tag, to_client) {
+            return self.drop_frame(header, rest);
+        }
+        let frame = Frame {
+            header,
+            input: rest,
+            at,
+        };
+        match header.tag {
+            b'X' => Step::Wait(Next::Close),
+            b'd' | b'c' | b'f' => self.copy_data(frame, to_server),
+            b'Q' => self.query(frame, to_server, to_client),
+            b'F' => self.function_call(frame, to_server, to_client),
+            b'S' => self.sync(frame, to_server, to_client),
+            b'H' => self.flush(frame, to_server),
+            b'P' | b'B' | b'D' | b'E' | b'C' => self.extended(frame, to_server, to_client),
+            tag => fatal(
+                &ProtocolError::UnexpectedMessage {
+                    tag,
+                    expected: "a message of a client",
+                },
+                to_client,
+            ),
+        }
+    }
+
+    fn check_length(&self, header: Header) -> Result<(), ProtocolError> {
+        let most = match header.tag {
+            b'Q' | b'F' | b'P' | b'B' | b'd' => self.max_message,
+            _ => MAX_SMALL_MESSAGE_LENGTH,
+        };
+        if header.length > most + 1 {
+            return Err(ProtocolError::InvalidLength {
+                frame: client_message_name(header.tag),
+                length: i64::try_from(header.length - 1).unwrap_or(i64::MAX),
+                least: 4,
+                most,
+            });
+        }
+        Ok(())
+    }
+
+    /// Drops a frame, the part of it that has not arrived included.
+    fn drop_frame(&mut self, header: Header, rest: &[u8]) -> Step {
+        let arrived = header.length.min(rest.len());
+        self.from_client = Passing {
+            left: header.length - arrived,
+            fate: Fate::Drop,
+        };
+        Step::Took(arrived)
+    }
+
+    /// Passes a frame; the part of it that has not arrived will pass as it comes.
+    pub(super) fn pass_frame(&mut self, frame: Frame<'_>, out: &mut Outgoing) -> Step {
+        let arrived = frame.header.length.min(frame.input.len());
+        out.pass(frame.at..frame.at + arrived);
+        self.from_client = Passing {
+            left: frame.header.length - arrived,
+            fate: Fate::Forward,
+        };
+        Step::Took(arrived)
+    }
+
+    /// Copy data goes to the server that asked for it; when none did, it is late and dropped, as
+    /// the server would drop it.
+    fn copy_data(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Step {
+        let Link::Attached(attached) = &mut self.link else {
+            return self.drop_frame(frame.header, frame.input);
+        };
+        if attached.errand.is_some() {
+            return Step::Wait(Next::Reply);
+        }
+        let ends = frame.header.tag != b'd';
+        if ends && !attached.pipeline.copy_in_ended() && !attached.pipeline.is_empty() {
+            attached.pipeline.push(Owed::CopyEnd);
+        }
+        self.pass_frame(frame, to_server)
+    }
+
+    /// Sees to it that there is a server, ready to take this frame.
+    pub(super) fn server_for(
+        &mut self,
+        frame: Frame<'_>,
+        to_server: &mut Outgoing,
+    ) -> Result<(), Step> {
+        match &self.link {
+            Link::Attached(attached) if self.in_pipeline => {
+                if attached.errand.is_some() || attached.leaving {
+                    return Err(Step::Wait(Next::Reply));
+                }
+                Ok(())
+            }
+            _ => self.begin_work(frame, to_server),
+        }
+    }
+
+    /// Sees to it that a piece of work that begins with this frame has its server.
+    fn begin_work(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<(), Step> {
+        let wait = |next| Err(Step::Wait(next));
+        let Link::Attached(attached) = &self.link else {
+            return match &self.resume {
+                Some(Resume::Begin { target, .. }) => wait(Next::Attach(*target)),
+                Some(Resume::Failed) => wait(Next::Attach(Target::Replica)),
+                Some(Resume::Pipeline) => wait(Next::Attach(Target::Primary)),
+                None => match self.home(frame.input) {
+                    Ok(target) => wait(Next::Attach(target)),
+                    Err(next) => wait(next),
+                },
+            };
+        };
+        let role = attached.role;
+        if attached.pipeline.is_empty() {
+            return if self.prepare_server(to_server) {
+                wait(Next::Reply)
+            } else {
+                Ok(())
+            };
+        }
+        let held = attached.status != TransactionStatus::Idle || !self.track.now().pins.is_empty();
+        let settled = !attached.pipeline.controls_transaction();
+        let clear = self.track.has_no_startup() || !attached.pipeline.has_effects();
+        let stays = match role {
+            Target::Primary => clear,
+            Target::Replica if held => clear && settled,
+            Target::Replica => {
+                clear && settled && matches!(self.home(frame.input), Ok(Target::Replica))
+            }
+        };
+        if stays { Ok(()) } else { wait(Next::Reply) }
+    }
+
+    fn query(
+        &mut self,
+        frame: Frame<'_>,
+        to_server: &mut Outgoing,
+        to_client: &mut Outgoing,
+    ) -> Step {
+        if let Err(step) = self.server_for(frame, to_server) {
+            return step;
+        }
+        let Some(body) = frame.body() else {
+            return if frame.header.length > MAX_INSPECTED_SQL {
+                self.send_query(frame, Arc::new(Verdict::unknown("too_long")), to_server)
+            } else {
+                Step::Wait(Next::Need(frame.header.length))
+            };
+        };
+        let Some((sql, [])) = split_cstr(body) else {
+            let error = ProtocolError::Unterminated {
+                frame: "Query",
+                length: body.len(),
+                left: body.len(),
+            };
+            return fatal(&error, to_client);
+        };
+        let verdict = match self.foresight.take() {
+            Some(verdict) => verdict,
+            None => self.judge(sql),
+        };
+        if self.moves_to_replica(&verdict) {
+            let sql = std::mem::take(&mut self.fresh_begin);
+            self.foresight.put_back(verdict);
+            self.leave(
+                Resume::Begin {
+                    sql,
+                    target: Target::Replica,
+                },
+                to_server,
+            );
+            return Step::Wait(Next::Reply);
+        }
+        self.note_begin(&verdict, sql);
+        self.send_query(frame, verdict, to_server)
+    }
+
+    /// SET TRANSACTION READ ONLY as the first statement of a transaction begun on the primary:
+    /// nothing has been done there, so the transaction can be begun again on a replica.
+    fn moves_to_replica(&self, verdict: &Verdict) -> bool {
+        let Link::Attached(attached) = &self.link else {
+            return false;
+        };
+        !self.fresh_begin.is_empty()
+            && attached.role == Target::Primary
+            && attached.status == TransactionStatus::Transaction
+            && attached.pipeline.is_empty()
+            && self.track.now().pins.is_empty()
+            && verdict.set_transaction.is_some_and(|modes| {
+                modes.read_only == Some(true) && modes.serializable != Some(true)
+            })
+    }
+
+    fn note_begin(&mut self, verdict: &Verdict, sql: &[u8]) {
+        self.fresh_begin.clear();
+        let may_move = verdict.only_begins
+            && verdict
+                .begin
+                .is_some_and(|modes| modes.read_only.is_none() && modes.serializable != Some(true));
+        if may_move && !self.in_pipeline {
+            self.fresh_begin.extend_from_slice(sql);
+        }
+    }
+
+    fn send_query(
+        &mut self,
+        frame: Frame<'_>,
+        verdict: Arc<Verdict>,
+        to_server: &mut Outgoing,
+    ) -> Step {
+        self.in_pipeline = false;
+        self.foresight.forget();
+        self.statements.unnamed = None;
+        self.note_sent(&verdict);
+        let answer = verdict.question.as_ref().map(|question| {
+            let facts = facts(&self.track, &self.reported, &self.environment);
+            self.router.answer(question, facts)
+        });
+        let Link::Attached(attached) = &mut self.link else {
+            return Step::Wait(Next::Reply);
+        };
+        // A simple query drops the unnamed statement (manual, 55.2.3).
+        attached.facts.unnamed = None;
+        attached.pipeline.push(Owed::Query {
+            verdict,
+            completed: 0,
+        });
+        match answer {
+            Some(sql) => {
+                to_server.own(|out| message::query(sql.as_bytes(), out));
+                Step::Took(frame.header.length)
+            }
+            None => self.pass_frame(frame, to_server),
+        }
+    }
+
+    /// Notes what holds from the moment a statement is on its way.
+    pub(super) fn note_sent(&mut self, verdict: &Verdict) {
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        attached.dirty |= verdict.is_write;
+        if !verdict.pins_when_sent.is_empty() {
+            self.track.pin(verdict.pins_when_sent);
+        }
+        self.router.sent(verdict, attached.role);
+    }
+
+    fn function_call(
+        &mut self,
+        frame: Frame<'_>,
+        to_server: &mut Outgoing,
+        to_client: &mut Outgoing,
+    ) -> Step {
+        if frame.header.length < HEADER_LENGTH + 4 {
+            let length = frame.header.length - HEADER_LENGTH;
+            let error = ProtocolError::Truncated {
+                frame: "FunctionCall",
+                length,
+                needed: 4,
+                left: length,
+            };
+            return fatal(&error, to_client);
+        }
+        if let Err(step) = self.server_for(frame, to_server) {
+            return step;
+        }
+        self.in_pipeline = false;
+        self.foresight.forget();
+        self.fresh_begin.clear();
+        let Link::Attached(attached) = &mut self.link else {
+            return Step::Wait(Next::Reply);
+        };
+        attached.dirty = true;
+        attached.pipeline.push(Owed::FunctionCall);
+        self.pass_frame(frame, to_server)
+    }
+
+    fn sync(
+        &mut self,
+        frame: Frame<'_>,
+        to_server: &mut Outgoing,
+        to_client: &mut Outgoing,
+    ) -> Step {
+        if frame.input.len() < frame.header.length {
+            return Step::Wait(Next::Need(frame.header.length));
+        }
+        let status = self.status();
+        let Link::Attached(attached) = &mut self.link else {
+            if self.in_pipeline {
+                // The pipeline is on its way to another server.
+                return self
+                    .begin_work(frame, to_server)
+                    .err()
+                    .unwrap_or(Step::Wait(Next::Reply));
+            }
+            to_client.own(|out| message::ready_for_query(status, out));
+            return Step::Took(frame.header.length);
+        };
+        if attached.errand.is_some() {
+            return Step::Wait(Next::Reply);
+        }
+        self.in_pipeline = false;
+        self.bound_in_pipeline = false;
+        self.foresight.forget();
+        if !attached.pipeline.is_copying_in() {
+            attached.pipeline.push(Owed::Sync);
+        }
+        self.pass_frame(frame, to_server)
+    }
+
+    fn flush(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Step {
+        match &self.link {
+            Link::Attached(attached) if attached.errand.is_some() => Step::Wait(Next::Reply),
+            Link::Attached(_) => self.pass_frame(frame, to_server),
+            Link::Detached => self.drop_frame(frame.header, frame.input),
+        }
+    }
+
+    /// Close needs no server when there is none: what it closes is kept here.
+    pub(super) fn close_detached(&mut self, body: &[u8], to_client: &mut Outgoing) {
+        if let Some((b'S', name)) = body.split_first()
+            && let Some((name, _)) = split_cstr(name)
+        {
+            self.forget_statement(name);
+        }
+        to_client.own(|out| out.extend_from_slice(CLOSE_COMPLETE));
+    }
+
+    pub(super) fn forget_statement(&mut self, name: &[u8]) {
+        if name.is_empty() {
+            self.statements.unnamed = None;
+        } else {
+            self.statements.named.remove(name);
+        }
+    }
+}

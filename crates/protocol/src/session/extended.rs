@@ -1,0 +1,429 @@
+//! The extended-query messages: statements follow the client, under names no client chose.
+
+use std::sync::Arc;
+
+use crate::error::ProtocolError;
+use crate::frame::{HEADER_LENGTH, put_frame, put_length, split_cstr};
+use crate::message;
+use crate::outgoing::Outgoing;
+use crate::pipeline::{CLOSE_COMPLETE, Owed, PARSE_COMPLETE, Parsed};
+use crate::prepared::{MAX_STATEMENTS_PER_CLIENT, Statement, Unnamed};
+use crate::verdict::{Pins, Router, Target, Verdict};
+
+use super::client::Frame;
+use super::link::{Attached, Link, Resume};
+use super::{
+    Fate, MAX_FORESIGHT, MAX_INSPECTED_SQL, Next, Passing, Session, Step, TransactionStatus, facts,
+    fatal,
+};
+
+impl<R: Router> Session<R> {
+    pub(super) fn extended(
+        &mut self,
+        frame: Frame<'_>,
+        to_server: &mut Outgoing,
+        to_client: &mut Outgoing,
+    ) -> Step {
+        let large = matches!(frame.header.tag, b'P' | b'B')
+            && frame.header.length > MAX_FORESIGHT.max(frame.input.len());
+        if frame.body().is_none() && !(large && frame.input.len() >= MAX_FORESIGHT) {
+            let need = if large {
+                MAX_FORESIGHT
+            } else {
+                frame.header.length
+            };
+            return Step::Wait(Next::Need(need));
+        }
+        if frame.header.tag == b'C' && !self.in_pipeline && matches!(self.link, Link::Detached) {
+            self.close_detached(frame.arrived_body(), to_client);
+            return Step::Took(frame.header.length);
+        }
+        if let Err(step) = self.server_for(frame, to_server) {
+            return step;
+        }
+        if !self.in_pipeline {
+            self.in_pipeline = true;
+            self.bound_in_pipeline = false;
+            self.fresh_begin.clear();
+        }
+        let step = match frame.header.tag {
+            b'P' => self.parse(frame, to_server),
+            b'B' => self.bind(frame, to_server),
+            b'D' => self.describe(frame, to_server),
+            b'E' => self.execute(frame, to_server),
+            _ => self.close(frame, to_server),
+        };
+        self.reply_ours(to_client);
+        match step {
+            Ok(step) => step,
+            Err(error) => fatal(&error, to_client),
+        }
+    }
+
+    fn parse(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<Step, ProtocolError> {
+        let (name, tail) = cstr(frame, "Parse")?;
+        if frame.body().is_none() {
+            if frame.header.length <= MAX_INSPECTED_SQL {
+                return Ok(Step::Wait(Next::Need(frame.header.length)));
+            }
+            return Ok(self.parse_verbatim(frame, name, to_server));
+        }
+        let Some((sql, _)) = split_cstr(tail) else {
+            let left = tail.len();
+            return Err(ProtocolError::Unterminated {
+                frame: "Parse",
+                length: left,
+                left,
+            });
+        };
+        let verdict = match self.foresight.take() {
+            Some(verdict) => verdict,
+            None => self.judge(sql),
+        };
+        if self.moves_to_primary(&verdict) {
+            self.foresight.put_back(verdict);
+            self.leave(Resume::Pipeline, to_server);
+            return Ok(Step::Wait(Next::Reply));
+        }
+        if let Some(question) = &verdict.question {
+            let facts = facts(&self.track, &self.reported, &self.environment);
+            let sql = self.router.answer(question, facts);
+            let mut tail = sql.into_bytes();
+            tail.extend_from_slice(&[0, 0, 0]);
+            return Ok(self.parse_statement(frame, name, &tail, verdict, to_server));
+        }
+        Ok(self.parse_statement(frame, name, tail, verdict, to_server))
+    }
+
+    fn parse_statement(
+        &mut self,
+        frame: Frame<'_>,
+        name: &[u8],
+        tail: &[u8],
+        verdict: Arc<Verdict>,
+        to_server: &mut Outgoing,
+    ) -> Step {
+        if name.is_empty() {
+            return self.parse_unnamed(frame, tail, verdict, to_server);
+        }
+        if self.statements.named.len() >= MAX_STATEMENTS_PER_CLIENT {
+            return self.parse_verbatim(frame, name, to_server);
+        }
+        let known = self.statements.named.get(name).cloned();
+        let Link::Attached(attached) = &mut self.link else {
+            return Step::Wait(Next::Reply);
+        };
+        if let Some(known) = known {
+            // The name is taken: the server says so, in its own words and at its own time.
+            attached.carry(&known, to_server);
+            to_server.own(|out| put_parse(&known.name, tail, out));
+            attached.pipeline.push(Owed::Parse(Parsed::Verbatim));
+            return Step::Took(frame.header.length);
+        }
+        let statement = self.registry.intern(&self.environment, tail, &verdict);
+        self.statements.named.insert(name.into(), statement.clone());
+        let refused = attached.status == TransactionStatus::Failed && !verdict.controls_transaction;
+        if attached.facts.statements.touch(statement.id) && !refused {
+            attached.pipeline.push(Owed::Ours(PARSE_COMPLETE));
+        } else {
+            attached.hold(&statement, to_server);
+            to_server.own(|out| put_parse(&statement.name, tail, out));
+            let parsed = Parsed::Named {
+                name: name.into(),
+                statement,
+            };
+            attached.pipeline.push(Owed::Parse(parsed));
+        }
+        Step::Took(frame.header.length)
+    }
+
+    fn parse_unnamed(
+        &mut self,
+        frame: Frame<'_>,
+        tail: &[u8],
+        verdict: Arc<Verdict>,
+        to_server: &mut Outgoing,
+    ) -> Step {
+        let id = self.next_unnamed();
+        let mut parse = self
+            .statements
+            .unnamed
+            .take()
+            .map(|last| last.parse)
+            .unwrap_or_default();
+        parse.clear();
+        parse.extend_from_slice(tail);
+        let asked = verdict.question.is_some();
+        self.statements.unnamed = Some(Unnamed { id, parse, verdict });
+        let Link::Attached(attached) = &mut self.link else {
+            return Step::Wait(Next::Reply);
+        };
+        attached.facts.unnamed = Some(id);
+        attached.pipeline.push(Owed::Parse(Parsed::Unnamed(id)));
+        if asked {
+            to_server.own(|out| put_parse(b"", tail, out));
+            Step::Took(frame.header.length)
+        } else {
+            self.pass_frame(frame, to_server)
+        }
+    }
+
+    /// A statement too large, or one too many, to be kept here: it stays where it is, and the
+    /// client with it.
+    fn parse_verbatim(&mut self, frame: Frame<'_>, name: &[u8], to_server: &mut Outgoing) -> Step {
+        self.forget_statement(name);
+        self.track.pin(Pins::LARGE_STATEMENT);
+        let Link::Attached(attached) = &mut self.link else {
+            return Step::Wait(Next::Reply);
+        };
+        attached.pipeline.push(Owed::Parse(Parsed::Verbatim));
+        attached.dirty = true;
+        self.pass_frame(frame, to_server)
+    }
+
+    /// A pipeline that looked like reads goes on with something else: as long as it has bound
+    /// nothing, it can go on at the primary.
+    fn moves_to_primary(&mut self, verdict: &Verdict) -> bool {
+        let Link::Attached(attached) = &self.link else {
+            return false;
+        };
+        attached.role == Target::Replica
+            && attached.status == TransactionStatus::Idle
+            && !self.bound_in_pipeline
+            && self.track.now().pins.is_empty()
+            && self.target(verdict) == Target::Primary
+    }
+
+    fn bind(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<Step, ProtocolError> {
+        let (portal, rest) = cstr(frame, "Bind")?;
+        let Some((name, _)) = split_cstr(rest) else {
+            let left = rest.len();
+            return Err(ProtocolError::Unterminated {
+                frame: "Bind",
+                length: left,
+                left,
+            });
+        };
+        let verdict = self.verdict_of(name);
+        if let Some(verdict) = &verdict
+            && self.moves_to_primary(verdict)
+        {
+            self.leave(Resume::Pipeline, to_server);
+            return Ok(Step::Wait(Next::Reply));
+        }
+        self.bound_in_pipeline = true;
+        if let Some(verdict) = verdict {
+            self.note_portal(portal, verdict);
+        }
+        let server_name = self.place_statement(name, to_server);
+        let Link::Attached(attached) = &mut self.link else {
+            return Ok(Step::Wait(Next::Reply));
+        };
+        attached.pipeline.push(Owed::Bind);
+        let Some(statement) = server_name else {
+            return Ok(self.pass_frame(frame, to_server));
+        };
+        let names = HEADER_LENGTH + portal.len() + 1 + name.len() + 1;
+        let values = frame.header.length - names;
+        to_server.own(|out| {
+            out.push(b'B');
+            put_length(out, values, |out| {
+                out.extend_from_slice(portal);
+                out.push(0);
+                out.extend_from_slice(&statement.name);
+                out.push(0);
+            });
+        });
+        let arrived = frame.header.length.min(frame.input.len());
+        to_server.pass(frame.at + names..frame.at + arrived);
+        self.from_client = Passing {
+            left: frame.header.length - arrived,
+            fate: Fate::Forward,
+        };
+        Ok(Step::Took(arrived))
+    }
+
+    fn describe(
+        &mut self,
+        frame: Frame<'_>,
+        to_server: &mut Outgoing,
+    ) -> Result<Step, ProtocolError> {
+        let (kind, name) = kind_and_name(frame, "Describe")?;
+        let placed = if kind == b'S' {
+            self.place_statement(name, to_server)
+        } else {
+            None
+        };
+        let Link::Attached(attached) = &mut self.link else {
+            return Ok(Step::Wait(Next::Reply));
+        };
+        attached.pipeline.push(Owed::Describe);
+        let Some(statement) = placed else {
+            return Ok(self.pass_frame(frame, to_server));
+        };
+        to_server.own(|out| message::describe_statement(&statement.name, out));
+        Ok(Step::Took(frame.header.length))
+    }
+
+    fn execute(
+        &mut self,
+        frame: Frame<'_>,
+        to_server: &mut Outgoing,
+    ) -> Result<Step, ProtocolError> {
+        let (portal, _) = cstr(frame, "Execute")?;
+        let verdict = self
+            .portals
+            .iter()
+            .find(|(name, _)| **name == *portal)
+            .map_or_else(
+                || Arc::new(Verdict::nothing_known()),
+                |(_, verdict)| verdict.clone(),
+            );
+        self.bound_in_pipeline = true;
+        self.note_sent(&verdict);
+        let Link::Attached(attached) = &mut self.link else {
+            return Ok(Step::Wait(Next::Reply));
+        };
+        attached.pipeline.push(Owed::Execute(verdict));
+        Ok(self.pass_frame(frame, to_server))
+    }
+
+    fn close(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<Step, ProtocolError> {
+        let (kind, name) = kind_and_name(frame, "Close")?;
+        let carried = kind == b'S' && self.statements.named.contains_key(name);
+        if kind == b'S' {
+            self.forget_statement(name);
+        } else {
+            self.portals.retain(|(portal, _)| **portal != *name);
+        }
+        let Link::Attached(attached) = &mut self.link else {
+            return Ok(Step::Wait(Next::Reply));
+        };
+        if carried {
+            attached.pipeline.push(Owed::Ours(CLOSE_COMPLETE));
+            return Ok(Step::Took(frame.header.length));
+        }
+        if kind == b'S' && name.is_empty() {
+            attached.facts.unnamed = None;
+        }
+        attached.pipeline.push(Owed::Close);
+        Ok(self.pass_frame(frame, to_server))
+    }
+
+    fn verdict_of(&self, name: &[u8]) -> Option<Arc<Verdict>> {
+        if name.is_empty() {
+            self.statements
+                .unnamed
+                .as_ref()
+                .map(|unnamed| unnamed.verdict.clone())
+        } else {
+            self.statements
+                .named
+                .get(name)
+                .map(|statement| statement.verdict.clone())
+        }
+    }
+
+    fn note_portal(&mut self, portal: &[u8], verdict: Arc<Verdict>) {
+        match self.portals.iter_mut().find(|(name, _)| **name == *portal) {
+            Some((_, known)) => *known = verdict,
+            None => self.portals.push((portal.into(), verdict)),
+        }
+    }
+
+    /// Sees to it that the server holds the client's statement; returns it where its name on the
+    /// server is another than the client's.
+    fn place_statement(&mut self, name: &[u8], to_server: &mut Outgoing) -> Option<Arc<Statement>> {
+        let Link::Attached(attached) = &mut self.link else {
+            return None;
+        };
+        if !name.is_empty() {
+            let statement = self.statements.named.get(name)?.clone();
+            attached.carry(&statement, to_server);
+            return Some(statement);
+        }
+        match &self.statements.unnamed {
+            Some(unnamed) if attached.facts.unnamed != Some(unnamed.id) => {
+                to_server.own(|out| put_parse(b"", &unnamed.parse, out));
+                attached.facts.unnamed = Some(unnamed.id);
+                attached.pipeline.push(Owed::Parse(Parsed::CarriedUnnamed));
+            }
+            None if attached.facts.unnamed.is_some() => {
+                // What the server holds is another client's.
+                to_server.own(|out| message::close_statement(b"", out));
+                attached.facts.unnamed = None;
+                attached.pipeline.push(Owed::Evict(None));
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+impl Attached {
+    /// Prepares a statement on the server unless it holds it already.
+    fn carry(&mut self, statement: &Arc<Statement>, to_server: &mut Outgoing) {
+        if self.facts.statements.touch(statement.id) {
+            return;
+        }
+        self.hold(statement, to_server);
+        to_server.own(|out| put_parse(&statement.name, &statement.parse, out));
+        self.pipeline
+            .push(Owed::Parse(Parsed::Carried(statement.clone())));
+    }
+
+    /// Notes that the server will hold a statement, and has it drop the one that has to leave.
+    fn hold(&mut self, statement: &Arc<Statement>, to_server: &mut Outgoing) {
+        if let Some(leaves) = self.facts.statements.insert(statement.clone()) {
+            to_server.own(|out| message::close_statement(&leaves.name, out));
+            self.pipeline.push(Owed::Evict(Some(leaves)));
+        }
+    }
+}
+
+fn put_parse(name: &[u8], tail: &[u8], out: &mut Vec<u8>) {
+    put_frame(out, b'P', |out| {
+        out.extend_from_slice(name);
+        out.push(0);
+        out.extend_from_slice(tail);
+    });
+}
+
+/// The string at the head of a frame's body, and what has arrived after it.
+fn cstr<'a>(frame: Frame<'a>, name: &'static str) -> Result<(&'a [u8], &'a [u8]), ProtocolError> {
+    let body = frame.arrived_body();
+    split_cstr(body).ok_or(ProtocolError::Unterminated {
+        frame: name,
+        length: frame.header.length - HEADER_LENGTH,
+        left: body.len(),
+    })
+}
+
+fn kind_and_name<'a>(
+    frame: Frame<'a>,
+    name: &'static str,
+) -> Result<(u8, &'a [u8]), ProtocolError> {
+    let body = frame.arrived_body();
+    let length = body.len();
+    let Some((&kind, rest)) = body.split_first() else {
+        return Err(ProtocolError::Truncated {
+            frame: name,
+            length,
+            needed: 1,
+            left: 0,
+        });
+    };
+    match split_cstr(rest) {
+        Some((target, [])) => Ok((kind, target)),
+        Some((_, more)) => Err(ProtocolError::Trailing {
+            frame: name,
+            length,
+            left: more.len(),
+        }),
+        None => Err(ProtocolError::Unterminated {
+            frame: name,
+            length,
+            left: rest.len(),
+        }),
+    }
+}

@@ -1,0 +1,151 @@
+//! Looking ahead: where a pipeline belongs is decided by all of it, before any of it is sent.
+//!
+//! The server shows nothing of a pipeline before its Sync or a Flush, so nobody can wait for an
+//! answer earlier, and the session may wait for the rest of it. A pipeline that does not fit into
+//! [`MAX_FORESIGHT`](super::MAX_FORESIGHT) goes to the primary, and so does one that asks for its
+//! replies by a Flush after it has bound something: what follows may be a write.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::frame::{HEADER_LENGTH, Header, split_cstr};
+use crate::verdict::{Router, Target, Verdict};
+
+use super::{MAX_FORESIGHT, MAX_INSPECTED_SQL, Next, Session};
+
+/// Verdicts already given on the messages that lie ahead, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Foresight {
+    verdicts: VecDeque<Arc<Verdict>>,
+}
+
+impl Foresight {
+    /// The verdict on the next Query or Parse, if it was looked at already.
+    pub(super) fn take(&mut self) -> Option<Arc<Verdict>> {
+        self.verdicts.pop_front()
+    }
+
+    pub(super) fn put_back(&mut self, verdict: Arc<Verdict>) {
+        self.verdicts.push_front(verdict);
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.verdicts.clear();
+    }
+}
+
+/// What one message ahead says about the pipeline's home.
+enum Sight {
+    Known(Target),
+    Neutral,
+    /// Bind or Execute: after these a Flush leaves doubt.
+    Bound(Target),
+    Flush,
+    End(Target),
+}
+
+impl<R: Router> Session<R> {
+    /// Where the work that starts at the input's head has to run.
+    pub(super) fn home(&mut self, input: &[u8]) -> Result<Target, Next> {
+        self.foresight.forget();
+        let mut home = Target::Replica;
+        let mut bound = false;
+        let mut at = 0;
+        loop {
+            let rest = input.get(at..).unwrap_or_default();
+            let Ok(Some(header)) = Header::read(rest) else {
+                return Self::unfinished(at, HEADER_LENGTH);
+            };
+            let Some(body) = header.body(rest) else {
+                return Self::unfinished(at, header.length);
+            };
+            match self.sight(header.tag, body) {
+                Sight::Known(target) => home = home.max(target),
+                Sight::Neutral => {}
+                Sight::Bound(target) => {
+                    bound = true;
+                    home = home.max(target);
+                }
+                Sight::Flush if bound => return Ok(Target::Primary),
+                Sight::Flush => return Ok(home),
+                Sight::End(target) => return Ok(home.max(target)),
+            }
+            at += header.length;
+        }
+    }
+
+    fn unfinished(at: usize, length: usize) -> Result<Target, Next> {
+        // A lone query of any inspected size is waited for; a pipeline only up to its bound.
+        let most = if at == 0 {
+            MAX_INSPECTED_SQL
+        } else {
+            MAX_FORESIGHT
+        };
+        if at + length > most {
+            Ok(Target::Primary)
+        } else {
+            Err(Next::Need(at + length))
+        }
+    }
+
+    fn sight(&mut self, tag: u8, body: &[u8]) -> Sight {
+        match tag {
+            b'Q' => Sight::End(self.foresee(body)),
+            b'P' => match split_cstr(body) {
+                Some((_, tail)) => Sight::Known(self.foresee(tail)),
+                None => Sight::Known(Target::Primary),
+            },
+            b'B' => Sight::Bound(self.home_of_bind(body)),
+            b'E' => Sight::Bound(Target::Replica),
+            b'D' if body.first() == Some(&b'S') => {
+                let name = body
+                    .get(1..)
+                    .and_then(split_cstr)
+                    .map_or(&[][..], |(name, _)| name);
+                Sight::Known(self.home_of_statement(name))
+            }
+            b'D' | b'C' => Sight::Neutral,
+            b'H' => Sight::Flush,
+            b'S' => Sight::End(Target::Replica),
+            _ => Sight::End(Target::Primary),
+        }
+    }
+
+    /// Judges a text that lies ahead and keeps the verdict for when its turn comes.
+    fn foresee(&mut self, text: &[u8]) -> Target {
+        let sql = split_cstr(text).map_or(text, |(sql, _)| sql);
+        let verdict = self.judge(sql);
+        let target = self.target(&verdict);
+        self.foresight.verdicts.push_back(verdict);
+        target
+    }
+
+    fn home_of_bind(&mut self, body: &[u8]) -> Target {
+        match split_cstr(body).and_then(|(_, rest)| split_cstr(rest)) {
+            Some((name, _)) => self.home_of_statement(name),
+            None => Target::Primary,
+        }
+    }
+
+    /// A statement prepared earlier; one prepared in this very pipeline has had its say already.
+    fn home_of_statement(&mut self, name: &[u8]) -> Target {
+        let verdict = if name.is_empty() {
+            self.statements
+                .unnamed
+                .as_ref()
+                .map(|unnamed| unnamed.verdict.clone())
+        } else {
+            self.statements
+                .named
+                .get(name)
+                .map(|statement| statement.verdict.clone())
+        };
+        match verdict {
+            // An unnamed statement may just be replaced in this pipeline, by one already seen.
+            Some(_) if name.is_empty() && !self.foresight.verdicts.is_empty() => Target::Replica,
+            Some(verdict) => self.target(&verdict),
+            None if self.foresight.verdicts.is_empty() => Target::Primary,
+            None => Target::Replica,
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The session's tie to a server connection: attaching, bringing it up to date, letting go.
+
+use crate::message::{self, TransactionStatus};
+use crate::outgoing::Outgoing;
+use crate::pipeline::{Errand, Owed, Pipeline};
+use crate::server::ServerFacts;
+use crate::settings::transition;
+use crate::verdict::{Pins, Router, Target};
+
+use super::{PoolMode, Session};
+
+/// Whether and how the session has a server connection.
+#[derive(Debug)]
+pub(super) enum Link {
+    Detached,
+    Attached(Attached),
+}
+
+/// The session's side of a leased server connection.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) facts: Box<ServerFacts>,
+    pub(super) role: Target,
+    pub(super) pipeline: Pipeline,
+    pub(super) status: TransactionStatus,
+    /// An error has come since the last ReadyForQuery.
+    pub(super) failed: bool,
+    /// Something that counts as a write has run since the last transaction's end.
+    pub(super) dirty: bool,
+    /// An errand is under way: the client's messages wait for its end.
+    pub(super) errand: Option<Errand>,
+    /// The error the errand has met, as a whole frame.
+    pub(super) errand_error: Option<Vec<u8>>,
+    /// The session moves to another server as soon as nothing is owed.
+    pub(super) leaving: bool,
+    /// Nobody knows any more what is in force on it.
+    pub(super) tainted: bool,
+    /// The server's last error, the one that ends its connection.
+    pub(super) last_words: Option<String>,
+}
+
+/// A transaction to take up again on the next server.
+#[derive(Debug)]
+pub(super) enum Resume {
+    /// The client's BEGIN, which the previous server has undone.
+    Begin { sql: Vec<u8>, target: Target },
+    /// The failed transaction of a server that was lost.
+    Failed,
+    /// A pipeline that had run nothing yet.
+    Pipeline,
+}
+
+/// Why a server connection comes back, and what may be done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Clean: anybody may have it.
+    Reuse,
+    /// It holds state of this client, or its own state is not known.
+    Discard,
+}
+
+/// Makes a server's session fail the way the lost one did; what follows gets PostgreSQL's own 25P02.
+const FAIL: &str = "BEGIN;DO $$BEGIN RAISE EXCEPTION USING ERRCODE='08006', \
+     MESSAGE='pgweir: the server connection of this transaction was lost'; END$$";
+
+impl<R: Router> Session<R> {
+    /// The driver has a server connection for the session.
+    pub fn attach(&mut self, facts: Box<ServerFacts>, role: Target, to_server: &mut Outgoing) {
+        self.track.attach(&facts.in_force);
+        if self.mode == PoolMode::Session {
+            self.track.pin(Pins::SESSION_MODE);
+        }
+        self.link = Link::Attached(Attached {
+            facts,
+            role,
+            pipeline: Pipeline::default(),
+            status: TransactionStatus::Idle,
+            failed: false,
+            dirty: false,
+            errand: None,
+            errand_error: None,
+            leaving: false,
+            tainted: false,
+            last_words: None,
+        });
+        self.refusal.status = TransactionStatus::Idle;
+        self.prepare_server(to_server);
+    }
+
+    /// Sends whatever has to happen on the server before the client's next message; true while
+    /// that message has to wait for it.
+    pub(super) fn prepare_server(&mut self, to_server: &mut Outgoing) -> bool {
+        let Link::Attached(attached) = &mut self.link else {
+            return false;
+        };
+        if attached.errand.is_some() || attached.leaving {
+            return true;
+        }
+        if !attached.pipeline.is_empty() {
+            return false;
+        }
+        if self.track.differs() && attached.status != TransactionStatus::Failed {
+            let sql = transition(&self.track.now().server, &self.track.now().client);
+            attached.run(Errand::Settings, sql.as_bytes(), to_server);
+            return true;
+        }
+        match self.resume.take() {
+            Some(Resume::Begin { sql, .. }) => {
+                attached.run(Errand::Begin, &sql, to_server);
+                true
+            }
+            Some(Resume::Failed) => {
+                attached.run(Errand::Fail, FAIL.as_bytes(), to_server);
+                true
+            }
+            Some(Resume::Pipeline) | None => false,
+        }
+    }
+
+    /// An errand has ended: ReadyForQuery has come for it.
+    pub(super) fn errand_ended(&mut self, errand: Errand, to_client: &mut Outgoing) {
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        attached.errand = None;
+        let error = attached.errand_error.take();
+        match (errand, error) {
+            (Errand::Settings, None) => {
+                self.track.synchronised();
+                attached.facts.in_force = self.track.now().client.clone();
+                if attached.status == TransactionStatus::Idle {
+                    self.track.settle();
+                }
+                self.report_differences(to_client);
+            }
+            (Errand::Leave, None) => attached.leaving = true,
+            (Errand::Begin, None) | (Errand::Fail, _) => {}
+            (_, Some(error)) => {
+                // The client's message never ran: it gets the errand's error as its answer.
+                attached.tainted = true;
+                self.refusal.refuse_next(error);
+            }
+        }
+    }
+
+    /// Tells the client what its settings now read like, where that is not what it was told.
+    fn report_differences(&mut self, to_client: &mut Outgoing) {
+        let Link::Attached(attached) = &self.link else {
+            return;
+        };
+        for (name, value) in attached.facts.reported.iter() {
+            if !SERVERS_OWN.contains(&name) && self.reported.note(name, value) {
+                to_client.own(|out| message::parameter_status(name, value, out));
+            }
+        }
+        self.note_environment();
+    }
+
+    /// Leaves this server for another: undoes the empty transaction or pipeline begun on it.
+    pub(super) fn leave(&mut self, resume: Resume, to_server: &mut Outgoing) {
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        match &resume {
+            Resume::Pipeline => {
+                to_server.own(message::sync);
+                attached.pipeline.push(Owed::OwnSync);
+                attached.errand = Some(Errand::Leave);
+            }
+            Resume::Begin { .. } | Resume::Failed => {
+                attached.run(Errand::Leave, b"ROLLBACK", to_server);
+            }
+        }
+        self.resume = Some(resume);
+    }
+
+    /// Whether the server connection is no longer needed: [`Self::detach`] it.
+    #[must_use]
+    pub fn wants_detach(&self) -> bool {
+        let Link::Attached(attached) = &self.link else {
+            return false;
+        };
+        attached.pipeline.is_empty()
+            && attached.errand.is_none()
+            && attached.status == TransactionStatus::Idle
+            && (attached.leaving
+                || (!self.in_pipeline
+                    && self.refusal.is_none()
+                    && self.track.now().pins.is_empty()))
+    }
+
+    /// Hands back the server connection's facts and says whether others may use it.
+    pub fn detach(&mut self) -> Option<(Box<ServerFacts>, Disposition)> {
+        let Link::Attached(attached) = std::mem::replace(&mut self.link, Link::Detached) else {
+            return None;
+        };
+        self.portals.clear();
+        self.fresh_begin.clear();
+        let clean = !attached.tainted
+            && attached.pipeline.is_empty()
+            && attached.status == TransactionStatus::Idle
+            && self.from_server.left == 0
+            && self.from_client.left == 0
+            && self.track.now().pins.without(Pins::SESSION_MODE).is_empty();
+        let mut facts = attached.facts;
+        let Some(in_force) = Some(&self.track.now().server).filter(|_| clean) else {
+            return Some((facts, Disposition::Discard));
+        };
+        if facts.in_force != *in_force {
+            facts.in_force = in_force.clone();
+        }
+        Some((facts, Disposition::Reuse))
+    }
+}
+
+impl Attached {
+    fn run(&mut self, errand: Errand, sql: &[u8], to_server: &mut Outgoing) {
+        to_server.own(|out| message::query(sql, out));
+        self.pipeline.push(Owed::Errand(errand));
+        self.errand = Some(errand);
+        // A simple query drops the unnamed statement.
+        self.facts.unnamed = None;
+    }
+}
+
+/// Parameters that say what a server is, not what its client set: they differ between servers, and
+/// a client that was told one server's value is not told another's.
+pub(super) const SERVERS_OWN: [&str; 4] = [
+    "in_hot_standby",
+    "server_version",
+    "server_encoding",
+    "integer_datetimes",
+];

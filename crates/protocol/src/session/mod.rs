@@ -1,0 +1,296 @@
+//! One client's life as a machine: bytes and facts in, actions out.
+//!
+//! The driver owns two sockets at most, the client's and that of the server connection the client
+//! has for the moment, and feeds [`Session`] what it reads. The session answers with what goes out
+//! on either side and with what must happen before it can go on ([`Next`]): a server connection
+//! for some [`Target`], more bytes, the server's reply. It knows no socket, no clock and no SQL;
+//! about SQL it asks its [`Router`].
+//!
+//! A client is attached to a server from the first message of a piece of work (a simple query, or
+//! an extended-query pipeline up to its Sync) until nothing is owed, no transaction is open and
+//! nothing pins it; then [`Session::detach`] hands the server's facts back. What goes to a server
+//! is matched against what it owes ([`crate::pipeline`]); what the client has set is carried along
+//! ([`crate::settings`]), and so are its prepared statements ([`crate::prepared`]).
+
+mod client;
+mod extended;
+mod foresight;
+mod link;
+mod loss;
+mod server;
+
+use std::sync::Arc;
+
+use crate::frame::MAX_MESSAGE_LENGTH;
+use crate::message::TransactionStatus;
+use crate::outgoing::Outgoing;
+use crate::parameters::Parameters;
+use crate::prepared::{ClientStatements, StatementRegistry, UnnamedId};
+use crate::report::{Report, Severity};
+use crate::settings::{SettingsMap, SettingsTrack};
+use crate::verdict::{Router, SessionFacts, Target, Verdict};
+
+pub use link::Disposition;
+pub use loss::Loss;
+
+use foresight::Foresight;
+use link::Link;
+use loss::Refusal;
+
+/// The longest text, in bytes, that is looked into; a longer one goes to the primary unread.
+pub const MAX_INSPECTED_SQL: usize = 1 << 20;
+
+/// The most bytes of a pipeline that are looked ahead at to find its home.
+pub const MAX_FORESIGHT: usize = 64 << 10;
+
+/// The largest server message, in bytes, that is read whole before it is passed.
+pub const MAX_INSPECTED_REPLY: usize = 1 << 20;
+
+/// How a client shares server connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    /// A server connection belongs to the client for one transaction.
+    Transaction,
+    /// A server connection belongs to the client from its first statement to its end.
+    Session,
+}
+
+/// What a session is made from.
+#[derive(Debug)]
+pub struct SessionStart {
+    /// How server connections are shared.
+    pub mode: PoolMode,
+    /// The largest client message, in bytes.
+    pub max_message: usize,
+    /// Unique among this process's sessions: tells its unnamed statements from others'.
+    pub id: u32,
+    /// The statements of all clients.
+    pub registry: Arc<StatementRegistry>,
+    /// The client's startup parameters as settings.
+    pub startup: SettingsMap,
+    /// The parameter values the client was told at its start.
+    pub reported: Parameters,
+}
+
+/// What the session waits for before it takes more of the client's bytes.
+#[derive(Debug)]
+pub enum Next {
+    /// More bytes: at least so many, counted from the first one not consumed.
+    Need(usize),
+    /// A server connection.
+    Attach(Target),
+    /// Something the server owes.
+    Reply,
+    /// The client has said goodbye.
+    Close,
+    /// The client broke the protocol; it has been told, if it could be.
+    Fatal,
+}
+
+/// How much of the input was used, and what comes next.
+#[derive(Debug)]
+pub struct Taken {
+    /// Bytes consumed from the input's start. The rest has to be offered again.
+    pub consumed: usize,
+    /// What the session waits for.
+    pub next: Next,
+}
+
+/// The server said something it may not say, or ended the conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerBroken {
+    /// The tag of the message that was not expected, if it came to that.
+    pub tag: u8,
+}
+
+/// A frame too large to be held whole, passing in pieces.
+#[derive(Debug, Clone, Copy, Default)]
+struct Passing {
+    left: usize,
+    fate: Fate,
+}
+
+/// What becomes of the pieces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Fate {
+    #[default]
+    Forward,
+    Drop,
+}
+
+impl Passing {
+    /// Takes what it can of the input at `at`; returns how far it got.
+    fn take(&mut self, at: usize, end: usize, out: &mut Outgoing) -> usize {
+        let take = self.left.min(end - at);
+        self.left -= take;
+        if self.fate == Fate::Forward {
+            out.pass(at..at + take);
+        }
+        at + take
+    }
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session<R> {
+    router: R,
+    mode: PoolMode,
+    max_message: usize,
+    registry: Arc<StatementRegistry>,
+    /// Client encoding and string syntax, where they are not the usual ones.
+    environment: Arc<str>,
+    id: u32,
+    unnamed_count: u32,
+    track: SettingsTrack,
+    reported: Parameters,
+    statements: ClientStatements,
+    portals: Vec<(Box<[u8]>, Arc<Verdict>)>,
+    link: Link,
+    /// Verdicts on messages that were looked at and not yet taken.
+    foresight: Foresight,
+    /// An extended-query pipeline has begun and not reached its Sync.
+    in_pipeline: bool,
+    /// A portal was bound or executed since the pipeline began.
+    bound_in_pipeline: bool,
+    /// The text of the BEGIN that is all the open transaction has done so far.
+    fresh_begin: Vec<u8>,
+    /// A transaction to take up again on the next server.
+    resume: Option<link::Resume>,
+    refusal: Refusal,
+    from_client: Passing,
+    from_server: Passing,
+    wrote: bool,
+}
+
+impl<R: Router> Session<R> {
+    /// A session whose client has just been let in.
+    #[must_use]
+    pub fn new(start: SessionStart, router: R) -> Self {
+        let mut session = Self {
+            router,
+            mode: start.mode,
+            max_message: start.max_message.min(MAX_MESSAGE_LENGTH),
+            registry: start.registry,
+            environment: "".into(),
+            id: start.id,
+            unnamed_count: 0,
+            track: SettingsTrack::new(start.startup),
+            reported: start.reported,
+            statements: ClientStatements::default(),
+            portals: Vec::new(),
+            link: Link::Detached,
+            foresight: Foresight::default(),
+            in_pipeline: false,
+            bound_in_pipeline: false,
+            fresh_begin: Vec::new(),
+            resume: None,
+            refusal: Refusal::default(),
+            from_client: Passing::default(),
+            from_server: Passing::default(),
+            wrote: false,
+        };
+        session.note_environment();
+        session
+    }
+
+    /// The transaction status the client has last been told, or would be told now.
+    #[must_use]
+    pub fn status(&self) -> TransactionStatus {
+        match &self.link {
+            Link::Attached(attached) => attached.status,
+            Link::Detached => self.refusal.status,
+        }
+    }
+
+    /// What binds the client to its server connection at this moment.
+    #[must_use]
+    pub fn pins(&self) -> crate::verdict::Pins {
+        self.track.now().pins
+    }
+
+    /// The settings the client has made.
+    #[must_use]
+    pub fn settings(&self) -> &SettingsMap {
+        &self.track.now().client
+    }
+
+    /// True once after work that counts as a write was acknowledged to the client.
+    pub fn take_wrote(&mut self) -> bool {
+        std::mem::take(&mut self.wrote)
+    }
+
+    /// The router, for what it knows of the client.
+    pub fn router(&self) -> &R {
+        &self.router
+    }
+
+    /// The router, for what the driver knows and the router has to learn.
+    pub fn router_mut(&mut self) -> &mut R {
+        &mut self.router
+    }
+
+    fn judge(&mut self, sql: &[u8]) -> Arc<Verdict> {
+        let facts = facts(&self.track, &self.reported, &self.environment);
+        self.router.judge(sql, facts)
+    }
+
+    fn target(&mut self, verdict: &Verdict) -> Target {
+        if self.mode == PoolMode::Session {
+            return Target::Primary;
+        }
+        let facts = facts(&self.track, &self.reported, &self.environment);
+        self.router.target(verdict, facts)
+    }
+
+    fn next_unnamed(&mut self) -> UnnamedId {
+        self.unnamed_count = self.unnamed_count.wrapping_add(1);
+        UnnamedId((u64::from(self.id) << 32) | u64::from(self.unnamed_count))
+    }
+
+    /// Texts mean the same to every client unless one of these says otherwise.
+    fn note_environment(&mut self) {
+        let encoding = self.reported.get("client_encoding").unwrap_or("UTF8");
+        let conforming = self
+            .reported
+            .get("standard_conforming_strings")
+            .unwrap_or("on");
+        let usual = encoding == "UTF8" && conforming == "on";
+        if usual {
+            if !self.environment.is_empty() {
+                self.environment = "".into();
+            }
+        } else {
+            self.environment = format!("{encoding}/{conforming}").into();
+        }
+    }
+}
+
+/// What the router may know, borrowed from the fields it comes from.
+fn facts<'a>(
+    track: &'a SettingsTrack,
+    reported: &'a Parameters,
+    environment: &str,
+) -> SessionFacts<'a> {
+    SessionFacts {
+        settings: &track.now().client,
+        reported,
+        is_usual: environment.is_empty(),
+    }
+}
+
+/// Tells the client that it broke the protocol; the connection ends with it.
+fn fatal(report: impl Into<Report>, to_client: &mut Outgoing) -> Step {
+    let mut report: Report = report.into();
+    report.severity = Severity::Fatal;
+    to_client.own(|out| report.encode_error(out));
+    Step::Wait(Next::Fatal)
+}
+
+/// What became of one frame.
+#[derive(Debug)]
+enum Step {
+    /// So many bytes were consumed.
+    Took(usize),
+    /// Nothing was; wait first.
+    Wait(Next),
+}

@@ -1,0 +1,275 @@
+//! What the router says about a text of SQL, in the words the session machine needs.
+//!
+//! The session machine does not read SQL. It asks a [`Router`] once per text (the answer is shared
+//! and cached there) and keeps the [`Verdict`]: where the text may run, and what the session must
+//! remember once the server has accepted it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::parameters::Parameters;
+use crate::settings::SettingsMap;
+
+/// Where a statement has to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    /// Proven harmless: a replica may answer.
+    Replica,
+    /// Only the primary gives the right answer.
+    Primary,
+}
+
+/// What SQL does to the session's settings once it has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingChange {
+    /// A setting takes a value.
+    Set {
+        /// The setting's name in lower case.
+        name: Box<str>,
+        /// The statement that makes it, to be replayed on other servers.
+        statement: Arc<str>,
+    },
+    /// RESET name, or SET name TO DEFAULT.
+    Reset {
+        /// The setting's name in lower case.
+        name: Box<str>,
+    },
+    /// RESET ALL.
+    ResetAll,
+    /// DISCARD ALL: settings, prepared statements, cursors, temporary tables, locks, LISTEN.
+    DiscardAll,
+}
+
+/// What the session must do once a statement has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Settings change.
+    Setting(SettingChange),
+    /// State that cannot be carried binds the client to its server.
+    Pin(Pins),
+    /// Such state is provably gone.
+    Unpin(Pins),
+    /// SQL's DEALLOCATE ALL or DISCARD ALL: no prepared statement is left on the server.
+    ForgetStatements,
+    /// COMMIT, END, PREPARE TRANSACTION (the command tag tells a commit from a rollback).
+    Commit,
+    /// ROLLBACK, ABORT.
+    Rollback,
+    /// SAVEPOINT.
+    Savepoint(Box<str>),
+    /// ROLLBACK TO SAVEPOINT.
+    RollbackTo(Box<str>),
+    /// RELEASE SAVEPOINT.
+    Release(Box<str>),
+}
+
+/// Something that pgweir itself knows and no server does: `SHOW pgweir.…` and its kin.
+///
+/// The text is exchanged for a SELECT of the answer, so that the server gives it in whatever form
+/// the client's protocol asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnQuestion {
+    /// `SHOW pgweir.name`
+    Show {
+        /// The name after `pgweir.`.
+        name: Box<str>,
+    },
+    /// `EXPLAIN (ROUTE) statement`
+    Route {
+        /// The statement asked about.
+        statement: Box<str>,
+    },
+}
+
+/// A judgement on one text, context left out: immutable and shared between clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Where the text has to run when nothing else is known.
+    pub target: Target,
+    /// Machine-readable reason, from a bounded set.
+    pub reason: &'static str,
+    /// Whether the text counts as a write for consistency: everything not proven to be none.
+    pub is_write: bool,
+    /// A read-only server can do it, if the client insists: it is no write and leaves no state.
+    pub suits_replica: bool,
+    /// The modes of a BEGIN or START TRANSACTION in the text.
+    pub begin: Option<TransactionModes>,
+    /// BEGIN is all there is: the transaction has done nothing yet.
+    pub only_begins: bool,
+    /// SET TRANSACTION as the only statement, with its modes.
+    pub set_transaction: Option<TransactionModes>,
+    /// Whether any statement controls transactions: what follows in a pipeline must follow it.
+    pub controls_transaction: bool,
+    /// What must be remembered, with the index of the statement (from 0) that causes it.
+    pub effects: Box<[(usize, Effect)]>,
+    /// Pins that hold from the moment the text is sent: a failing statement may leave them too.
+    pub pins_when_sent: Pins,
+    /// The hint at the text's head, if any.
+    pub hint: Option<Target>,
+    /// A question to pgweir itself.
+    pub question: Option<OwnQuestion>,
+}
+
+impl Verdict {
+    /// The verdict on a portal that no Bind of this session made: fetching from an SQL cursor.
+    #[must_use]
+    pub fn nothing_known() -> Self {
+        Self {
+            target: Target::Primary,
+            reason: "cursor",
+            is_write: false,
+            controls_transaction: false,
+            pins_when_sent: Pins::NONE,
+            ..Self::unknown("cursor")
+        }
+    }
+
+    /// The verdict on a text nobody looked into: the primary, and a pin, for it may do anything.
+    #[must_use]
+    pub fn unknown(reason: &'static str) -> Self {
+        Self {
+            target: Target::Primary,
+            reason,
+            is_write: true,
+            suits_replica: false,
+            begin: None,
+            only_begins: false,
+            set_transaction: None,
+            controls_transaction: true,
+            effects: Box::default(),
+            pins_when_sent: Pins::UNINSPECTED,
+            hint: None,
+            question: None,
+        }
+    }
+}
+
+/// The modes of BEGIN, START TRANSACTION and SET TRANSACTION, where given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransactionModes {
+    /// READ ONLY or READ WRITE.
+    pub read_only: Option<bool>,
+    /// ISOLATION LEVEL SERIALIZABLE (true), or another level (false).
+    pub serializable: Option<bool>,
+}
+
+/// A set of reasons that bind a client to its server connection.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pins(u16);
+
+impl Pins {
+    /// Nothing binds.
+    pub const NONE: Self = Self(0);
+    /// A temporary table, view, sequence or function.
+    pub const TEMPORARY: Self = Self(1);
+    /// LISTEN.
+    pub const LISTEN: Self = Self(1 << 1);
+    /// A cursor WITH HOLD.
+    pub const HOLD_CURSOR: Self = Self(1 << 2);
+    /// A session-level advisory lock.
+    pub const ADVISORY_LOCK: Self = Self(1 << 3);
+    /// LOAD.
+    pub const LOAD: Self = Self(1 << 4);
+    /// A setting changed in a way that cannot be followed.
+    pub const SETTINGS: Self = Self(1 << 5);
+    /// SQL's PREPARE.
+    pub const SQL_PREPARE: Self = Self(1 << 6);
+    /// A text too long, too deep or too strange to look into.
+    pub const UNINSPECTED: Self = Self(1 << 7);
+    /// A protocol-level statement too large to be prepared again elsewhere.
+    pub const LARGE_STATEMENT: Self = Self(1 << 8);
+    /// The pool's mode is session.
+    pub const SESSION_MODE: Self = Self(1 << 9);
+    /// The seed of `random()`.
+    pub const RANDOM_SEED: Self = Self(1 << 10);
+
+    const NAMES: [(Self, &'static str); 11] = [
+        (Self::TEMPORARY, "temporary_table"),
+        (Self::LISTEN, "listen"),
+        (Self::HOLD_CURSOR, "hold_cursor"),
+        (Self::ADVISORY_LOCK, "advisory_lock"),
+        (Self::LOAD, "load"),
+        (Self::SETTINGS, "untrackable_setting"),
+        (Self::SQL_PREPARE, "sql_prepare"),
+        (Self::UNINSPECTED, "uninspected_statement"),
+        (Self::LARGE_STATEMENT, "large_statement"),
+        (Self::SESSION_MODE, "session_mode"),
+        (Self::RANDOM_SEED, "random_seed"),
+    ];
+
+    /// What a rollback leaves: locks, loaded libraries and prepared statements are not undone.
+    const SURVIVING_ROLLBACK: Self = Self(
+        Self::ADVISORY_LOCK.0
+            | Self::LOAD.0
+            | Self::SQL_PREPARE.0
+            | Self::UNINSPECTED.0
+            | Self::LARGE_STATEMENT.0
+            | Self::SESSION_MODE.0
+            | Self::RANDOM_SEED.0,
+    );
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set less the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether nothing binds.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The part that no rollback undoes.
+    #[must_use]
+    pub const fn surviving_rollback(self) -> Self {
+        Self(self.0 & Self::SURVIVING_ROLLBACK.0)
+    }
+
+    /// The machine-readable names of the reasons.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .filter(move |(pin, _)| self.0 & pin.0 != 0)
+            .map(|(_, name)| name)
+    }
+}
+
+impl fmt::Debug for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+/// What a router may want to know of the session it judges for.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionFacts<'a> {
+    /// The client's settings.
+    pub settings: &'a SettingsMap,
+    /// The values last reported to the client: `client_encoding`, `standard_conforming_strings` …
+    pub reported: &'a Parameters,
+    /// Client encoding and string syntax are UTF8 and standard: texts mean what they mean to most.
+    pub is_usual: bool,
+}
+
+/// Whoever reads SQL for the session machine.
+pub trait Router {
+    /// Judges a text. Total: what cannot be understood gets a verdict for the primary.
+    fn judge(&mut self, sql: &[u8], facts: SessionFacts<'_>) -> Arc<Verdict>;
+
+    /// Where a text runs that starts a new piece of work: the verdict, the client's own wishes
+    /// (hints, read-only defaults) and the policy together.
+    fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target;
+
+    /// A statement is on its way to a server of this role.
+    fn sent(&mut self, verdict: &Verdict, on: Target);
+
+    /// The SQL that answers a question to pgweir itself.
+    fn answer(&mut self, question: &OwnQuestion, facts: SessionFacts<'_>) -> String;
+}

@@ -1,0 +1,364 @@
+//! The driver of a conversation: it does for sessions what the program does with sockets.
+//!
+//! Bytes that a session has not used are kept and offered again once what it waits for has
+//! happened, exactly as its contract asks for, and never earlier.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgweir_protocol::outgoing::Outgoing;
+use pgweir_protocol::prepared::StatementRegistry;
+use pgweir_protocol::report::{Report, Severity, SqlState};
+use pgweir_protocol::server::ServerFacts;
+use pgweir_protocol::session::{Disposition, Loss, Next, Session, SessionStart};
+use pgweir_protocol::settings::{SettingsMap, assignment};
+use pgweir_protocol::verdict::Target;
+
+use crate::router::Scripted;
+use crate::script::{Cause, Outcome, Setup};
+
+/// What servers and clients are told at a connection's start.
+const USUAL: [(&str, &str); 4] = [
+    ("client_encoding", "UTF8"),
+    ("standard_conforming_strings", "on"),
+    ("TimeZone", "UTC"),
+    ("server_version", "15.0"),
+];
+
+/// Prepared statements a server keeps unless told otherwise.
+const HOLDS: usize = 100;
+
+/// Clients, their sessions, and the connections they share.
+pub(crate) struct Rig<'a> {
+    setup: &'a Setup,
+    registry: Arc<StatementRegistry>,
+    clients: Vec<Client>,
+    servers: HashMap<String, Box<ServerFacts>>,
+    /// Fresh servers made so far: their process ids count up from 1000.
+    made: i32,
+}
+
+/// What a session waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// Bytes of its client, so many.
+    Bytes(usize),
+    Connection(Target),
+    Reply,
+    /// Nothing any more.
+    Ended,
+}
+
+struct Client {
+    session: Session<Scripted>,
+    waiting: Waiting,
+    from_client: Vec<u8>,
+    from_server: Vec<u8>,
+    /// The name of the server it is attached to, if it has one.
+    server: Option<Option<String>>,
+}
+
+impl<'a> Rig<'a> {
+    pub(crate) fn new(setup: &'a Setup) -> Self {
+        Self {
+            setup,
+            registry: Arc::default(),
+            clients: Vec::new(),
+            servers: HashMap::new(),
+            made: 0,
+        }
+    }
+
+    fn client(&mut self, number: usize) -> &mut Client {
+        while self.clients.len() <= number {
+            let setup = self.setup;
+            let startup = setup
+                .startup
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), assignment(name, value)))
+                .collect();
+            let reported = USUAL
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into_iter()
+                .chain(setup.told.iter().cloned());
+            let start = SessionStart {
+                mode: setup.mode,
+                max_message: setup.max_message,
+                id: u32::try_from(self.clients.len()).unwrap(),
+                registry: self.registry.clone(),
+                startup: SettingsMap::new(startup),
+                reported: reported.collect(),
+            };
+            let router = Scripted {
+                routes: setup.routes.clone(),
+            };
+            self.clients.push(Client {
+                session: Session::new(start, router),
+                waiting: Waiting::Bytes(0),
+                from_client: Vec::new(),
+                from_server: Vec::new(),
+                server: None,
+            });
+        }
+        &mut self.clients[number]
+    }
+
+    /// Lets something happen to a client's session; bytes arrive in pieces that end at `cuts`.
+    pub(crate) fn happen(&mut self, number: usize, cause: &Cause, cuts: &[usize]) -> Outcome {
+        let mut outcome = Outcome::default();
+        match cause {
+            Cause::ClientSays(bytes) => {
+                for piece in pieces(bytes, cuts) {
+                    let client = self.client(number);
+                    client.from_client.extend_from_slice(piece);
+                    client.offer_client(&mut outcome);
+                    self.keep_servers(number, &mut outcome);
+                }
+            }
+            Cause::ServerSays(bytes) => {
+                for piece in pieces(bytes, cuts) {
+                    let client = self.client(number);
+                    client.from_server.extend_from_slice(piece);
+                    client.offer_server(&mut outcome);
+                    self.keep_servers(number, &mut outcome);
+                }
+            }
+            Cause::Attached { server, role } => {
+                let facts = self.facts(server.as_deref());
+                let client = self.client(number);
+                client.attach(server.clone(), facts, *role, &mut outcome);
+                self.keep_servers(number, &mut outcome);
+            }
+            Cause::Refused { code, message } => {
+                let code = SqlState::parse(code.as_bytes()).unwrap();
+                let client = self.client(number);
+                let report = Report::new(Severity::Error, code, message);
+                client.session.refuse(&report);
+                client.waiting = Waiting::Bytes(0);
+                client.offer_client(&mut outcome);
+            }
+            Cause::Lost(cause) => self.client(number).lose(cause, &mut outcome),
+            Cause::Left => {
+                self.client(number).end(&mut outcome);
+                self.keep_servers(number, &mut outcome);
+            }
+        }
+        outcome
+    }
+
+    /// The facts of a server: of one that was there before, or of a fresh one.
+    fn facts(&mut self, name: Option<&str>) -> Box<ServerFacts> {
+        if let Some(facts) = name.and_then(|name| self.servers.remove(name)) {
+            return facts;
+        }
+        let setup = name.and_then(|name| self.setup.servers.get(name));
+        self.made += 1;
+        let reports = setup.map(|setup| setup.reports.clone());
+        let reported = USUAL
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .chain(reports.unwrap_or_default());
+        Box::new(ServerFacts::new(
+            1000 + self.made,
+            vec![1, 2, 3, 4],
+            reported.collect(),
+            setup.and_then(|setup| setup.holds).unwrap_or(HOLDS),
+        ))
+    }
+
+    /// Gives back a server connection that its client's session is through with, as often as it
+    /// then goes on to another one.
+    fn keep_servers(&mut self, number: usize, outcome: &mut Outcome) {
+        loop {
+            let client = self.client(number);
+            let Some(facts) = client.let_go(outcome) else {
+                return;
+            };
+            if let Some((name, facts)) = facts {
+                self.servers.insert(name, facts);
+            }
+            let client = self.client(number);
+            if client.waiting == Waiting::Reply {
+                client.waiting = Waiting::Bytes(0);
+                client.offer_client(outcome);
+            }
+        }
+    }
+}
+
+fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for &cut in cuts.iter().filter(|&&cut| cut < bytes.len()) {
+        pieces.push(&bytes[start..cut]);
+        start = cut;
+    }
+    pieces.push(&bytes[start..]);
+    pieces
+}
+
+fn collect(out: &Outgoing, input: &[u8], to: &mut Vec<u8>) {
+    for slice in out.slices(input) {
+        to.extend_from_slice(slice);
+    }
+}
+
+impl Client {
+    /// Offers the session what its client has sent, as far as it will have it.
+    fn offer_client(&mut self, outcome: &mut Outcome) {
+        loop {
+            let Waiting::Bytes(need) = self.waiting else {
+                return;
+            };
+            if self.from_client.len() < need {
+                return;
+            }
+            let (mut to_server, mut to_client) = (Outgoing::default(), Outgoing::default());
+            let taken = self
+                .session
+                .on_client(&self.from_client, &mut to_server, &mut to_client);
+            collect(&to_server, &self.from_client, &mut outcome.to_server);
+            collect(&to_client, &self.from_client, &mut outcome.to_client);
+            assert!(
+                to_server.is_empty() || self.server.is_some(),
+                "bytes for a server that is not there"
+            );
+            self.from_client.drain(..taken.consumed);
+            self.waiting = match taken.next {
+                Next::Need(need) => {
+                    let left = self.from_client.len();
+                    assert!(need > left, "{need} bytes are needed and {left} are there");
+                    Waiting::Bytes(need)
+                }
+                Next::Attach(target) => {
+                    assert!(self.server.is_none(), "a second connection is asked for");
+                    outcome.facts.push(match target {
+                        Target::Primary => "attach primary".to_owned(),
+                        Target::Replica => "attach replica".to_owned(),
+                    });
+                    Waiting::Connection(target)
+                }
+                Next::Reply => Waiting::Reply,
+                Next::Close => return self.finish("close", outcome),
+                Next::Fatal => return self.finish("fatal", outcome),
+            };
+            if self.waiting == Waiting::Reply {
+                return;
+            }
+        }
+    }
+
+    fn offer_server(&mut self, outcome: &mut Outcome) {
+        if self.server.is_none() {
+            outcome.facts.push("stray bytes".to_owned());
+            self.from_server.clear();
+            return;
+        }
+        let mut to_client = Outgoing::default();
+        let taken = self.session.on_server(&self.from_server, &mut to_client);
+        collect(&to_client, &self.from_server, &mut outcome.to_client);
+        match taken {
+            Ok(taken) => {
+                self.from_server.drain(..taken.consumed);
+                let left = self.from_server.len();
+                assert!(matches!(taken.next, Next::Need(need) if need > left));
+            }
+            Err(broken) => {
+                let tag = char::from(broken.tag);
+                outcome.facts.push(format!("server broken {tag}"));
+                self.lose("it broke the protocol", outcome);
+                return;
+            }
+        }
+        if self.session.take_wrote() {
+            outcome.facts.push("wrote".to_owned());
+        }
+        if self.waiting == Waiting::Reply && !self.is_through() {
+            self.waiting = Waiting::Bytes(0);
+            self.offer_client(outcome);
+        }
+    }
+
+    fn attach(
+        &mut self,
+        server: Option<String>,
+        facts: Box<ServerFacts>,
+        role: Option<Target>,
+        outcome: &mut Outcome,
+    ) {
+        let Waiting::Connection(target) = self.waiting else {
+            panic!("nobody has asked for a connection: {:?}", self.waiting);
+        };
+        let mut to_server = Outgoing::default();
+        self.server = Some(server);
+        self.session
+            .attach(facts, role.unwrap_or(target), &mut to_server);
+        collect(&to_server, &[], &mut outcome.to_server);
+        self.waiting = Waiting::Bytes(0);
+        self.offer_client(outcome);
+    }
+
+    fn is_through(&self) -> bool {
+        self.server.is_some() && self.session.wants_detach() && self.from_server.is_empty()
+    }
+
+    /// Gives the connection back, if the session is through with it.
+    #[expect(clippy::type_complexity, reason = "a name and what is kept under it")]
+    fn let_go(&mut self, outcome: &mut Outcome) -> Option<Option<(String, Box<ServerFacts>)>> {
+        if !self.is_through() {
+            return None;
+        }
+        let name = self.server.take()?;
+        let (facts, disposition) = self.session.detach()?;
+        outcome.facts.push(detached(disposition));
+        self.from_server.clear();
+        Some(match disposition {
+            Disposition::Reuse => name.map(|name| (name, facts)),
+            Disposition::Discard => None,
+        })
+    }
+
+    fn lose(&mut self, cause: &str, outcome: &mut Outcome) {
+        self.server = None;
+        self.from_server.clear();
+        let mut to_client = Outgoing::default();
+        let loss = self.session.server_lost(cause, &mut to_client);
+        collect(&to_client, &[], &mut outcome.to_client);
+        match loss {
+            Loss::Survived if self.waiting == Waiting::Reply => {
+                self.waiting = Waiting::Bytes(0);
+                self.offer_client(outcome);
+            }
+            Loss::Survived => {}
+            Loss::Fatal => self.finish("lost with its server", outcome),
+        }
+    }
+
+    /// The session has come to its end.
+    fn finish(&mut self, how: &str, outcome: &mut Outcome) {
+        outcome.facts.push(how.to_owned());
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: &mut Outcome) {
+        self.waiting = Waiting::Ended;
+        let server = self.server.take();
+        if let Some((_, disposition)) = self.session.end() {
+            assert!(server.is_some());
+            let clean = self.from_server.is_empty() && disposition == Disposition::Reuse;
+            let disposition = if clean {
+                disposition
+            } else {
+                Disposition::Discard
+            };
+            outcome.facts.push(detached(disposition));
+        }
+    }
+}
+
+fn detached(disposition: Disposition) -> String {
+    match disposition {
+        Disposition::Reuse => "detach reuse".to_owned(),
+        Disposition::Discard => "detach discard".to_owned(),
+    }
+}

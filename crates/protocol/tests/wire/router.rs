@@ -1,0 +1,223 @@
+//! A router that knows what a conversation's `route` lines tell it, and a little SQL of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgweir_protocol::verdict::{
+    Effect, OwnQuestion, Pins, Router, SessionFacts, SettingChange, Target, TransactionModes,
+    Verdict,
+};
+
+/// Judges by the script, else by the first words of each statement.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scripted {
+    pub(crate) routes: Arc<HashMap<String, Arc<Verdict>>>,
+}
+
+impl Router for Scripted {
+    fn judge(&mut self, sql: &[u8], _: SessionFacts<'_>) -> Arc<Verdict> {
+        let sql = String::from_utf8_lossy(sql);
+        match self.routes.get(&*sql) {
+            Some(verdict) => verdict.clone(),
+            None => Arc::new(by_first_words(&sql)),
+        }
+    }
+
+    fn target(&mut self, verdict: &Verdict, _: SessionFacts<'_>) -> Target {
+        match (verdict.hint, verdict.begin) {
+            (Some(Target::Replica), _) if verdict.suits_replica => Target::Replica,
+            (Some(_), _) => Target::Primary,
+            (None, Some(modes)) if modes.read_only != Some(true) => Target::Primary,
+            (None, Some(modes)) if modes.serializable == Some(true) => Target::Primary,
+            (None, _) => verdict.target,
+        }
+    }
+
+    fn sent(&mut self, _: &Verdict, _: Target) {}
+
+    fn answer(&mut self, question: &OwnQuestion, _: SessionFacts<'_>) -> String {
+        match question {
+            OwnQuestion::Show { name } => format!("SELECT 'known' AS \"pgweir.{name}\""),
+            OwnQuestion::Route { statement } => format!("SELECT 'route of {statement}'"),
+        }
+    }
+}
+
+/// What a text is when no line says so: each statement by its first words.
+pub(crate) fn by_first_words(sql: &str) -> Verdict {
+    let statements: Vec<&str> = sql
+        .split(';')
+        .map(str::trim)
+        .filter(|statement| !statement.is_empty())
+        .collect();
+    let mut words = vec!["replica".to_owned()];
+    for (index, statement) in statements.iter().enumerate() {
+        for word in words_of(statement) {
+            words.push(format!("{index} {word}"));
+        }
+    }
+    if statements.len() > 1 {
+        words.push("with more".to_owned());
+    }
+    verdict(sql, &words).unwrap()
+}
+
+/// One statement in the words of a `route` line.
+fn words_of(statement: &str) -> Vec<String> {
+    let lower = statement.to_ascii_lowercase();
+    let words: Vec<&str> = lower.split_whitespace().collect();
+    let modes = |words: &[&str]| words.join(" ");
+    match words.as_slice() {
+        ["select" | "values" | "show" | "table" | "fetch", ..] => Vec::new(),
+        ["copy", what, ..] if what.starts_with('(') => Vec::new(),
+        ["begin", modes_of @ ..] => vec![format!("begin {}", modes(modes_of))],
+        ["start", "transaction", modes_of @ ..] => vec![format!("begin {}", modes(modes_of))],
+        ["set", "transaction", ..] => vec![lower.clone()],
+        ["set", "local", ..] => Vec::new(),
+        ["set", name, ..] => vec![format!("set {name} {statement}")],
+        ["commit" | "end", ..] => vec!["commit".to_owned()],
+        ["rollback", "to", .., name] => vec![format!("rollback to {name}")],
+        ["rollback" | "abort", ..] => vec!["rollback".to_owned()],
+        ["savepoint" | "reset" | "discard", _] => vec![lower.clone()],
+        ["release", .., name] => vec![format!("release {name}")],
+        ["deallocate", "all"] => vec!["forget statements".to_owned()],
+        ["create", "temp", ..] => vec!["write".to_owned(), "pin temporary_table".to_owned()],
+        ["listen", ..] => vec!["primary".to_owned(), "pin listen".to_owned()],
+        ["unlisten", "*"] => vec!["unpin listen".to_owned()],
+        _ => vec!["write".to_owned()],
+    }
+}
+
+/// The verdict that a `route` line spells.
+///
+/// # Errors
+/// A word that means nothing.
+pub(crate) fn verdict(sql: &str, words: &[String]) -> Result<Verdict, String> {
+    let mut verdict = Verdict {
+        target: Target::Replica,
+        reason: "scripted",
+        is_write: false,
+        suits_replica: true,
+        controls_transaction: false,
+        pins_when_sent: Pins::NONE,
+        ..Verdict::unknown("scripted")
+    };
+    let mut effects = Vec::new();
+    for word in words {
+        let (index, word) = match word.split_once(' ') {
+            Some((index, word)) if index.parse::<usize>().is_ok() => {
+                (index.parse().unwrap(), word.trim())
+            }
+            _ => (0, word.trim()),
+        };
+        if !say(&mut verdict, sql, word) {
+            let effect = effect(sql, word).ok_or_else(|| format!("no verdict: {word:?}"))?;
+            note(&mut verdict, &effect);
+            effects.push((index, effect));
+        }
+    }
+    verdict.effects = effects.into();
+    Ok(verdict)
+}
+
+/// Words that say something of the whole text.
+fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
+    match word {
+        "replica" => verdict.target = Target::Replica,
+        "primary" => verdict.target = Target::Primary,
+        "write" => {
+            verdict.target = Target::Primary;
+            verdict.is_write = true;
+            verdict.suits_replica = false;
+        }
+        "hint replica" => verdict.hint = Some(Target::Replica),
+        "hint primary" => verdict.hint = Some(Target::Primary),
+        "with more" => {
+            verdict.only_begins = false;
+            verdict.set_transaction = None;
+        }
+        _ => {
+            if let Some(modes) = word.strip_prefix("begin") {
+                verdict.begin = Some(modes_of(modes));
+                verdict.only_begins = true;
+            } else if let Some(modes) = word.strip_prefix("set transaction") {
+                verdict.set_transaction = Some(modes_of(modes));
+            } else if let Some(name) = word.strip_prefix("question show ") {
+                verdict.question = Some(OwnQuestion::Show { name: name.into() });
+                return true;
+            } else if word == "question route" {
+                let statement = sql.into();
+                verdict.question = Some(OwnQuestion::Route { statement });
+                return true;
+            } else {
+                return false;
+            }
+            verdict.controls_transaction = true;
+        }
+    }
+    true
+}
+
+fn modes_of(words: &str) -> TransactionModes {
+    let has = |mode: &str| words.contains(mode).then_some(true);
+    TransactionModes {
+        read_only: has("read only").or(has("read write").map(|_| false)),
+        serializable: has("serializable"),
+    }
+}
+
+fn effect(sql: &str, word: &str) -> Option<Effect> {
+    let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
+    Some(match (verb, rest) {
+        ("set", rest) => {
+            let (name, statement) = rest.split_once(' ').unwrap_or((rest, sql));
+            Effect::Setting(SettingChange::Set {
+                name: name.into(),
+                statement: statement.into(),
+            })
+        }
+        ("reset", "all") => Effect::Setting(SettingChange::ResetAll),
+        ("reset", name) => Effect::Setting(SettingChange::Reset { name: name.into() }),
+        ("discard", "all") => Effect::Setting(SettingChange::DiscardAll),
+        ("pin", name) => Effect::Pin(pins(name)?),
+        ("unpin", name) => Effect::Unpin(pins(name)?),
+        ("forget", "statements") => Effect::ForgetStatements,
+        ("commit", "") => Effect::Commit,
+        ("rollback", "") => Effect::Rollback,
+        ("rollback", to) => Effect::RollbackTo(to.strip_prefix("to ")?.into()),
+        ("savepoint", name) => Effect::Savepoint(name.into()),
+        ("release", name) => Effect::Release(name.into()),
+        _ => return None,
+    })
+}
+
+fn pins(name: &str) -> Option<Pins> {
+    [
+        Pins::TEMPORARY,
+        Pins::LISTEN,
+        Pins::HOLD_CURSOR,
+        Pins::ADVISORY_LOCK,
+        Pins::LOAD,
+        Pins::SETTINGS,
+        Pins::SQL_PREPARE,
+        Pins::UNINSPECTED,
+    ]
+    .into_iter()
+    .find(|pins| pins.names().eq([name]))
+}
+
+/// What the effect makes of the whole text.
+fn note(verdict: &mut Verdict, effect: &Effect) {
+    match effect {
+        Effect::Pin(pins) => {
+            verdict.pins_when_sent = verdict.pins_when_sent.with(pins.surviving_rollback());
+            verdict.suits_replica = false;
+        }
+        Effect::Commit
+        | Effect::Rollback
+        | Effect::RollbackTo(_)
+        | Effect::Savepoint(_)
+        | Effect::Release(_) => verdict.controls_transaction = true,
+        _ => {}
+    }
+}
