@@ -1,0 +1,223 @@
+//! One judgement per statement: its access, its control of the transaction, its effects on the session.
+
+pub(crate) mod constant;
+mod cursor;
+mod explain;
+pub(crate) mod setting;
+mod temporary;
+mod transaction;
+mod utility;
+
+use pg_query::protobuf::{CallStmt, CopyStmt, DoStmt, RawStmt};
+use pg_query::{Node, NodeEnum, NodeRef};
+
+use crate::label::Sharing;
+use crate::walk::Walk;
+use crate::{Access, Catalog, Control, Effect, Pin, Reason, StatementLabel, Unpin};
+
+/// Judges the statements of one text.
+pub(crate) struct Judge<'a> {
+    /// The text, comments blanked out.
+    text: &'a str,
+    catalog: &'a Catalog,
+    sharing: Sharing,
+}
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(text: &'a str, catalog: &'a Catalog) -> Self {
+        Self {
+            text,
+            catalog,
+            sharing: Sharing::Normalised,
+        }
+    }
+
+    /// How far the label may be shared, after all statements have been judged.
+    pub(crate) fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+
+    /// The label depends on literals; no other text has it.
+    fn literals_matter(&mut self) {
+        self.sharing = Sharing::Exact;
+    }
+
+    /// Judges one statement as the parser gives it.
+    pub(crate) fn statement(&mut self, raw: &RawStmt) -> StatementLabel {
+        let range = self.range(raw);
+        let slice = self.text.get(range.clone()).unwrap_or_default();
+        let node = raw
+            .stmt
+            .as_ref()
+            .and_then(|statement| statement.node.as_ref());
+        let mut label = match node {
+            Some(node) => self.node(node, slice),
+            None => StatementLabel::new("UNKNOWN", Access::Write, Reason::UnknownNode),
+        };
+        label.range = Some(range);
+        label
+    }
+
+    /// Where the statement stands, without the space around it.
+    fn range(&self, raw: &RawStmt) -> std::ops::Range<usize> {
+        let start = usize::try_from(raw.stmt_location)
+            .unwrap_or(0)
+            .min(self.text.len());
+        let length = usize::try_from(raw.stmt_len).unwrap_or(0);
+        let end = if length == 0 {
+            self.text.len()
+        } else {
+            start.saturating_add(length)
+        };
+        let whole = self
+            .text
+            .get(start..end.min(self.text.len()))
+            .unwrap_or_default();
+        let whole = whole.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == ';');
+        let trimmed = whole.trim_ascii_start();
+        let start = start + (whole.len() - trimmed.len());
+        start..start + trimmed.len()
+    }
+
+    fn node(&mut self, node: &NodeEnum, slice: &str) -> StatementLabel {
+        match node {
+            NodeEnum::SelectStmt(select) => {
+                let mut label = self.query("SELECT", node.to_ref());
+                temporary::select_into(select, &mut label);
+                label
+            }
+            NodeEnum::InsertStmt(_) => self.query("INSERT", node.to_ref()),
+            NodeEnum::UpdateStmt(_) => self.query("UPDATE", node.to_ref()),
+            NodeEnum::DeleteStmt(_) => self.query("DELETE", node.to_ref()),
+            NodeEnum::MergeStmt(_) => self.query("MERGE", node.to_ref()),
+            NodeEnum::TransactionStmt(node) => transaction::label(node),
+            NodeEnum::VariableSetStmt(node) => self.set(node, slice),
+            NodeEnum::VariableShowStmt(node) => self.show(node),
+            NodeEnum::CopyStmt(node) => self.copy(node),
+            NodeEnum::ExplainStmt(node) => self.explain(node),
+            NodeEnum::CallStmt(node) => self.procedure_call(node),
+            NodeEnum::DoStmt(node) => self.code_block(node),
+            _ => self
+                .cursor_or_prepared(node)
+                .or_else(|| session(node))
+                .or_else(|| self.creation(node))
+                .unwrap_or_else(|| self.utility(node, slice)),
+        }
+    }
+
+    /// A query that is run: what its walk finds.
+    fn query(&mut self, kind: &'static str, root: NodeRef<'_>) -> StatementLabel {
+        self.walk(kind, root, false)
+    }
+
+    fn walk(&mut self, kind: &'static str, root: NodeRef<'_>, planned: bool) -> StatementLabel {
+        let walk = Walk::new(self.catalog, planned).run(root);
+        if walk.literal_sensitive {
+            self.literals_matter();
+        }
+        let mut label = StatementLabel::new(kind, walk.access, walk.reason);
+        if let Some(characteristics) = walk.transaction {
+            label.control = Control::SetTransaction(characteristics);
+        }
+        label.effects = walk.effects;
+        label
+    }
+
+    /// Judges a statement inside another one (`EXPLAIN`, `PREPARE`, `DECLARE`, `COPY`, `CREATE … AS`).
+    fn inner(&mut self, node: Option<&Node>, planned: bool) -> StatementLabel {
+        match node.and_then(|node| node.node.as_ref()) {
+            Some(node) => match node {
+                NodeEnum::SelectStmt(_) => self.walk("SELECT", node.to_ref(), planned),
+                NodeEnum::InsertStmt(_) => self.walk("INSERT", node.to_ref(), planned),
+                NodeEnum::UpdateStmt(_) => self.walk("UPDATE", node.to_ref(), planned),
+                NodeEnum::DeleteStmt(_) => self.walk("DELETE", node.to_ref(), planned),
+                NodeEnum::MergeStmt(_) => self.walk("MERGE", node.to_ref(), planned),
+                NodeEnum::CreateTableAsStmt(create) if planned => {
+                    self.inner(create.query.as_deref(), planned)
+                }
+                NodeEnum::DeclareCursorStmt(declare) if planned => {
+                    self.inner(declare.query.as_deref(), planned)
+                }
+                _ => self.node(node, ""),
+            },
+            None => StatementLabel::new("UNKNOWN", Access::Write, Reason::UnknownNode),
+        }
+    }
+
+    /// `COPY`. A table is read like `SELECT * FROM` it; a file or a program is the server's.
+    fn copy(&mut self, node: &CopyStmt) -> StatementLabel {
+        let mut label = StatementLabel::new("COPY", Access::Read, Reason::Harmless);
+        if node.is_from {
+            label.raise(Access::Write, Reason::CopyFrom);
+            return label;
+        }
+        let inner = match (&node.relation, node.query.as_deref()) {
+            (Some(relation), _) => self.query("COPY", NodeRef::RangeVar(relation)),
+            (None, query) => self.inner(query, false),
+        };
+        label.raise(inner.access, inner.reason);
+        label.effects = inner.effects;
+        if node.is_program || !node.filename.is_empty() {
+            label.raise(Access::Primary, Reason::CopyToServer);
+        }
+        label
+    }
+
+    /// `CALL`: judged like a call of a function of that name.
+    fn procedure_call(&mut self, node: &CallStmt) -> StatementLabel {
+        match &node.funccall {
+            Some(call) => self.query("CALL", NodeRef::FuncCall(call)),
+            None => StatementLabel::new("CALL", Access::Write, Reason::UnknownNode),
+        }
+    }
+
+    /// `DO`: code that can do anything. Whether it may change the session's state is read off its
+    /// words, if it is PL/pgSQL.
+    fn code_block(&mut self, node: &DoStmt) -> StatementLabel {
+        self.literals_matter();
+        let mut label = StatementLabel::new("DO", Access::Write, Reason::Utility("DO"));
+        label.effect(Effect::RanHiddenCode);
+        if utility::may_change_session(node) {
+            label.effect(Effect::Pin(Pin::UntrackableSettings));
+        }
+        label
+    }
+}
+
+/// Statements that are about the session itself.
+fn session(node: &NodeEnum) -> Option<StatementLabel> {
+    let utility = |kind| StatementLabel::new(kind, Access::Write, Reason::Utility(kind));
+    let neutral = |kind| StatementLabel::new(kind, Access::Neutral, Reason::SessionSetting);
+    let mut label;
+    match node {
+        NodeEnum::ListenStmt(node) => {
+            label = utility("LISTEN");
+            label.effect(Effect::Pin(Pin::Listen(node.conditionname.clone())));
+        }
+        NodeEnum::UnlistenStmt(node) => {
+            label = neutral("UNLISTEN");
+            let channel = crate::walk::non_empty(&node.conditionname).map(str::to_owned);
+            label.effect(Effect::Unpin(Unpin::Unlisten(channel)));
+        }
+        NodeEnum::LoadStmt(_) => {
+            label = StatementLabel::new("LOAD", Access::Neutral, Reason::Harmless);
+            label.effect(Effect::Pin(Pin::Load));
+        }
+        NodeEnum::DiscardStmt(node) => {
+            use pg_query::protobuf::DiscardMode;
+            label = neutral("DISCARD");
+            label.effect(Effect::Discard(match node.target() {
+                DiscardMode::DiscardPlans => crate::Discard::Plans,
+                DiscardMode::DiscardSequences => crate::Discard::Sequences,
+                DiscardMode::DiscardTemp => crate::Discard::Temporary,
+                DiscardMode::DiscardAll | DiscardMode::Undefined => crate::Discard::All,
+            }));
+        }
+        NodeEnum::ConstraintsSetStmt(_) => {
+            label = neutral("SET CONSTRAINTS");
+            label.reason = Reason::TransactionControl;
+        }
+        _ => return None,
+    }
+    Some(label)
+}

@@ -1,0 +1,266 @@
+//! Every other statement writes, or acts on the server it runs on. What is left to say is its kind,
+//! and what it means for temporary objects.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{DoStmt, DropStmt, LockStmt, ObjectType};
+
+use super::Judge;
+use crate::walk::{is_temporary_schema, qualified};
+use crate::{Access, Effect, Pin, Reason, StatementLabel, Unpin, lex};
+
+/// `AccessShareLock` of PostgreSQL's `lockdefs.h`: the lock every `SELECT` takes.
+const ACCESS_SHARE_LOCK: i32 = 1;
+
+impl Judge<'_> {
+    pub(super) fn utility(&mut self, node: &NodeEnum, slice: &str) -> StatementLabel {
+        if let NodeEnum::LockStmt(node) = node {
+            return lock(node);
+        }
+        let kind = object_kind(node)
+            .or_else(|| data_kind(node))
+            .or_else(|| schema_kind(node))
+            .or_else(|| administration_kind(node))
+            .or_else(|| foreign_kind(node));
+        let Some(kind) = kind else {
+            return StatementLabel::new("UNKNOWN", Access::Write, Reason::UnknownNode);
+        };
+        let mut label = StatementLabel::new(kind, Access::Write, Reason::Utility(kind));
+        match node {
+            NodeEnum::DropStmt(node) => dropped(node, &mut label),
+            // A function, type or operator can live in pg_temp as well.
+            _ if slice.to_ascii_lowercase().contains("pg_temp") => {
+                label.effect(Effect::Pin(Pin::TemporaryObject(None)));
+            }
+            _ => {}
+        }
+        label
+    }
+}
+
+/// `LOCK`. A standby grants the lock of a plain read, and there it means the same.
+fn lock(node: &LockStmt) -> StatementLabel {
+    if node.mode == ACCESS_SHARE_LOCK {
+        return StatementLabel::new("LOCK TABLE", Access::Read, Reason::Harmless);
+    }
+    StatementLabel::new("LOCK TABLE", Access::Write, Reason::Utility("LOCK TABLE"))
+}
+
+/// Which temporary relations a `DROP` may have removed. A temporary relation hides any other of its
+/// name, so an unqualified name that is pinned is the temporary one.
+fn dropped(node: &DropStmt, label: &mut StatementLabel) {
+    let relations = matches!(
+        node.remove_type(),
+        ObjectType::ObjectTable | ObjectType::ObjectView | ObjectType::ObjectSequence
+    );
+    if !relations {
+        return;
+    }
+    for object in &node.objects {
+        let Some(NodeEnum::List(parts)) = &object.node else {
+            continue;
+        };
+        let (schema, name) = qualified(&parts.items);
+        if schema.is_none() || is_temporary_schema(schema) {
+            label.effect(Effect::Unpin(Unpin::Dropped(name.to_owned())));
+        }
+    }
+}
+
+/// Objects of any type.
+fn object_kind(node: &NodeEnum) -> Option<&'static str> {
+    Some(match node {
+        NodeEnum::DropStmt(_) => "DROP",
+        NodeEnum::RenameStmt(_)
+        | NodeEnum::AlterOwnerStmt(_)
+        | NodeEnum::AlterObjectSchemaStmt(_)
+        | NodeEnum::AlterObjectDependsStmt(_) => "ALTER",
+        NodeEnum::DefineStmt(_) => "CREATE",
+        NodeEnum::CommentStmt(_) => "COMMENT",
+        NodeEnum::SecLabelStmt(_) => "SECURITY LABEL",
+        NodeEnum::GrantStmt(node) => {
+            if node.is_grant {
+                "GRANT"
+            } else {
+                "REVOKE"
+            }
+        }
+        NodeEnum::GrantRoleStmt(node) => {
+            if node.is_grant {
+                "GRANT ROLE"
+            } else {
+                "REVOKE ROLE"
+            }
+        }
+        NodeEnum::AlterDefaultPrivilegesStmt(_) => "ALTER DEFAULT PRIVILEGES",
+        NodeEnum::DropOwnedStmt(_) => "DROP OWNED",
+        NodeEnum::ReassignOwnedStmt(_) => "REASSIGN OWNED",
+        _ => return None,
+    })
+}
+
+/// Tables and what belongs to them.
+fn data_kind(node: &NodeEnum) -> Option<&'static str> {
+    Some(match node {
+        NodeEnum::TruncateStmt(_) => "TRUNCATE TABLE",
+        NodeEnum::AlterTableStmt(_) => "ALTER TABLE",
+        NodeEnum::AlterTableMoveAllStmt(_) => "ALTER TABLE",
+        NodeEnum::IndexStmt(_) => "CREATE INDEX",
+        NodeEnum::AlterSeqStmt(_) => "ALTER SEQUENCE",
+        NodeEnum::RefreshMatViewStmt(_) => "REFRESH MATERIALIZED VIEW",
+        NodeEnum::CreateTrigStmt(_) => "CREATE TRIGGER",
+        NodeEnum::RuleStmt(_) => "CREATE RULE",
+        NodeEnum::CreatePolicyStmt(_) => "CREATE POLICY",
+        NodeEnum::AlterPolicyStmt(_) => "ALTER POLICY",
+        NodeEnum::CreateStatsStmt(_) => "CREATE STATISTICS",
+        NodeEnum::AlterStatsStmt(_) => "ALTER STATISTICS",
+        NodeEnum::NotifyStmt(_) => "NOTIFY",
+        _ => return None,
+    })
+}
+
+/// Schemas, types, functions, operators.
+fn schema_kind(node: &NodeEnum) -> Option<&'static str> {
+    Some(match node {
+        NodeEnum::CreateSchemaStmt(_) => "CREATE SCHEMA",
+        NodeEnum::CreateFunctionStmt(_) => "CREATE FUNCTION",
+        NodeEnum::AlterFunctionStmt(_) => "ALTER FUNCTION",
+        NodeEnum::CreatePlangStmt(_) => "CREATE LANGUAGE",
+        NodeEnum::CreateDomainStmt(_) => "CREATE DOMAIN",
+        NodeEnum::AlterDomainStmt(_) => "ALTER DOMAIN",
+        NodeEnum::CompositeTypeStmt(_)
+        | NodeEnum::CreateEnumStmt(_)
+        | NodeEnum::CreateRangeStmt(_) => "CREATE TYPE",
+        NodeEnum::AlterEnumStmt(_) | NodeEnum::AlterTypeStmt(_) => "ALTER TYPE",
+        NodeEnum::AlterCollationStmt(_) => "ALTER COLLATION",
+        NodeEnum::CreateCastStmt(_) => "CREATE CAST",
+        NodeEnum::CreateTransformStmt(_) => "CREATE TRANSFORM",
+        NodeEnum::CreateConversionStmt(_) => "CREATE CONVERSION",
+        NodeEnum::CreateOpClassStmt(_) => "CREATE OPERATOR CLASS",
+        NodeEnum::CreateOpFamilyStmt(_) => "CREATE OPERATOR FAMILY",
+        NodeEnum::AlterOpFamilyStmt(_) => "ALTER OPERATOR FAMILY",
+        NodeEnum::AlterOperatorStmt(_) => "ALTER OPERATOR",
+        NodeEnum::AlterTsdictionaryStmt(_) => "ALTER TEXT SEARCH DICTIONARY",
+        NodeEnum::AlterTsconfigurationStmt(_) => "ALTER TEXT SEARCH CONFIGURATION",
+        NodeEnum::CreateAmStmt(_) => "CREATE ACCESS METHOD",
+        NodeEnum::CreateEventTrigStmt(_) => "CREATE EVENT TRIGGER",
+        NodeEnum::AlterEventTrigStmt(_) => "ALTER EVENT TRIGGER",
+        _ => return None,
+    })
+}
+
+/// Databases, roles and the server.
+fn administration_kind(node: &NodeEnum) -> Option<&'static str> {
+    Some(match node {
+        NodeEnum::CreatedbStmt(_) => "CREATE DATABASE",
+        NodeEnum::DropdbStmt(_) => "DROP DATABASE",
+        NodeEnum::AlterDatabaseStmt(_)
+        | NodeEnum::AlterDatabaseSetStmt(_)
+        | NodeEnum::AlterDatabaseRefreshCollStmt(_) => "ALTER DATABASE",
+        NodeEnum::CreateRoleStmt(_) => "CREATE ROLE",
+        NodeEnum::AlterRoleStmt(_) | NodeEnum::AlterRoleSetStmt(_) => "ALTER ROLE",
+        NodeEnum::DropRoleStmt(_) => "DROP ROLE",
+        NodeEnum::CreateTableSpaceStmt(_) => "CREATE TABLESPACE",
+        NodeEnum::DropTableSpaceStmt(_) => "DROP TABLESPACE",
+        NodeEnum::AlterTableSpaceOptionsStmt(_) => "ALTER TABLESPACE",
+        NodeEnum::AlterSystemStmt(_) => "ALTER SYSTEM",
+        NodeEnum::VacuumStmt(node) => {
+            if node.is_vacuumcmd {
+                "VACUUM"
+            } else {
+                "ANALYZE"
+            }
+        }
+        NodeEnum::ClusterStmt(_) => "CLUSTER",
+        NodeEnum::ReindexStmt(_) => "REINDEX",
+        NodeEnum::CheckPointStmt(_) => "CHECKPOINT",
+        NodeEnum::CreateExtensionStmt(_) => "CREATE EXTENSION",
+        NodeEnum::AlterExtensionStmt(_) | NodeEnum::AlterExtensionContentsStmt(_) => {
+            "ALTER EXTENSION"
+        }
+        _ => return None,
+    })
+}
+
+/// Foreign data and logical replication.
+fn foreign_kind(node: &NodeEnum) -> Option<&'static str> {
+    Some(match node {
+        NodeEnum::CreateFdwStmt(_) => "CREATE FOREIGN DATA WRAPPER",
+        NodeEnum::AlterFdwStmt(_) => "ALTER FOREIGN DATA WRAPPER",
+        NodeEnum::CreateForeignServerStmt(_) => "CREATE SERVER",
+        NodeEnum::AlterForeignServerStmt(_) => "ALTER SERVER",
+        NodeEnum::CreateForeignTableStmt(_) => "CREATE FOREIGN TABLE",
+        NodeEnum::ImportForeignSchemaStmt(_) => "IMPORT FOREIGN SCHEMA",
+        NodeEnum::CreateUserMappingStmt(_) => "CREATE USER MAPPING",
+        NodeEnum::AlterUserMappingStmt(_) => "ALTER USER MAPPING",
+        NodeEnum::DropUserMappingStmt(_) => "DROP USER MAPPING",
+        NodeEnum::CreatePublicationStmt(_) => "CREATE PUBLICATION",
+        NodeEnum::AlterPublicationStmt(_) => "ALTER PUBLICATION",
+        NodeEnum::CreateSubscriptionStmt(_) => "CREATE SUBSCRIPTION",
+        NodeEnum::AlterSubscriptionStmt(_) => "ALTER SUBSCRIPTION",
+        NodeEnum::DropSubscriptionStmt(_) => "DROP SUBSCRIPTION",
+        _ => return None,
+    })
+}
+
+/// Words that let PL/pgSQL code change what the session is, wherever they stand.
+const SESSION_WORDS: &[&str] = &[
+    "set_config",
+    "setseed",
+    "temp",
+    "temporary",
+    "pg_temp",
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "listen",
+    "load",
+    "discard",
+    "prepare",
+    "hold",
+    "execute",
+];
+
+/// Words that do so at the beginning of a statement (`UPDATE … SET` is something else).
+const SESSION_STATEMENTS: &[&str] = &["set", "reset"];
+
+/// Words and marks that a statement of PL/pgSQL may follow.
+const STATEMENT_STARTS: &[&str] = &["begin", "then", "else", "loop"];
+
+/// True if a code block may change the session: its words say so, or it is not in PL/pgSQL.
+pub(super) fn may_change_session(node: &DoStmt) -> bool {
+    node.args.iter().any(|argument| {
+        let Some(NodeEnum::DefElem(option)) = &argument.node else {
+            return true;
+        };
+        let value = option.arg.as_deref().and_then(super::constant::constant);
+        let Some(value) = value.and_then(|value| value.as_text()) else {
+            return true;
+        };
+        match option.defname.as_str() {
+            "language" => value != "plpgsql",
+            _ => names_session_state(&value),
+        }
+    })
+}
+
+fn names_session_state(code: &str) -> bool {
+    let normalised = lex::fingerprint(code.as_bytes(), true);
+    let mut starts_statement = true;
+    for word in normalised.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_')) {
+        let mark = word
+            .chars()
+            .next_back()
+            .filter(|c| !(c.is_alphanumeric() || *c == '_'));
+        let word = mark.map_or(word, |mark| word.trim_end_matches(mark));
+        if SESSION_WORDS.contains(&word) || (starts_statement && SESSION_STATEMENTS.contains(&word))
+        {
+            return true;
+        }
+        if !word.is_empty() {
+            starts_statement = STATEMENT_STARTS.contains(&word);
+        }
+        starts_statement |= matches!(mark, Some(';' | '>'));
+    }
+    false
+}

@@ -1,0 +1,152 @@
+//! Calls: what the catalog says about them, and what some leave behind in the session.
+
+use pg_query::protobuf::{FuncCall, SelectStmt};
+use pg_query::{NodeEnum, NodeRef};
+
+use super::{Walk, children, qualified};
+use crate::statement::constant::{Constant, constant};
+use crate::statement::setting;
+use crate::{Access, Effect, Pin, Reason, Unpin, Verdict};
+
+impl<'a> Walk<'a> {
+    pub(super) fn call(&mut self, call: &'a FuncCall) {
+        let (schema, name) = qualified(&call.funcname);
+        self.named_call(schema, name);
+        if schema.is_none_or(|schema| schema == "pg_catalog") {
+            self.session_call(name, call);
+        }
+        children!(self, call, FuncCall {
+            each: [agg_order, args],
+            one: [agg_filter],
+            part: [over: WindowDef],
+            skip: [
+                funcname, agg_within_group, agg_star, agg_distinct, func_variadic, funcformat,
+                location,
+            ],
+        });
+    }
+
+    /// Asks the catalog about a function.
+    pub(super) fn named_call(&mut self, schema: Option<&str>, name: &str) {
+        match self.catalog.function(schema, name) {
+            Verdict::Read => {}
+            Verdict::Primary => self.raise(Access::Primary, Reason::ServerFunction(name.into())),
+            Verdict::Write => self.raise(Access::Write, Reason::WriteFunction(name.into())),
+            Verdict::RunsText => {
+                self.raise(Access::Write, Reason::RunsText(name.into()));
+                self.effect(Effect::RanHiddenCode);
+            }
+            Verdict::Unknown => {
+                self.raise(Access::Write, Reason::UnknownFunction(name.into()));
+                self.effect(Effect::RanHiddenCode);
+            }
+        }
+    }
+
+    /// PostgreSQL's functions that change what the session is.
+    fn session_call(&mut self, name: &str, call: &'a FuncCall) {
+        match name {
+            "set_config" => self.set_config(call),
+            "current_setting" => self.current_setting(call),
+            "setseed" => self.pin(Pin::RandomSeed),
+            "nextval" | "setval" => self.effect(Effect::UsesSequence),
+            "pg_advisory_lock"
+            | "pg_advisory_lock_shared"
+            | "pg_try_advisory_lock"
+            | "pg_try_advisory_lock_shared" => self.pin(Pin::AdvisoryLock),
+            "pg_advisory_unlock" | "pg_advisory_unlock_shared" => {
+                self.effect(Effect::Unpin(Unpin::AdvisoryLock));
+            }
+            "pg_advisory_unlock_all" => self.effect(Effect::Unpin(Unpin::AllAdvisoryLocks)),
+            _ => {}
+        }
+    }
+
+    fn pin(&mut self, pin: Pin) {
+        self.raise(Access::Primary, Reason::Pins(pin.as_str()));
+        self.effect(Effect::Pin(pin));
+    }
+
+    /// `set_config(name, value, is_local)` is `SET`, if it can be read from the text what it sets and
+    /// that it is evaluated once. What is local ends with the transaction and need not be known.
+    fn set_config(&mut self, call: &'a FuncCall) {
+        self.literal_sensitive = true;
+        let arguments: Vec<_> = call.args.iter().map(constant).collect();
+        let [name, value, local] = arguments.as_slice() else {
+            return self.pin(Pin::UntrackableSettings);
+        };
+        let local = local.as_ref().and_then(Constant::as_bool);
+        let once = self.direct.iter().any(|direct| std::ptr::eq(*direct, call));
+        match (name.as_ref().and_then(Constant::as_text), value, local) {
+            (Some(name), Some(value), Some(local)) if once || local => {
+                let change = setting::by_function(&name, value, local);
+                if change.transaction.is_some() {
+                    self.raise(Access::Primary, Reason::TransactionControl);
+                    self.transaction = change.transaction;
+                }
+                for effect in change.effects {
+                    match effect {
+                        Effect::Pin(pin) => self.pin(pin),
+                        other => self.effect(other),
+                    }
+                }
+            }
+            (_, _, Some(true)) => {}
+            _ => self.pin(Pin::UntrackableSettings),
+        }
+    }
+
+    /// Settings that applications make up have a dot in their names and travel with the session; the
+    /// others may differ from server to server, and `SHOW` asks the primary for them, too.
+    fn current_setting(&mut self, call: &'a FuncCall) {
+        self.literal_sensitive = true;
+        let name = call.args.first().and_then(constant);
+        let name = name.as_ref().and_then(Constant::as_text);
+        if !name.is_some_and(|name| name.contains('.')) {
+            self.raise(
+                Access::Primary,
+                Reason::ServerFunction("current_setting".into()),
+            );
+        }
+    }
+}
+
+/// The calls of `set_config` that are evaluated exactly once: the query is a target list of nothing
+/// but such calls and constants. Next to a function that returns a set they would run per row.
+pub(super) fn direct_calls(root: NodeRef<'_>) -> Vec<&FuncCall> {
+    let NodeRef::SelectStmt(select) = root else {
+        return Vec::new();
+    };
+    if !is_target_list_only(select) {
+        return Vec::new();
+    }
+    let mut calls = Vec::new();
+    for target in &select.target_list {
+        let Some(NodeEnum::ResTarget(target)) = &target.node else {
+            return Vec::new();
+        };
+        match target.val.as_ref().and_then(|value| value.node.as_ref()) {
+            Some(NodeEnum::FuncCall(call)) if qualified(&call.funcname).1 == "set_config" => {
+                calls.push(&**call);
+            }
+            Some(NodeEnum::AConst(_)) => {}
+            _ => return Vec::new(),
+        }
+    }
+    calls
+}
+
+fn is_target_list_only(select: &SelectStmt) -> bool {
+    select.from_clause.is_empty()
+        && select.where_clause.is_none()
+        && select.group_clause.is_empty()
+        && select.having_clause.is_none()
+        && select.distinct_clause.is_empty()
+        && select.sort_clause.is_empty()
+        && select.limit_count.is_none()
+        && select.limit_offset.is_none()
+        && select.into_clause.is_none()
+        && select.with_clause.is_none()
+        && select.larg.is_none()
+        && select.rarg.is_none()
+}

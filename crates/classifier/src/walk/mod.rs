@@ -1,0 +1,179 @@
+//! The walk over a query's syntax tree.
+//!
+//! A raw syntax tree holds three families of nodes: queries and their clauses (`query`), expressions
+//! (`expression`) and SQL/JSON (`json`). Each has a table that names *every* field of every node, either
+//! as children to visit or as something that cannot matter; a field that a new version of the grammar
+//! adds does not compile until somebody has decided. A node that is in none of the tables is a write.
+//! The walk keeps its own stack, so no text can overflow the thread's.
+
+mod expression;
+mod function;
+mod json;
+mod query;
+
+use pg_query::{Node, NodeRef};
+
+use crate::{Access, Catalog, Effect, Reason, Verdict};
+
+/// Visits the children of a node and accounts for each of its fields: `each` are lists of nodes, `one`
+/// optional nodes, `part` optional nodes of a fixed type, `skip` what cannot hold anything that matters.
+macro_rules! children {
+    ($walk:ident, $node:expr, $type:ident {
+        $(each: [$($each:ident),* $(,)?],)?
+        $(one: [$($one:ident),* $(,)?],)?
+        $(part: [$($part:ident: $variant:ident),* $(,)?],)?
+        $(skip: [$($skip:ident),* $(,)?],)?
+    }) => {{
+        let pg_query::protobuf::$type {
+            $($($each,)*)? $($($one,)*)? $($($part,)*)? $($($skip: _,)*)?
+        } = $node;
+        $($($walk.push_each($each);)*)?
+        $($($walk.push_one($one.as_deref());)*)?
+        $($(if let Some(part) = $part {
+            $walk.pending.push(pg_query::NodeRef::$variant(part));
+        })*)?
+    }};
+}
+pub(crate) use children;
+
+/// What a walk is about to find out, and what it has found so far.
+pub(crate) struct Walk<'a> {
+    catalog: &'a Catalog,
+    /// The query is planned and never executed (plain `EXPLAIN`): what it would write it does not.
+    planned_only: bool,
+    pending: Vec<NodeRef<'a>>,
+    /// Calls that stand alone in a target list, evaluated exactly once.
+    direct: Vec<&'a pg_query::protobuf::FuncCall>,
+    pub(crate) access: Access,
+    pub(crate) reason: Reason,
+    pub(crate) effects: Vec<Effect>,
+    /// A `set_config` that acts as `SET TRANSACTION`.
+    pub(crate) transaction: Option<crate::Characteristics>,
+    /// The values of literals had a say.
+    pub(crate) literal_sensitive: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(catalog: &'a Catalog, planned_only: bool) -> Self {
+        Self {
+            catalog,
+            planned_only,
+            pending: Vec::new(),
+            direct: Vec::new(),
+            access: Access::Read,
+            reason: Reason::Harmless,
+            effects: Vec::new(),
+            transaction: None,
+            literal_sensitive: false,
+        }
+    }
+
+    /// Walks everything under a node.
+    pub(crate) fn run(mut self, root: NodeRef<'a>) -> Self {
+        self.direct = function::direct_calls(root);
+        self.pending.push(root);
+        while let Some(node) = self.pending.pop() {
+            let known = self.query(node) || self.expression(node) || self.json(node);
+            if !known {
+                self.raise(Access::Write, Reason::UnknownNode);
+            }
+        }
+        self
+    }
+
+    fn raise(&mut self, access: Access, reason: Reason) {
+        if access > self.access {
+            self.access = access;
+            self.reason = reason;
+        }
+    }
+
+    /// Notes an effect of running the query, if it is run.
+    fn effect(&mut self, effect: Effect) {
+        if !self.planned_only {
+            self.effects.push(effect);
+        }
+    }
+
+    /// A part of the query that writes when it is executed.
+    fn writes(&mut self, reason: Reason) {
+        if !self.planned_only {
+            self.raise(Access::Write, reason);
+        }
+    }
+
+    fn push_each(&mut self, nodes: &'a [Node]) {
+        // Last first, so that nodes are visited in the order of the text.
+        for node in nodes.iter().rev() {
+            self.push_one(Some(node));
+        }
+    }
+
+    fn push_one(&mut self, node: Option<&'a Node>) {
+        if let Some(node) = node.and_then(|node| node.node.as_ref()) {
+            self.pending.push(node.to_ref());
+        }
+    }
+
+    /// A relation that is read or written.
+    fn relation(&mut self, relation: &'a pg_query::protobuf::RangeVar) {
+        let schema = non_empty(&relation.schemaname);
+        let name = relation.relname.as_str();
+        if is_temporary_schema(schema) {
+            return self.raise(Access::Primary, Reason::TemporaryRelation(name.into()));
+        }
+        if is_named_like_a_sequence(name) {
+            return self.raise(Access::Primary, Reason::SequenceState(name.into()));
+        }
+        match self.catalog.relation(schema, name) {
+            Verdict::Read => {}
+            Verdict::Primary => self.raise(Access::Primary, Reason::ServerRelation(name.into())),
+            Verdict::Write | Verdict::RunsText | Verdict::Unknown => {
+                self.raise(Access::Write, Reason::ServerRelation(name.into()));
+            }
+        }
+    }
+
+    /// An operator, as the grammar gives it: a name or a schema and a name.
+    fn operator(&mut self, name: &'a [Node]) {
+        let (schema, name) = qualified(name);
+        if !name.is_empty() && self.catalog.operator(schema, name) > Verdict::Read {
+            self.raise(Access::Write, Reason::UnknownOperator(name.into()));
+        }
+    }
+}
+
+/// Sequences are read like tables, but a standby sees their counter up to 32 values ahead. Only a
+/// catalog knows which relations are sequences; until it does, the name that `serial` and identity
+/// columns give them has to do.
+fn is_named_like_a_sequence(name: &str) -> bool {
+    name.ends_with("_seq")
+}
+
+/// True for `pg_temp` and `pg_temp_12`.
+pub(crate) fn is_temporary_schema(schema: Option<&str>) -> bool {
+    schema.is_some_and(|schema| schema == "pg_temp" || schema.starts_with("pg_temp_"))
+}
+
+/// The parser's empty string is the absent one.
+pub(crate) fn non_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Schema and name out of a list of name parts; a database in front is left out.
+pub(crate) fn qualified(parts: &[Node]) -> (Option<&str>, &str) {
+    let mut names = parts
+        .iter()
+        .rev()
+        .map(|part| string(part).unwrap_or_default());
+    let name = names.next().unwrap_or_default();
+    (names.next(), name)
+}
+
+/// The text of a name part.
+pub(crate) fn string(node: &Node) -> Option<&str> {
+    match node.node.as_ref()? {
+        pg_query::NodeEnum::String(string) => Some(&string.sval),
+        _ => None,
+    }
+}
