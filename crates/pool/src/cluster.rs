@@ -1,0 +1,395 @@
+//! A cluster as a whole: its monitor, its pools, and what can be asked of it directly.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pgweir_protocol::auth::Credentials;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::board::Board;
+use crate::control::{Control, ControlError, Question, Questioner, Rows};
+use crate::dial::{CancelHandle, ConnectError, Dialer, Login, ServerConnection};
+use crate::error::PoolError;
+use crate::monitor::Monitor;
+use crate::node::{Node, NodeId};
+use crate::pool_set::{Origin, PoolSet};
+use crate::select::MAX_NODES;
+use crate::spec::{ClusterSpec, MonitorSpec, PoolSpec};
+use crate::tls::TlsError;
+use crate::topology::{Health, Topology};
+use crate::tracker::Tracker;
+
+/// Databases and users with pools of their own, at most, per cluster.
+pub const MAX_POOL_SETS: usize = 10_000;
+/// How often the pools are kept in order: old connections closed, the least number kept ready.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+/// Pools that nobody has asked for, and that hold nothing, are forgotten after this.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+
+/// Why a cluster cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// It has no nodes.
+    #[error("a cluster needs at least one node")]
+    NoNodes,
+    /// It has more nodes than are supported.
+    #[error("{found} nodes, more than {MAX_NODES}")]
+    TooManyNodes {
+        /// How many.
+        found: usize,
+    },
+    /// Its TLS settings cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Its monitor's settings cannot be used.
+    #[error("monitor: {0}")]
+    Monitor(#[from] ControlError),
+}
+
+/// A cluster: one primary and its standbys behind one name.
+pub struct Cluster {
+    name: String,
+    nodes: Vec<Arc<Node>>,
+    monitor: MonitorSpec,
+    dialer: Dialer,
+    controls: Vec<Control>,
+    board: Arc<Board>,
+    runtime: Handle,
+    sets: Mutex<Sets>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// The pools by database and user.
+#[derive(Default)]
+struct Sets {
+    by_account: HashMap<(String, String), Arc<PoolSet>>,
+    is_closed: bool,
+}
+
+/// The secret of a role that may log in with one now (manual: 53.8 "pg_authid").
+const ROLE_SECRET: &str = "
+SELECT CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END
+  FROM pg_catalog.pg_authid WHERE rolname = $1";
+/// The same for a monitor that was granted the view instead (manual: 54.25 "pg_shadow").
+const ROLE_SECRET_BY_VIEW: &str = "
+SELECT CASE WHEN valuntil < now() THEN NULL ELSE passwd END
+  FROM pg_catalog.pg_shadow WHERE usename = $1";
+
+impl Cluster {
+    /// Begins to watch a cluster. Must be called inside a tokio runtime, which serves its connections
+    /// from then on.
+    ///
+    /// # Errors
+    /// [`ClusterError`], when the specification cannot be used.
+    pub fn start(spec: ClusterSpec) -> Result<Arc<Self>, ClusterError> {
+        if spec.nodes.is_empty() {
+            return Err(ClusterError::NoNodes);
+        }
+        if spec.nodes.len() > MAX_NODES {
+            return Err(ClusterError::TooManyNodes {
+                found: spec.nodes.len(),
+            });
+        }
+        let dialer = Dialer::new(&spec.tls)?;
+        let alarm = Arc::new(Notify::new());
+        let ids = (0..).map(NodeId);
+        let nodes: Vec<_> = ids
+            .zip(&spec.nodes)
+            .map(|(id, node)| Arc::new(Node::new(id, node, Arc::clone(&alarm))))
+            .collect();
+        let controls: Vec<_> = nodes
+            .iter()
+            .map(|node| Control::new(Arc::clone(node), dialer.clone()))
+            .collect();
+        let board = Arc::new(Board::new(Tracker::new(&nodes).draw()));
+        let mut tasks = JoinSet::new();
+        let monitor = Monitor {
+            cluster: spec.name.clone(),
+            nodes: nodes.clone(),
+            spec: spec.monitor.clone(),
+            max_connections: spec.max_connections,
+            board: Arc::clone(&board),
+            alarm,
+        };
+        monitor.start(&controls, &mut tasks)?;
+        let cluster = Arc::new(Self {
+            name: spec.name,
+            nodes,
+            monitor: spec.monitor,
+            dialer,
+            controls,
+            board,
+            runtime: Handle::current(),
+            sets: Mutex::default(),
+            tasks: Mutex::new(tasks),
+        });
+        let housekeeper = keep_house(Arc::downgrade(&cluster), cluster.changes());
+        cluster.tasks().spawn(housekeeper);
+        Ok(cluster)
+    }
+
+    /// Stops watching, closes idle connections, refuses whoever waits. Leases that are out stay as
+    /// they are, and are closed when they come back.
+    pub async fn shutdown(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        tasks.shutdown().await;
+        let sets = {
+            let mut sets = self.sets();
+            sets.is_closed = true;
+            std::mem::take(&mut sets.by_account)
+        };
+        for set in sets.values() {
+            set.close();
+        }
+    }
+
+    fn sets(&self) -> MutexGuard<'_, Sets> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its servers, in the order of the configuration.
+    #[must_use]
+    pub fn nodes(&self) -> &[Arc<Node>] {
+        &self.nodes
+    }
+
+    /// What is known about it now; cheap, for short looks.
+    #[must_use]
+    pub fn topology(&self) -> arc_swap::Guard<Arc<Topology>> {
+        self.board.topology()
+    }
+
+    /// What is known about it now, to keep.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Topology> {
+        self.board.snapshot()
+    }
+
+    /// Tells of changes of roles and health, by generation. Whoever holds a lease on a node that is
+    /// fenced must not write through it any longer.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.board.changes()
+    }
+
+    /// Tells the monitor that a write was acknowledged: somebody may want to read it from a replica
+    /// soon. Costs next to nothing.
+    pub fn nudge(&self) {
+        self.board.nudge();
+    }
+
+    /// The pools of a database and user; they are made when asked for the first time.
+    ///
+    /// # Errors
+    /// [`PoolError::TooManyPools`], [`PoolError::ShuttingDown`].
+    pub fn pools(
+        &self,
+        database: &str,
+        user: &str,
+        spec: &PoolSpec,
+    ) -> Result<Arc<PoolSet>, PoolError> {
+        let mut sets = self.sets();
+        if sets.is_closed {
+            return Err(PoolError::ShuttingDown);
+        }
+        let account = (database.to_owned(), user.to_owned());
+        if let Some(set) = sets.by_account.get(&account) {
+            set.touch(Instant::now());
+            return Ok(Arc::clone(set));
+        }
+        if sets.by_account.len() >= MAX_POOL_SETS {
+            return Err(PoolError::TooManyPools {
+                limit: MAX_POOL_SETS,
+            });
+        }
+        let set = PoolSet::new(&Origin {
+            database,
+            user,
+            spec,
+            nodes: &self.nodes,
+            dialer: &self.dialer,
+            board: &self.board,
+            runtime: &self.runtime,
+        });
+        sets.by_account.insert(account, Arc::clone(&set));
+        Ok(set)
+    }
+
+    /// All pools there are now.
+    #[must_use]
+    pub fn pool_sets(&self) -> Vec<Arc<PoolSet>> {
+        self.sets().by_account.values().cloned().collect()
+    }
+
+    /// Opens a connection outside every pool, for replication, or to see how a server receives a
+    /// user. It counts against nothing but the server's own limit.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn dial(
+        &self,
+        node: &Arc<Node>,
+        database: &str,
+        user: &str,
+        credentials: &Credentials,
+        parameters: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<ServerConnection, ConnectError> {
+        let login = Login {
+            database,
+            user,
+            credentials,
+            known: None,
+            parameters,
+            prepared_statements: 0,
+        };
+        self.dialer.connect(node, login, timeout).await
+    }
+
+    /// Asks a server to cancel what runs on a connection.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn cancel(&self, handle: &CancelHandle) -> Result<(), ConnectError> {
+        self.dialer.cancel(handle).await
+    }
+
+    /// The secret that a role logs in with, as `pg_authid` has it: of the primary, or of any node
+    /// while there is none. `None` when there is no such role, it has no password, or its password
+    /// has expired. Takes a monitor role that is a superuser, or may read `pg_authid` or `pg_shadow`.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn role_secret(&self, user: &str) -> Result<Option<String>, ControlError> {
+        let database = &self.monitor.database;
+        let rows = match self.ask(database, ROLE_SECRET, &[user]).await {
+            Err(error) if error.is_insufficient_privilege() => {
+                self.ask(database, ROLE_SECRET_BY_VIEW, &[user]).await?
+            }
+            answer => answer?,
+        };
+        Ok(rows
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next())
+            .flatten())
+    }
+
+    /// Asks a question of the pooler's own as the monitor role, read only, with only `pg_catalog` in
+    /// the search path: the primary, or any node while there is none. Gives the rows as text. Without
+    /// parameters the question may be any SQL; with some, its columns must be of text-like types.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn ask(
+        &self,
+        database: &str,
+        sql: &str,
+        parameters: &[&str],
+    ) -> Result<Rows, ControlError> {
+        let user = self.monitor.user.as_str();
+        self.ask_as(
+            user,
+            self.monitor.password.as_deref(),
+            database,
+            sql,
+            parameters,
+        )
+        .await
+    }
+
+    /// The same as a role of its own.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn ask_as(
+        &self,
+        user: &str,
+        password: Option<&str>,
+        database: &str,
+        sql: &str,
+        parameters: &[&str],
+    ) -> Result<Rows, ControlError> {
+        let questioner = Questioner {
+            user: user.to_owned(),
+            password: password.map(str::to_owned),
+            database: database.to_owned(),
+        };
+        let control = self.someone_to_ask().ok_or(ControlError::Nobody)?;
+        control
+            .ask(
+                &questioner,
+                Question { sql, parameters },
+                self.monitor.timeout,
+            )
+            .await
+    }
+
+    /// The primary, or a node that answers.
+    fn someone_to_ask(&self) -> Option<&Control> {
+        let topology = self.topology();
+        let answers = |view: &crate::NodeView| view.health == Health::Up;
+        let index = topology
+            .primary
+            .or_else(|| topology.nodes.iter().position(answers))?;
+        self.controls.get(index)
+    }
+
+    /// Keeps house in every pool, and forgets those that nobody uses.
+    fn tend(&self, now: Instant) {
+        let topology = self.snapshot();
+        let sets: Vec<_> = {
+            let mut sets = self.sets();
+            sets.by_account.retain(|_, set| {
+                Arc::strong_count(set) > 1 || !set.is_abandoned(now, ABANDONED_AFTER)
+            });
+            sets.by_account.values().cloned().collect()
+        };
+        for set in sets {
+            set.tend(&topology, now);
+        }
+    }
+}
+
+/// Keeps house at regular times, and when a role or a health has changed, as long as the cluster is
+/// there.
+async fn keep_house(cluster: std::sync::Weak<Cluster>, mut changes: watch::Receiver<u64>) {
+    loop {
+        let has_changed = tokio::time::timeout(HOUSEKEEPING_INTERVAL, changes.changed())
+            .await
+            .is_ok();
+        let Some(cluster) = cluster.upgrade() else {
+            return;
+        };
+        if has_changed {
+            let topology = cluster.snapshot();
+            cluster
+                .pool_sets()
+                .iter()
+                .for_each(|set| set.encourage(&topology));
+        }
+        cluster.tend(Instant::now());
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Cluster")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

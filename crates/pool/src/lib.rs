@@ -1,0 +1,56 @@
+//! Nodes, their roles and freshness, and the server connections that clients share.
+//!
+//! Two planes that meet in one place. The *control plane* ([`Cluster`] and its monitor) asks every
+//! server how it is, over few connections of its own, and puts up a [`Topology`]: who is primary, who
+//! answers, as of when each replica is fresh. The *data plane* ([`PoolSet`], [`Lease`]) holds the
+//! connections that clients' statements travel on. A checkout reads the topology, [`select`]s a node,
+//! and takes an idle connection from that node's pool; whoever cannot be served at once gets a
+//! [`Waiting`], which ends by itself.
+//!
+//! What decides is pure and takes facts and the time as arguments: freshness, the tracker of roles and
+//! health, the pace of probes, the selection. What acts is thin.
+
+mod admission;
+mod board;
+mod cluster;
+mod control;
+mod dial;
+mod error;
+mod freshness;
+mod lease;
+mod lsn;
+mod monitor;
+mod node;
+mod node_pool;
+mod pace;
+mod pool_set;
+mod probe;
+mod select;
+mod spec;
+mod stream;
+mod tls;
+mod topology;
+mod tracker;
+mod waiting;
+
+pub use admission::{MAX_CONNECTING_PER_NODE, STARVATION_PATIENCE};
+pub use cluster::{Cluster, ClusterError, MAX_POOL_SETS};
+pub use control::{ControlError, Rows};
+pub use dial::{CancelHandle, ConnectError, Fault, ServerConnection};
+pub use error::{Congestion, PoolError};
+pub use lease::Lease;
+pub use lsn::{Lsn, NotAnLsn};
+pub use node::{Node, NodeId};
+pub use node_pool::NodePoolStats;
+pub use pool_set::{Checkout, PoolSet};
+pub use select::{
+    Access, Candidate, Dice, Ineligible, MAX_NODES, NoNode, Seen, Want, explain, select,
+};
+pub use spec::{
+    Balance, ClusterSpec, MonitorSpec, NodeSpec, PoolSpec, ReadPolicy, Reads, RoleHint, SslMode,
+    TlsSpec,
+};
+pub use stream::Stream;
+pub use tls::{TlsError, tls_server_end_point};
+pub use topology::{Health, NodeView, Role, Topology};
+pub use waiting::Waiting;

@@ -1,0 +1,187 @@
+//! One server of a cluster: its address, and the few counters that live and change at once, outside
+//! the snapshots that the monitor publishes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::admission::Admission;
+use crate::spec::{NodeSpec, RoleHint};
+
+/// A node's place in [`crate::ClusterSpec::nodes`] and in [`crate::Topology::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u16);
+
+impl NodeId {
+    /// As an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One server of a cluster.
+pub struct Node {
+    id: NodeId,
+    host: String,
+    port: u16,
+    name: String,
+    weight: u32,
+    hint: RoleHint,
+    in_flight: AtomicU32,
+    incarnation: AtomicU32,
+    suspicions: AtomicU32,
+    suspicions_settled: AtomicU32,
+    draining: AtomicBool,
+    alarm: Arc<Notify>,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl Node {
+    pub(crate) fn new(id: NodeId, spec: &NodeSpec, alarm: Arc<Notify>) -> Self {
+        Self {
+            id,
+            host: spec.host.clone(),
+            port: spec.port,
+            name: format!("{}:{}", spec.host, spec.port),
+            weight: spec.weight.max(1),
+            hint: spec.role,
+            in_flight: AtomicU32::new(0),
+            incarnation: AtomicU32::new(0),
+            suspicions: AtomicU32::new(0),
+            suspicions_settled: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+            alarm,
+            admission: Arc::default(),
+        }
+    }
+
+    /// Its place in the cluster.
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// A name, an address, or (beginning with `/`) the directory of a Unix socket.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `host:port`, for logs, reports and SHOW NODES.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its share of the reads relative to the other nodes, at least 1.
+    #[must_use]
+    pub const fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// What it may become.
+    #[must_use]
+    pub const fn hint(&self) -> RoleHint {
+        self.hint
+    }
+
+    /// Leases of its connections that are out now, over all pools.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Connections to it that are open or being opened, over all pools.
+    #[must_use]
+    pub fn open_connections(&self) -> u32 {
+        self.admission.open()
+    }
+
+    /// How many of those there may be; 0 until the server has said what it allows.
+    #[must_use]
+    pub fn connection_limit(&self) -> u32 {
+        self.admission.limit()
+    }
+
+    /// Grows whenever the server may have restarted. While it stays the same, what this node shows
+    /// never runs back.
+    #[must_use]
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation.load(Ordering::Acquire)
+    }
+
+    /// Reports that a connection to the node was refused, reset or lost. It is asked at once how it
+    /// is, and until it answers, a replica serves nobody. An exhausted pool, an error that the
+    /// server reports, and a timeout are no such thing.
+    pub fn suspect(&self) {
+        self.incarnation.fetch_add(1, Ordering::AcqRel);
+        self.suspicions.fetch_add(1, Ordering::AcqRel);
+        self.alarm.notify_one();
+    }
+
+    /// Whether somebody reported a lost connection since the node last answered.
+    #[must_use]
+    pub fn is_suspected(&self) -> bool {
+        self.suspicions.load(Ordering::Acquire) != self.suspicions_settled.load(Ordering::Acquire)
+    }
+
+    /// Takes the node out of service for new leases; running ones finish.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.alarm.notify_one();
+    }
+
+    /// Takes the node back into service.
+    pub fn undrain(&self) {
+        self.draining.store(false, Ordering::Release);
+        self.alarm.notify_one();
+    }
+
+    /// Whether it is out of service.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// How many suspicions there have been: asked before a probe, and given to
+    /// [`Node::settle_suspicions`] when it passed, so that a later suspicion stands.
+    pub(crate) fn suspicions(&self) -> u32 {
+        self.suspicions.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn settle_suspicions(&self, until: u32) {
+        self.suspicions_settled.store(until, Ordering::Release);
+    }
+
+    /// Notes that the server may have restarted.
+    pub(crate) fn reincarnate(&self) {
+        self.incarnation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn lease_begun(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lease_ended(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Node")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish()
+    }
+}

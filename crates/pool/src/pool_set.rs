@@ -1,0 +1,422 @@
+//! The pools of one database and user: one per node, and the choice between them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use pgweir_protocol::auth::{Credentials, DerivedKeys};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::board::Board;
+use crate::dial::{Dialer, Login};
+use crate::error::{Congestion, PoolError};
+use crate::lease::Lease;
+use crate::node::Node;
+use crate::node_pool::{NodePool, NodePoolStats, Opener, Opening, Place};
+use crate::select::{Access, Dice, NoNode, Want, balance, eligible_for_reads, select};
+use crate::spec::{PoolSpec, ReadPolicy, Reads};
+use crate::topology::{Health, Role, Topology};
+use crate::waiting::Waiting;
+
+/// The pools of one database and user.
+pub struct PoolSet {
+    account: Arc<Account>,
+    pools: Vec<Arc<NodePool>>,
+    pub(crate) board: Arc<Board>,
+    random: AtomicU64,
+    turn: AtomicU64,
+    is_paused: AtomicBool,
+    pub(crate) resumed: Notify,
+    is_closed: AtomicBool,
+    used_at: Mutex<Instant>,
+}
+
+/// What a request for a connection led to.
+#[derive(Debug)]
+#[must_use]
+pub enum Checkout {
+    /// Here it is.
+    Ready(Lease),
+    /// It will come.
+    Wait(Waiting),
+    /// It will not.
+    Refused(PoolError),
+}
+
+/// What became of one look at the cluster.
+pub(crate) enum Attempt {
+    Ready(Lease),
+    Queued(Place),
+    Nobody(NoNode),
+    Crowded,
+}
+
+/// Who logs in, where, with what: shared by the pools of all nodes.
+struct Account {
+    database: String,
+    user: String,
+    dialer: Dialer,
+    spec: ArcSwap<PoolSpec>,
+    credentials: ArcSwap<Credentials>,
+    /// The keys that the last login derived from a password.
+    derived: ArcSwap<Option<DerivedKeys>>,
+}
+
+impl Opener for AccountOpener {
+    fn open(&self, node: &Arc<Node>) -> Opening {
+        let (account, node) = (Arc::clone(&self.0), Arc::clone(node));
+        Box::pin(async move {
+            let (spec, credentials) = (account.spec.load_full(), account.credentials.load_full());
+            let known = account.derived.load_full();
+            let login = Login {
+                database: &account.database,
+                user: &account.user,
+                credentials: &credentials,
+                known: known.as_ref().as_ref(),
+                parameters: &[],
+                prepared_statements: spec.prepared_statements,
+            };
+            let connection = account
+                .dialer
+                .connect(&node, login, spec.connect_timeout)
+                .await?;
+            if connection.derived.is_some() && connection.derived != *known {
+                account.derived.store(Arc::new(connection.derived.clone()));
+            }
+            Ok(connection)
+        })
+    }
+}
+
+struct AccountOpener(Arc<Account>);
+
+/// What the pools of one database and user are made for.
+pub(crate) struct Origin<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) spec: &'a PoolSpec,
+    pub(crate) nodes: &'a [Arc<Node>],
+    pub(crate) dialer: &'a Dialer,
+    pub(crate) board: &'a Arc<Board>,
+    pub(crate) runtime: &'a Handle,
+}
+
+impl PoolSet {
+    pub(crate) fn new(origin: &Origin<'_>) -> Arc<Self> {
+        let account = Arc::new(Account {
+            database: origin.database.to_owned(),
+            user: origin.user.to_owned(),
+            dialer: origin.dialer.clone(),
+            spec: ArcSwap::from_pointee(origin.spec.clone()),
+            credentials: ArcSwap::from_pointee(Credentials::None),
+            derived: ArcSwap::from_pointee(None),
+        });
+        let opener: Arc<dyn Opener> = Arc::new(AccountOpener(Arc::clone(&account)));
+        let pool = |node: &Arc<Node>| {
+            NodePool::new(
+                Arc::clone(node),
+                Arc::clone(&opener),
+                origin.runtime.clone(),
+                origin.spec,
+            )
+        };
+        Arc::new(Self {
+            account,
+            pools: origin.nodes.iter().map(pool).collect(),
+            board: Arc::clone(origin.board),
+            random: AtomicU64::new(getrandom::u64().unwrap_or_default()),
+            turn: AtomicU64::new(0),
+            is_paused: AtomicBool::new(false),
+            resumed: Notify::new(),
+            is_closed: AtomicBool::new(false),
+            used_at: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.account.database
+    }
+
+    /// The role.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.account.user
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn spec(&self) -> Arc<PoolSpec> {
+        self.account.spec.load_full()
+    }
+
+    /// Sets new bounds. What is over them ends with its lease.
+    pub fn set_spec(&self, spec: &PoolSpec) {
+        self.account.spec.store(Arc::new(spec.clone()));
+        for pool in &self.pools {
+            pool.set_spec(spec);
+        }
+    }
+
+    /// Sets what new connections log in with. Those that are open stay so, as they do in PostgreSQL
+    /// when a password changes.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        if **self.account.credentials.load() == credentials {
+            return;
+        }
+        self.account.credentials.store(Arc::new(credentials));
+        self.account.derived.store(Arc::new(None));
+        for pool in &self.pools {
+            pool.forget_trouble();
+        }
+    }
+
+    /// Asks for a connection. The usual answer is one that lay idle, at once.
+    pub fn checkout(self: &Arc<Self>, policy: &ReadPolicy, want: &Want, now: Instant) -> Checkout {
+        if self.is_closed() {
+            return Checkout::Refused(PoolError::ShuttingDown);
+        }
+        if self.is_paused() {
+            return Checkout::Wait(Waiting::new(Arc::clone(self), *policy, *want, None));
+        }
+        match self.attempt(policy, want, now) {
+            Attempt::Ready(lease) => Checkout::Ready(lease),
+            Attempt::Queued(place) => {
+                Checkout::Wait(Waiting::new(Arc::clone(self), *policy, *want, Some(place)))
+            }
+            Attempt::Nobody(NoNode::NoReplica { catching_up: false })
+                if self.board.topology().known =>
+            {
+                Checkout::Refused(self.no_node(policy, want, now, Duration::ZERO))
+            }
+            Attempt::Nobody(_) => {
+                Checkout::Wait(Waiting::new(Arc::clone(self), *policy, *want, None))
+            }
+            Attempt::Crowded => Checkout::Refused(self.timed_out(None, Duration::ZERO)),
+        }
+    }
+
+    /// Looks at the cluster once: takes a connection, or a place in a queue.
+    pub(crate) fn attempt(&self, policy: &ReadPolicy, want: &Want, now: Instant) -> Attempt {
+        let topology = self.board.topology();
+        let dice = self.dice();
+        let index = match select(&topology, policy, want, now, dice) {
+            Ok(index) => index,
+            Err(nobody) => return Attempt::Nobody(nobody),
+        };
+        let Some(chosen) = self.pools.get(index) else {
+            return Attempt::Nobody(NoNode::NoPrimary);
+        };
+        if let Some(lease) = chosen.try_checkout(want.settings_mark) {
+            return Attempt::Ready(lease);
+        }
+        let pool = if want.access == Access::Primary || chosen.has_room() {
+            chosen
+        } else {
+            match self.elsewhere(&topology, policy, want, now, dice, index) {
+                Elsewhere::Ready(lease) => return Attempt::Ready(lease),
+                Elsewhere::Room(pool) => pool,
+                Elsewhere::Nothing => chosen,
+            }
+        };
+        pool.enqueue().map_or(Attempt::Crowded, Attempt::Queued)
+    }
+
+    /// Looks for a node that can serve a read sooner than the one that balance chose: one with an
+    /// idle connection, or else with room for another.
+    fn elsewhere(
+        &self,
+        topology: &Topology,
+        policy: &ReadPolicy,
+        want: &Want,
+        now: Instant,
+        dice: Dice,
+        chosen: usize,
+    ) -> Elsewhere<'_> {
+        let mut others = eligible_for_reads(topology, policy, want, now);
+        others.remove(chosen);
+        let mut room = Elsewhere::Nothing;
+        while let Some(index) = balance(topology, others, policy.balance, dice) {
+            others.remove(index);
+            let Some(pool) = self.pools.get(index) else {
+                continue;
+            };
+            if let Some(lease) = pool.try_checkout(want.settings_mark) {
+                return Elsewhere::Ready(lease);
+            }
+            if matches!(room, Elsewhere::Nothing) && pool.has_room() {
+                room = Elsewhere::Room(pool);
+            }
+        }
+        room
+    }
+
+    /// Numbers to choose by (splitmix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
+    /// Generators").
+    fn dice(&self) -> Dice {
+        const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+        let state = self.random.fetch_add(GOLDEN_GAMMA, Ordering::Relaxed);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Dice {
+            random: mixed ^ (mixed >> 31),
+            turn: self.turn.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether a place in the queue of this node's pool is still one that leads to a connection.
+    pub(crate) fn is_worth_waiting(&self, place: &Place, want: &Want) -> bool {
+        let topology = self.board.topology();
+        let index = place.pool().node().id().index();
+        let Some(view) = topology.nodes.get(index) else {
+            return false;
+        };
+        let is_primary = topology.primary == Some(index);
+        match want.access {
+            Access::Primary => is_primary,
+            Access::Replica => {
+                is_primary || (view.role, view.health) == (Role::Replica, Health::Up)
+            }
+        }
+    }
+
+    /// The report for a client that no node can serve.
+    pub(crate) fn no_node(
+        &self,
+        policy: &ReadPolicy,
+        want: &Want,
+        now: Instant,
+        waited: Duration,
+    ) -> PoolError {
+        let topology = self.board.topology();
+        let nodes = crate::select::explain(&topology, policy, want, now)
+            .iter()
+            .zip(&topology.nodes)
+            .map(|(candidate, view)| {
+                let why = match (&candidate.eligible, &view.why) {
+                    (_, Some(why)) => why.to_string(),
+                    (Err(why), None) => why.to_string(),
+                    (Ok(()), None) => view.health.as_str().to_owned(),
+                };
+                format!("{}: {why}", candidate.node.name())
+            })
+            .collect();
+        if want.access == Access::Replica && policy.reads == Reads::ReplicasOnly {
+            PoolError::NoReplica { waited, nodes }
+        } else {
+            PoolError::NoPrimary { waited, nodes }
+        }
+    }
+
+    /// The report for a client whose turn did not come.
+    pub(crate) fn timed_out(&self, pool: Option<&NodePool>, waited: Duration) -> PoolError {
+        let stats = pool.map(NodePool::stats);
+        let stats = stats.as_ref();
+        PoolError::CheckoutTimeout(Box::new(Congestion {
+            waited,
+            database: self.database().to_owned(),
+            user: self.user().to_owned(),
+            node: stats.map(|stats| stats.node.name().to_owned()),
+            size: self.account.spec.load().size,
+            in_use: stats.map_or(0, |stats| stats.in_use),
+            connecting: stats.map_or(0, |stats| stats.connecting),
+            waiting: stats.map_or(0, |stats| stats.waiting),
+            node_limit: stats.map_or(0, |stats| stats.node.connection_limit()),
+            node_open: stats.map_or(0, |stats| stats.node.open_connections()),
+            last_error: stats.and_then(|stats| stats.trouble.clone()),
+        }))
+    }
+
+    /// Stops handing out connections: clients wait. Those that have one keep it.
+    pub fn pause(&self) {
+        self.is_paused.store(true, Ordering::Release);
+    }
+
+    /// Hands out connections again.
+    pub fn resume(&self) {
+        self.is_paused.store(false, Ordering::Release);
+        self.resumed.notify_waiters();
+    }
+
+    /// Whether clients are made to wait.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Acquire)
+    }
+
+    /// Lets every client get a connection that is opened from now on.
+    pub fn reconnect(&self) {
+        for pool in &self.pools {
+            pool.renew();
+        }
+    }
+
+    /// The state and the history of the pools, one per node.
+    #[must_use]
+    pub fn stats(&self) -> Vec<NodePoolStats> {
+        self.pools.iter().map(|pool| pool.stats()).collect()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Closes the pools for good.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for pool in &self.pools {
+            pool.close();
+        }
+        self.resume();
+    }
+
+    /// Keeps house in every pool.
+    pub(crate) fn tend(&self, topology: &Topology, now: Instant) {
+        for (pool, view) in self.pools.iter().zip(&topology.nodes) {
+            let is_lost = view.health == Health::Down || view.role == Role::Fenced;
+            pool.tend(now, !is_lost && !view.node.is_draining());
+        }
+    }
+
+    /// The roles or the health of nodes have changed: what failed before may work now.
+    pub(crate) fn encourage(&self, topology: &Topology) {
+        for (pool, view) in self.pools.iter().zip(&topology.nodes) {
+            if view.health == Health::Up {
+                pool.forget_trouble();
+            }
+        }
+    }
+
+    /// Notes that somebody asked for the pools.
+    pub(crate) fn touch(&self, now: Instant) {
+        *self.used_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// Whether nobody asked for the pools for so long, and nothing is open in them.
+    pub(crate) fn is_abandoned(&self, now: Instant, after: Duration) -> bool {
+        let used_at = *self.used_at.lock().unwrap_or_else(PoisonError::into_inner);
+        now.saturating_duration_since(used_at) >= after
+            && self.pools.iter().all(|pool| pool.is_empty())
+    }
+}
+
+/// What another node than the chosen one has to offer.
+enum Elsewhere<'a> {
+    Ready(Lease),
+    Room(&'a Arc<NodePool>),
+    Nothing,
+}
+
+impl std::fmt::Debug for PoolSet {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("PoolSet")
+            .field("database", &self.database())
+            .field("user", &self.user())
+            .finish_non_exhaustive()
+    }
+}

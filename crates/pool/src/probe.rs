@@ -1,0 +1,286 @@
+//! The questions that a probe asks a server, and what its answers mean.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::Pool;
+use deadpool_postgres::tokio_postgres::types::PgLsn;
+use deadpool_postgres::tokio_postgres::{self as pg, Row};
+
+use crate::control::{ControlError, ProbeConnection, connect, discard};
+use crate::freshness::{DEFAULT_WAL_WRITER_DELAY, PrimaryPosition};
+use crate::lsn::{Lsn, WalLayout};
+use crate::node::Node;
+use crate::tracker::{Answer, Failure, Observation, ServerInfo};
+
+/// How a server is, in one question that a primary and a standby answer alike.
+///
+/// The insert position is read before the flush position. A primary's timeline is in the name of the
+/// file that it writes (manual: 9.27.3); a standby's is that of what it receives or, while it
+/// receives nothing, of what it has replayed.
+const STATE: &str = "
+SELECT recovery,
+       CASE WHEN NOT recovery THEN pg_current_wal_insert_lsn() END,
+       CASE WHEN NOT recovery THEN pg_current_wal_flush_lsn() END,
+       CASE WHEN NOT recovery THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,
+       CASE WHEN recovery THEN pg_last_wal_replay_lsn() END,
+       CASE WHEN recovery THEN (SELECT received_tli FROM pg_stat_wal_receiver) END
+  FROM (SELECT pg_is_in_recovery() AS recovery) AS server";
+
+/// The timeline of a standby that receives nothing (manual: 9.27.11 \"Control Data Functions\").
+const REPLAYED_TIMELINE: &str = "
+SELECT greatest(checkpoint.timeline_id, recovery.min_recovery_end_timeline)
+  FROM pg_control_checkpoint() AS checkpoint, pg_control_recovery() AS recovery";
+
+/// What identifies the cluster that a server belongs to.
+const SYSTEM: &str = "SELECT system_identifier FROM pg_control_system()";
+
+/// What seldom changes.
+const SETTINGS: &str = "
+SELECT name, setting, unit FROM pg_settings
+ WHERE name IN ('server_version_num', 'max_connections', 'superuser_reserved_connections',
+                'reserved_connections', 'wal_block_size', 'wal_segment_size', 'wal_writer_delay')";
+
+/// How long the answer to [`SETTINGS`] is believed.
+const SETTINGS_AGE: Duration = Duration::from_secs(10);
+/// Connections that the monitor itself has and may have to a server, set aside from what the server
+/// allows: one for probes, some for questions.
+const MONITOR_CONNECTIONS: u32 = 3;
+
+/// The monitor's eyes on one server.
+pub(crate) struct Prober {
+    node: Arc<Node>,
+    pool: Pool,
+    timeout: Duration,
+    session: Option<Session>,
+}
+
+/// A connection, and what was learned over it.
+struct Session {
+    connection: ProbeConnection,
+    server: ServerInfo,
+    learned_at: Instant,
+}
+
+impl Prober {
+    pub(crate) const fn new(node: Arc<Node>, pool: Pool, timeout: Duration) -> Self {
+        Self {
+            node,
+            pool,
+            timeout,
+            session: None,
+        }
+    }
+
+    /// Asks the server how it is.
+    ///
+    /// A connection that broke says nothing yet (somebody may have terminated it): only what a new
+    /// one finds counts.
+    pub(crate) async fn probe(&mut self) -> Result<Observation, Failure> {
+        let suspicions = self.node.suspicions();
+        let timeout = self.timeout;
+        let Ok(outcome) = tokio::time::timeout(timeout, self.observe()).await else {
+            self.hang_up();
+            return Err(Failure::Silent(format!("no answer within {timeout:?}")));
+        };
+        match outcome {
+            Ok(observation) => {
+                self.node.settle_suspicions(suspicions);
+                Ok(observation)
+            }
+            Err(error) => {
+                self.hang_up();
+                Err(Failure::Gone(error.to_string()))
+            }
+        }
+    }
+
+    async fn observe(&mut self) -> Result<Observation, ControlError> {
+        if let Some(session) = &mut self.session {
+            match session.observe().await {
+                Ok(observation) => return Ok(observation),
+                Err(_) => self.hang_up(),
+            }
+        }
+        let connection = connect(&self.pool).await?;
+        let server = ServerInfo::learn(&connection).await?;
+        let session = self.session.insert(Session {
+            connection,
+            server,
+            learned_at: Instant::now(),
+        });
+        session.observe().await
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(session) = self.session.take() {
+            discard(session.connection);
+        }
+    }
+}
+
+impl Session {
+    async fn observe(&mut self) -> Result<Observation, ControlError> {
+        if self.learned_at.elapsed() > SETTINGS_AGE {
+            self.server = ServerInfo::learn(&self.connection).await?;
+            self.learned_at = Instant::now();
+        }
+        let statement = self.connection.prepare_cached(STATE).await?;
+        let asked_at = Instant::now();
+        let row = self.connection.query_one(&statement, &[]).await?;
+        let latency = asked_at.elapsed();
+        let mut answer = read_state(&row, asked_at)?;
+        if let Answer::Replica {
+            timeline: timeline @ None,
+            ..
+        } = &mut answer
+        {
+            *timeline = replayed_timeline(&self.connection).await?;
+        }
+        Ok(Observation {
+            answer,
+            latency,
+            server: self.server.clone(),
+        })
+    }
+}
+
+fn read_state(row: &Row, asked_at: Instant) -> Result<Answer, ControlError> {
+    let lsn = |cell| -> Result<Option<Lsn>, pg::Error> {
+        Ok(row
+            .try_get::<_, Option<PgLsn>>(cell)?
+            .map(|lsn| Lsn(lsn.into())))
+    };
+    if row.try_get(0)? {
+        let timeline: Option<i32> = row.try_get(5)?;
+        let timeline = timeline.and_then(|timeline| u32::try_from(timeline).ok());
+        return Ok(Answer::Replica {
+            timeline,
+            replay: lsn(4)?,
+        });
+    }
+    let file: Option<&str> = row.try_get(3)?;
+    let timeline = file.and_then(|file| u32::from_str_radix(file, 16).ok());
+    let (Some(timeline), Some(insert), Some(flush)) = (timeline, lsn(1)?, lsn(2)?) else {
+        let reason = "the server did not say where its write-ahead log is".to_owned();
+        return Err(ControlError::Unusable(reason));
+    };
+    Ok(Answer::Primary {
+        timeline,
+        position: PrimaryPosition {
+            asked_at,
+            insert,
+            flush,
+        },
+    })
+}
+
+/// The answer to a question that not every role may ask; `None` where this one may not.
+async fn if_allowed(connection: &ProbeConnection, sql: &str) -> Result<Option<Row>, ControlError> {
+    let answer = async {
+        let statement = connection.prepare_cached(sql).await?;
+        connection.query_one(&statement, &[]).await
+    };
+    match answer.await.map_err(ControlError::from) {
+        Ok(row) => Ok(Some(row)),
+        Err(error) if error.is_insufficient_privilege() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn replayed_timeline(connection: &ProbeConnection) -> Result<Option<u32>, ControlError> {
+    let Some(row) = if_allowed(connection, REPLAYED_TIMELINE).await? else {
+        return Ok(None);
+    };
+    let timeline: Option<i32> = row.try_get(0)?;
+    Ok(timeline.and_then(|timeline| u32::try_from(timeline).ok()))
+}
+
+impl ServerInfo {
+    async fn learn(connection: &ProbeConnection) -> Result<Self, ControlError> {
+        let system = match if_allowed(connection, SYSTEM).await? {
+            Some(row) => Some(row.try_get(0)?),
+            None => None,
+        };
+        let statement = connection.prepare_cached(SETTINGS).await?;
+        let rows = connection.query(&statement, &[]).await?;
+        let mut settings = Settings::default();
+        for row in &rows {
+            settings.note(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        }
+        Ok(settings.into_info(system))
+    }
+}
+
+/// The answer to [`SETTINGS`], in base units.
+#[derive(Debug, Default)]
+struct Settings {
+    version: i32,
+    max_connections: u32,
+    reserved: u32,
+    layout: WalLayout,
+    wal_writer_delay: Option<Duration>,
+}
+
+impl Settings {
+    /// Takes one setting. Those of the write-ahead log come in bytes, milliseconds, or (the segment
+    /// size before PostgreSQL 11) pages.
+    fn note(&mut self, name: &str, value: &str, unit: Option<&str>) {
+        let number: u64 = value.parse().unwrap_or_default();
+        let small = u32::try_from(number).unwrap_or(u32::MAX);
+        match name {
+            "server_version_num" => self.version = value.parse().unwrap_or_default(),
+            "max_connections" => self.max_connections = small,
+            "superuser_reserved_connections" | "reserved_connections" => {
+                self.reserved = self.reserved.saturating_add(small);
+            }
+            "wal_block_size" => self.layout.page = number,
+            "wal_segment_size" => {
+                let bytes = if unit == Some("8kB") { 8192 } else { 1 };
+                self.layout.segment = number.saturating_mul(bytes);
+            }
+            "wal_writer_delay" => self.wal_writer_delay = Some(Duration::from_millis(number)),
+            _ => {}
+        }
+    }
+
+    fn into_info(self, system: Option<i64>) -> ServerInfo {
+        let free = self.max_connections.saturating_sub(self.reserved);
+        ServerInfo {
+            version: self.version,
+            system,
+            layout: self.layout,
+            wal_writer_delay: self.wal_writer_delay.unwrap_or(DEFAULT_WAL_WRITER_DELAY),
+            connection_limit: free.saturating_sub(MONITOR_CONNECTIONS).max(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_in_base_units() {
+        let mut settings = Settings::default();
+        for (name, value, unit) in [
+            ("server_version_num", "150018", None),
+            ("max_connections", "100", None),
+            ("superuser_reserved_connections", "3", None),
+            ("reserved_connections", "2", None),
+            ("wal_block_size", "8192", None),
+            ("wal_segment_size", "16777216", Some("B")),
+            ("wal_writer_delay", "200", Some("ms")),
+        ] {
+            settings.note(name, value, unit);
+        }
+        let expected = ServerInfo {
+            version: 150_018,
+            system: Some(7),
+            layout: WalLayout::default(),
+            wal_writer_delay: Duration::from_millis(200),
+            connection_limit: 92,
+        };
+        assert_eq!(settings.into_info(Some(7)), expected);
+    }
+}

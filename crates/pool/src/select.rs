@@ -1,0 +1,826 @@
+//! Which node serves: eligibility, then balance. Pure but for the nodes' own live counters (leases in
+//! flight, suspicions): snapshots, wishes, the time and the dice are arguments.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::lsn::Lsn;
+use crate::node::{Node, NodeId};
+use crate::spec::{Balance, ReadPolicy, Reads};
+use crate::topology::{Health, NodeView, Role, Topology};
+
+/// Nodes of a cluster, at most: as many as fit a set of bits.
+pub const MAX_NODES: usize = 64;
+/// Weights are compared in steps of a hundredth of the greatest.
+const WEIGHT_STEPS: u64 = 100;
+
+/// What a client needs of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// The primary, or whoever may serve a read.
+    pub access: Access,
+    /// A replica must be fresh as of this: the acknowledgement of the client's last write.
+    pub fresh_after: Option<Instant>,
+    /// What the client has read already; a read elsewhere must not run back behind it.
+    pub seen: Option<Seen>,
+    /// A replica must have replayed this far: a token from elsewhere.
+    pub lsn_at_least: Option<Lsn>,
+    /// The node to take, if it is eligible: the client's last one, where it keeps it.
+    pub prefer: Option<NodeId>,
+    /// The settings that the client needs in force; a connection that has them is taken first.
+    pub settings_mark: Option<u64>,
+}
+
+/// Where statements go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To the primary.
+    Primary,
+    /// To whoever may serve a read.
+    Replica,
+}
+
+/// A read that a client has made: the same server in the same incarnation cannot show less; any other
+/// must be fresh as of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Where it read.
+    pub node: NodeId,
+    /// [`Node::incarnation`] at that time.
+    pub incarnation: u32,
+    /// When its answer was complete.
+    pub until: Instant,
+}
+
+impl Want {
+    /// The primary.
+    #[must_use]
+    pub const fn primary() -> Self {
+        Self {
+            access: Access::Primary,
+            ..Self::replica()
+        }
+    }
+
+    /// Whoever may serve a read, however fresh.
+    #[must_use]
+    pub const fn replica() -> Self {
+        Self {
+            access: Access::Replica,
+            fresh_after: None,
+            seen: None,
+            lsn_at_least: None,
+            prefer: None,
+            settings_mark: None,
+        }
+    }
+}
+
+/// Numbers to decide by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dice {
+    /// Any number.
+    pub random: u64,
+    /// How many times this has been asked before.
+    pub turn: u64,
+}
+
+/// Why no node can serve now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoNode {
+    /// There is no primary (yet).
+    NoPrimary,
+    /// No replica is eligible, and nothing else may serve.
+    NoReplica {
+        /// Whether one will be by itself: it only has to catch up with this client.
+        catching_up: bool,
+    },
+}
+
+/// A node, and whether it could serve.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Whether it could, and why not.
+    pub eligible: Result<(), Ineligible>,
+}
+
+/// Why a node does not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ineligible {
+    /// An operator took it out of service.
+    Draining,
+    /// It has not answered yet.
+    Unknown,
+    /// It does not answer.
+    Down(Option<Arc<str>>),
+    /// It failed a moment ago.
+    Suspect(Option<Arc<str>>),
+    /// It is not the primary.
+    NotPrimary,
+    /// It is no replica, or no replica of this primary.
+    NotReplica(Option<Arc<str>>),
+    /// It is the primary, which does not serve reads that replicas can serve.
+    Spared,
+    /// Nothing is known about its freshness (yet).
+    NoFreshness(Option<Arc<str>>),
+    /// It is further behind than anyone may be.
+    Stale {
+        /// How far.
+        staleness: Duration,
+        /// How far it may be.
+        max_staleness: Duration,
+    },
+    /// It has not replayed what this client wrote or has read, as far as is known.
+    BehindClient {
+        /// How much older than that it is known to be.
+        by: Duration,
+    },
+    /// It has not replayed what the client's token says.
+    BehindToken {
+        /// The token.
+        token: Lsn,
+    },
+}
+
+impl fmt::Display for Ineligible {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = |words: &str, why: &Option<Arc<str>>| match why {
+            Some(why) => format!("{words}: {why}"),
+            None => words.to_owned(),
+        };
+        let text = match self {
+            Self::Draining => "draining".to_owned(),
+            Self::Unknown => "not asked yet".to_owned(),
+            Self::Down(why) => reason("down", why),
+            Self::Suspect(why) => reason("suspect", why),
+            Self::NotPrimary => "not the primary".to_owned(),
+            Self::NotReplica(why) => reason("not a replica", why),
+            Self::Spared => "the primary is spared reads".to_owned(),
+            Self::NoFreshness(why) => reason("freshness unknown", why),
+            Self::Stale {
+                staleness,
+                max_staleness,
+            } => {
+                format!("{staleness:.1?} behind, more than max_staleness ({max_staleness:?})")
+            }
+            Self::BehindClient { by } => {
+                format!("not known to be as fresh as this client needs: {by:.1?} older")
+            }
+            Self::BehindToken { token } => format!("has not replayed {token}"),
+        };
+        formatter.write_str(&text)
+    }
+}
+
+/// Chooses the node that serves.
+///
+/// # Errors
+/// [`NoNode`], when none can.
+pub fn select(
+    topology: &Topology,
+    policy: &ReadPolicy,
+    want: &Want,
+    now: Instant,
+    dice: Dice,
+) -> Result<usize, NoNode> {
+    if want.access == Access::Primary || policy.reads == Reads::Primary {
+        return serving_primary(topology).ok_or(NoNode::NoPrimary);
+    }
+    let eligible = eligible_for_reads(topology, policy, want, now);
+    if let Some(preferred) = want
+        .prefer
+        .map(NodeId::index)
+        .filter(|&index| eligible.has(index))
+    {
+        return Ok(preferred);
+    }
+    if let Some(chosen) = balance(topology, eligible, policy.balance, dice) {
+        return Ok(chosen);
+    }
+    if policy.reads == Reads::ReplicasOnly {
+        return Err(NoNode::NoReplica {
+            catching_up: is_catching_up(topology, policy, want, now),
+        });
+    }
+    serving_primary(topology).ok_or(NoNode::NoPrimary)
+}
+
+/// Says of every node whether it could serve, and why not.
+#[must_use]
+pub fn explain(
+    topology: &Topology,
+    policy: &ReadPolicy,
+    want: &Want,
+    now: Instant,
+) -> Vec<Candidate> {
+    let replicas = eligible_for_reads(topology, policy, want, now);
+    let spared = policy.reads == Reads::ReplicasOnly
+        || (policy.reads == Reads::Replicas && !replicas.is_empty());
+    let judge = |index: usize, view: &NodeView| {
+        let wants_primary = want.access == Access::Primary || policy.reads == Reads::Primary;
+        if topology.primary == Some(index) {
+            in_service(view)?;
+            if !wants_primary && spared {
+                Err(Ineligible::Spared)
+            } else {
+                Ok(())
+            }
+        } else if wants_primary {
+            Err(Ineligible::NotPrimary)
+        } else {
+            fit_for_reads(topology, view, policy, want, now)
+        }
+    };
+    let candidate = |(index, view): (usize, &NodeView)| Candidate {
+        node: Arc::clone(&view.node),
+        eligible: judge(index, view),
+    };
+    topology.nodes.iter().enumerate().map(candidate).collect()
+}
+
+/// Every node that can serve a read beside or instead of the one that [`select`] chose.
+pub(crate) fn eligible_for_reads(
+    topology: &Topology,
+    policy: &ReadPolicy,
+    want: &Want,
+    now: Instant,
+) -> NodeSet {
+    let mut eligible = NodeSet::default();
+    for (index, view) in topology.nodes.iter().enumerate().take(MAX_NODES) {
+        let fits = if topology.primary == Some(index) {
+            policy.reads == Reads::Any && in_service(view).is_ok()
+        } else {
+            fit_for_reads(topology, view, policy, want, now).is_ok()
+        };
+        if fits {
+            eligible.insert(index);
+        }
+    }
+    eligible
+}
+
+fn serving_primary(topology: &Topology) -> Option<usize> {
+    topology.primary.filter(|_| {
+        topology
+            .primary()
+            .is_some_and(|view| !view.node.is_draining())
+    })
+}
+
+fn in_service(view: &NodeView) -> Result<(), Ineligible> {
+    if view.node.is_draining() {
+        Err(Ineligible::Draining)
+    } else {
+        Ok(())
+    }
+}
+
+fn fit_for_reads(
+    topology: &Topology,
+    view: &NodeView,
+    policy: &ReadPolicy,
+    want: &Want,
+    now: Instant,
+) -> Result<(), Ineligible> {
+    in_service(view)?;
+    match (view.health, view.role) {
+        (Health::Unknown, _) => return Err(Ineligible::Unknown),
+        (Health::Down, _) => return Err(Ineligible::Down(view.why.clone())),
+        (Health::Suspect, _) => return Err(Ineligible::Suspect(view.why.clone())),
+        (Health::Up, _) if view.node.is_suspected() => return Err(Ineligible::Suspect(None)),
+        (Health::Up, Role::Replica) => {}
+        (Health::Up, _) => return Err(Ineligible::NotReplica(view.why.clone())),
+    }
+    let Some(fresh_as_of) = view.fresh_as_of else {
+        return Err(Ineligible::NoFreshness(view.why.clone()));
+    };
+    let max_staleness = policy.max_staleness;
+    let staleness = topology
+        .staleness_reference(now)
+        .saturating_duration_since(fresh_as_of);
+    if staleness > max_staleness {
+        return Err(Ineligible::Stale {
+            staleness,
+            max_staleness,
+        });
+    }
+    let elsewhere =
+        |seen: &Seen| (seen.node, seen.incarnation) != (view.node.id(), view.node.incarnation());
+    let read_until = want.seen.filter(elsewhere).map(|seen| seen.until);
+    if let Some(needed) = want.fresh_after.max(read_until)
+        && fresh_as_of < needed
+    {
+        return Err(Ineligible::BehindClient {
+            by: needed.duration_since(fresh_as_of),
+        });
+    }
+    match want.lsn_at_least {
+        Some(token) if view.replay_lsn < Some(token) => Err(Ineligible::BehindToken { token }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a replica is only not fresh enough for this client.
+fn is_catching_up(topology: &Topology, policy: &ReadPolicy, want: &Want, now: Instant) -> bool {
+    topology.nodes.iter().any(|view| {
+        matches!(
+            fit_for_reads(topology, view, policy, want, now),
+            Err(Ineligible::BehindClient { .. } | Ineligible::BehindToken { .. })
+        )
+    })
+}
+
+/// A set of nodes of one cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct NodeSet(u64);
+
+impl NodeSet {
+    pub(crate) const fn insert(&mut self, index: usize) {
+        if index < MAX_NODES {
+            self.0 |= 1 << index;
+        }
+    }
+
+    pub(crate) const fn remove(&mut self, index: usize) {
+        if index < MAX_NODES {
+            self.0 &= !(1 << index);
+        }
+    }
+
+    pub(crate) const fn has(self, index: usize) -> bool {
+        index < MAX_NODES && self.0 & (1 << index) != 0
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn nodes(self, topology: &Topology) -> impl Iterator<Item = (usize, &NodeView)> {
+        topology
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| self.has(*index))
+    }
+}
+
+/// Chooses one of a set; `None` when it is empty.
+pub(crate) fn balance(
+    topology: &Topology,
+    set: NodeSet,
+    balance: Balance,
+    dice: Dice,
+) -> Option<usize> {
+    match balance {
+        Balance::Random => draw(topology, set, dice.random),
+        Balance::RoundRobin => take_turns(topology, set, dice.turn),
+        Balance::LeastBusy => better_of_two(topology, set, dice.random, busyness),
+        Balance::Latency => better_of_two(topology, set, dice.random, slowness),
+    }
+}
+
+/// Draws a node; its chance is its weight.
+fn draw(topology: &Topology, set: NodeSet, random: u64) -> Option<usize> {
+    let weight = |view: &NodeView| u64::from(view.node.weight());
+    let total: u64 = set.nodes(topology).map(|(_, view)| weight(view)).sum();
+    let mut point = random.checked_rem(total)?;
+    for (index, view) in set.nodes(topology) {
+        match point.checked_sub(weight(view)) {
+            Some(rest) => point = rest,
+            None => return Some(index),
+        }
+    }
+    None
+}
+
+/// Draws two different nodes and takes the one with the lower score, the first on a tie: nearly as
+/// good as looking for the best of all, without every client finding the same one (Mitzenmacher, "The
+/// Power of Two Choices in Randomized Load Balancing").
+fn better_of_two(
+    topology: &Topology,
+    set: NodeSet,
+    random: u64,
+    score: impl Fn(&NodeView) -> u64,
+) -> Option<usize> {
+    let first = draw(topology, set, random)?;
+    let mut others = set;
+    others.remove(first);
+    let Some(second) = draw(topology, others, random.rotate_right(32)) else {
+        return Some(first);
+    };
+    let score_of = |index: usize| topology.nodes.get(index).map(&score);
+    Some(if score_of(second) < score_of(first) {
+        second
+    } else {
+        first
+    })
+}
+
+/// Leases in flight per weight, in fixed point.
+fn busyness(view: &NodeView) -> u64 {
+    (u64::from(view.node.in_flight()) << 16) / u64::from(view.node.weight())
+}
+
+/// The time that an answer takes when as many as are in flight come before it, per weight.
+fn slowness(view: &NodeView) -> u64 {
+    let latency = view.latency.map_or(0, |latency| latency.as_nanos());
+    let queue = u128::from(view.node.in_flight()) + 1;
+    let score = latency.saturating_mul(queue) / u128::from(view.node.weight());
+    u64::try_from(score).unwrap_or(u64::MAX)
+}
+
+/// The node whose turn it is: of a cycle as long as all weights together, in which each node comes as
+/// often as its weight says and as evenly as it can.
+fn take_turns(topology: &Topology, set: NodeSet, turn: u64) -> Option<usize> {
+    let greatest = set
+        .nodes(topology)
+        .map(|(_, view)| u64::from(view.node.weight()))
+        .max()?;
+    let share = |view: &NodeView| {
+        let weight = u64::from(view.node.weight());
+        if greatest > WEIGHT_STEPS {
+            (weight * WEIGHT_STEPS / greatest).max(1)
+        } else {
+            weight
+        }
+    };
+    let cycle: u64 = set.nodes(topology).map(|(_, view)| share(view)).sum();
+    let mut taken = [0_u64; MAX_NODES];
+    let mut chosen = None;
+    for _ in 0..=turn.checked_rem(cycle)? {
+        // Next is whoever has gone through the least of its share; compared without fractions.
+        let progress = |index: usize| taken.get(index).map_or(0, |taken| 2 * taken + 1);
+        let next = set
+            .nodes(topology)
+            .min_by(|(one, one_view), (other, other_view)| {
+                let one = progress(*one) * share(other_view);
+                one.cmp(&(progress(*other) * share(one_view)))
+            });
+        chosen = next.map(|(index, _)| index);
+        if let Some(taken) = chosen.and_then(|index| taken.get_mut(index)) {
+            *taken += 1;
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::spec::{NodeSpec, RoleHint};
+
+    const POLICY: ReadPolicy = ReadPolicy {
+        reads: Reads::Replicas,
+        balance: Balance::Random,
+        max_staleness: Duration::from_secs(10),
+        hold: Duration::from_secs(30),
+    };
+
+    fn view(index: usize, weight: u32, role: Role, fresh_as_of: Option<Instant>) -> NodeView {
+        let host = format!("db{index}");
+        let spec = NodeSpec {
+            host,
+            port: 5432,
+            weight,
+            role: RoleHint::Auto,
+        };
+        let id = NodeId(u16::try_from(index).unwrap());
+        NodeView {
+            node: Arc::new(Node::new(id, &spec, Arc::new(Notify::new()))),
+            role,
+            health: Health::Up,
+            timeline: Some(1),
+            fresh_as_of,
+            replay_lsn: Some(Lsn(1000)),
+            latency: Some(Duration::from_millis(1)),
+            server_version: Some(150_018),
+            why: None,
+        }
+    }
+
+    /// A primary (node 0) and replicas of these weights, fresh as of `now`.
+    fn cluster(now: Instant, weights: &[u32]) -> Topology {
+        let replicas = weights
+            .iter()
+            .enumerate()
+            .map(|(index, &weight)| view(index + 1, weight, Role::Replica, Some(now)));
+        let nodes = std::iter::once(view(0, 1, Role::Primary, None))
+            .chain(replicas)
+            .collect();
+        Topology {
+            nodes,
+            primary: Some(0),
+            generation: 1,
+            known: true,
+            ..Topology::default()
+        }
+    }
+
+    fn dice(random: u64) -> Dice {
+        Dice {
+            random,
+            turn: random,
+        }
+    }
+
+    fn chosen(topology: &Topology, policy: &ReadPolicy, want: &Want, now: Instant) -> Vec<usize> {
+        let mut chosen: Vec<_> = (0..1000)
+            .filter_map(|random| select(topology, policy, want, now, dice(random)).ok())
+            .collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        chosen
+    }
+
+    #[test]
+    fn each_policy_reads_where_it_says() {
+        let now = Instant::now();
+        let full = cluster(now, &[1, 1]);
+        let lone = cluster(now, &[]);
+        let mut headless = cluster(now, &[1, 1]);
+        headless.primary = None;
+        headless.nodes[0].health = Health::Down;
+        for (reads, with_replicas, alone, without_primary) in [
+            (Reads::Replicas, vec![1, 2], vec![0], vec![1, 2]),
+            (Reads::ReplicasOnly, vec![1, 2], vec![], vec![1, 2]),
+            (Reads::Any, vec![0, 1, 2], vec![0], vec![1, 2]),
+            (Reads::Primary, vec![0], vec![0], vec![]),
+        ] {
+            let policy = ReadPolicy { reads, ..POLICY };
+            let want = Want::replica();
+            assert_eq!(
+                chosen(&full, &policy, &want, now),
+                with_replicas,
+                "{reads:?}"
+            );
+            assert_eq!(chosen(&lone, &policy, &want, now), alone, "{reads:?} alone");
+            assert_eq!(
+                chosen(&headless, &policy, &want, now),
+                without_primary,
+                "{reads:?}"
+            );
+            assert_eq!(
+                chosen(&full, &policy, &Want::primary(), now),
+                [0],
+                "{reads:?} write"
+            );
+            assert!(chosen(&headless, &policy, &Want::primary(), now).is_empty());
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Says of a replica that was fresh a second ago, after a change, why it does not serve; nothing
+    /// when it does. Selection must agree.
+    fn objection(now: Instant, want: Want, change: fn(&mut NodeView)) -> String {
+        let mut topology = cluster(now - SECOND, &[1]);
+        change(&mut topology.nodes[1]);
+        let reads = Reads::ReplicasOnly;
+        let policy = ReadPolicy { reads, ..POLICY };
+        let eligible = explain(&topology, &policy, &want, now).remove(1).eligible;
+        let chosen = chosen(&topology, &policy, &want, now);
+        assert_eq!(chosen.is_empty(), eligible.is_err(), "{eligible:?}");
+        eligible
+            .err()
+            .map_or_else(String::new, |why| why.to_string())
+    }
+
+    #[test]
+    fn a_replica_that_is_not_well_does_not_serve_and_says_why() {
+        let now = Instant::now() + SECOND * 100;
+        let why = |change| objection(now, Want::replica(), change);
+        let stale =
+            |view: &mut NodeView| view.fresh_as_of = view.fresh_as_of.map(|at| at - SECOND * 20);
+        for (what, got, expected) in [
+            ("well", why(|_| {}), ""),
+            ("draining", why(|view| view.node.drain()), "draining"),
+            ("down", why(|view| view.health = Health::Down), "down"),
+            (
+                "suspect",
+                why(|view| view.health = Health::Suspect),
+                "suspect",
+            ),
+            (
+                "suspected since",
+                why(|view| view.node.suspect()),
+                "suspect",
+            ),
+            (
+                "new",
+                why(|view| view.health = Health::Unknown),
+                "not asked yet",
+            ),
+            (
+                "fenced",
+                why(|view| view.role = Role::Fenced),
+                "not a replica",
+            ),
+            (
+                "unmeasured",
+                why(|view| view.fresh_as_of = None),
+                "freshness unknown",
+            ),
+            (
+                "stale",
+                why(stale),
+                "21.0s behind, more than max_staleness (10s)",
+            ),
+        ] {
+            assert_eq!(got, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_replica_that_is_behind_its_client_does_not_serve_and_says_why() {
+        let now = Instant::now() + SECOND * 100;
+        let plain = Want::replica();
+        let written = |at| Want {
+            fresh_after: Some(at),
+            ..plain
+        };
+        let read = |node, until| {
+            let (node, incarnation) = (NodeId(node), 0);
+            Want {
+                seen: Some(Seen {
+                    node,
+                    incarnation,
+                    until,
+                }),
+                ..plain
+            }
+        };
+        let token = |lsn| Want {
+            lsn_at_least: Some(Lsn(lsn)),
+            ..plain
+        };
+        let why = |want| objection(now, want, |_| {});
+        let restarted = objection(now, read(1, now), |view| view.node.reincarnate());
+        let behind = "not known to be as fresh as this client needs: 1.0s older";
+        for (what, got, expected) in [
+            ("written before", why(written(now - SECOND * 2)), ""),
+            ("written just then", why(written(now - SECOND)), ""),
+            ("written since", why(written(now)), behind),
+            ("read from it", why(read(1, now)), ""),
+            ("read from it before a restart", restarted, behind),
+            ("read elsewhere since", why(read(0, now)), behind),
+            ("read elsewhere before", why(read(0, now - SECOND * 2)), ""),
+            ("at the token", why(token(1000)), ""),
+            (
+                "behind the token",
+                why(token(1001)),
+                "has not replayed 0/3E9",
+            ),
+        ] {
+            assert_eq!(got, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_replica_that_only_has_to_catch_up_is_worth_waiting_for() {
+        let now = Instant::now();
+        let policy = ReadPolicy {
+            reads: Reads::ReplicasOnly,
+            ..POLICY
+        };
+        let mut topology = cluster(now, &[1]);
+        let want = Want {
+            fresh_after: Some(now + Duration::from_millis(1)),
+            ..Want::replica()
+        };
+        let refused = select(&topology, &policy, &want, now, dice(0));
+        assert_eq!(refused, Err(NoNode::NoReplica { catching_up: true }));
+        topology.nodes[1].health = Health::Down;
+        let refused = select(&topology, &policy, &want, now, dice(0));
+        assert_eq!(refused, Err(NoNode::NoReplica { catching_up: false }));
+    }
+
+    #[test]
+    fn staleness_stands_still_without_a_primary() {
+        let seen = Instant::now();
+        let now = seen + Duration::from_secs(25);
+        let mut topology = cluster(seen, &[1]);
+        topology.primary_seen = Some(seen);
+        let policy = ReadPolicy {
+            reads: Reads::ReplicasOnly,
+            ..POLICY
+        };
+        assert!(chosen(&topology, &policy, &Want::replica(), now).is_empty());
+        topology.primary = None;
+        assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [1]);
+    }
+
+    #[test]
+    fn the_preferred_node_is_taken_while_it_is_eligible() {
+        let now = Instant::now();
+        let mut topology = cluster(now, &[1, 1, 1]);
+        let want = Want {
+            prefer: Some(NodeId(2)),
+            ..Want::replica()
+        };
+        assert_eq!(chosen(&topology, &POLICY, &want, now), [2]);
+        topology.nodes[2].health = Health::Down;
+        assert_eq!(chosen(&topology, &POLICY, &want, now), [1, 3]);
+    }
+
+    #[test]
+    fn the_less_busy_of_two_serves() {
+        let now = Instant::now();
+        let topology = cluster(now, &[1, 1]);
+        topology.nodes[1].node.lease_begun();
+        let policy = ReadPolicy {
+            balance: Balance::LeastBusy,
+            ..POLICY
+        };
+        assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [2]);
+        topology.nodes[2].node.lease_begun();
+        assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [1, 2]);
+    }
+
+    #[test]
+    fn the_quicker_of_two_serves() {
+        let now = Instant::now();
+        let mut topology = cluster(now, &[1, 1]);
+        topology.nodes[1].latency = Some(Duration::from_millis(3));
+        let policy = ReadPolicy {
+            balance: Balance::Latency,
+            ..POLICY
+        };
+        assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [2]);
+        for _ in 0..3 {
+            topology.nodes[2].node.lease_begun();
+        }
+        assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [1]);
+    }
+
+    #[test]
+    fn turns_are_taken_by_weight_and_evenly() {
+        let now = Instant::now();
+        for (weights, expected) in [
+            (vec![1, 1, 1], vec![1, 2, 3, 1, 2, 3]),
+            (vec![2, 1], vec![1, 2, 1, 1, 2, 1]),
+            (vec![3, 1], vec![1, 1, 2, 1, 1, 1, 2, 1]),
+            (vec![2000, 1000], vec![1, 2, 1, 1, 2, 1]),
+        ] {
+            let topology = cluster(now, &weights);
+            let policy = ReadPolicy {
+                balance: Balance::RoundRobin,
+                ..POLICY
+            };
+            let turns: Vec<_> = (0..expected.len() as u64)
+                .map(|turn| {
+                    let dice = Dice { random: 0, turn };
+                    select(&topology, &policy, &Want::replica(), now, dice).unwrap()
+                })
+                .collect();
+            assert_eq!(turns, expected, "{weights:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the dice say, what is chosen is eligible; and something is chosen whenever
+        /// something is eligible.
+        #[test]
+        fn only_the_eligible_are_chosen(
+            weights in proptest::collection::vec(1..20_u32, 1..6),
+            down in proptest::collection::vec(any::<bool>(), 6),
+            random: u64,
+            turn: u64,
+            kind in 0..4_usize,
+        ) {
+            let now = Instant::now();
+            let mut topology = cluster(now, &weights);
+            for (view, down) in topology.nodes.iter_mut().skip(1).zip(&down) {
+                if *down {
+                    view.health = Health::Down;
+                }
+            }
+            let balance =
+                [Balance::LeastBusy, Balance::RoundRobin, Balance::Random, Balance::Latency][kind];
+            let policy = ReadPolicy { balance, ..POLICY };
+            let want = Want::replica();
+            let index = select(&topology, &policy, &want, now, Dice { random, turn }).unwrap();
+            let candidates = explain(&topology, &policy, &want, now);
+            prop_assert_eq!(&candidates[index].eligible, &Ok(()));
+        }
+
+        /// Over a whole cycle every node gets exactly its share.
+        #[test]
+        fn a_cycle_of_turns_is_fair(weights in proptest::collection::vec(1..20_u32, 1..6)) {
+            let now = Instant::now();
+            let topology = cluster(now, &weights);
+            let policy = ReadPolicy { balance: Balance::RoundRobin, ..POLICY };
+            let mut counts = vec![0_u32; weights.len()];
+            for turn in 0..u64::from(weights.iter().sum::<u32>()) {
+                let dice = Dice { random: 0, turn };
+                counts[select(&topology, &policy, &Want::replica(), now, dice).unwrap() - 1] += 1;
+            }
+            prop_assert_eq!(counts, weights);
+        }
+    }
+}

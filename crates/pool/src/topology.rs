@@ -1,0 +1,136 @@
+//! What is known about a cluster at one moment: an immutable snapshot that is swapped as a whole.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::lsn::Lsn;
+use crate::node::Node;
+
+/// A cluster as the monitor last saw it.
+#[derive(Debug, Clone, Default)]
+pub struct Topology {
+    /// Its nodes, in the order of the configuration: a [`crate::NodeId`] is an index into this.
+    pub nodes: Vec<NodeView>,
+    /// The one node that may be written to, while there is one and it answers.
+    pub primary: Option<usize>,
+    /// Grows when a role or a health changes, not when freshness does.
+    pub generation: u64,
+    /// Whether every node has answered, or failed to, at least once. Before that nobody is primary:
+    /// the one that has answered might be the one that lost its place.
+    pub known: bool,
+    /// When a primary was last asked with success.
+    pub primary_seen: Option<Instant>,
+    /// The end of the write-ahead log as of then.
+    pub primary_lsn: Option<Lsn>,
+}
+
+/// One node of a [`Topology`].
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// The node itself: its address and its live counters.
+    pub node: Arc<Node>,
+    /// What it says it is, and whether that is believed.
+    pub role: Role,
+    /// Whether it answers.
+    pub health: Health,
+    /// The timeline it writes or replays.
+    pub timeline: Option<u32>,
+    /// Every commit acknowledged before this is visible there. Of the primary, always: `None`.
+    pub fresh_as_of: Option<Instant>,
+    /// How far it has replayed, for a replica.
+    pub replay_lsn: Option<Lsn>,
+    /// How long its last answer took.
+    pub latency: Option<Duration>,
+    /// `server_version_num`, such as 150018.
+    pub server_version: Option<i32>,
+    /// Why it does not serve, in words: the last error, or whose claim is better.
+    pub why: Option<Arc<str>>,
+}
+
+/// What a node is, found by asking it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// Never answered.
+    #[default]
+    Unknown,
+    /// The one that is written to.
+    Primary,
+    /// A standby.
+    Replica,
+    /// It says that it is a primary, but must not be one: another has the better claim, or the
+    /// configuration says so. It serves nobody.
+    Fenced,
+}
+
+/// Whether a node answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Health {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    /// It answered last time.
+    Up,
+    /// Something about it failed a moment ago; it is being asked.
+    Suspect,
+    /// It does not answer, or has not often enough since it last did not.
+    Down,
+}
+
+impl Topology {
+    /// The view of the primary, while there is one.
+    #[must_use]
+    pub fn primary(&self) -> Option<&NodeView> {
+        self.nodes.get(self.primary?)
+    }
+
+    /// The time that a replica's staleness is counted to.
+    ///
+    /// That is now, as long as there is a primary. Without one nobody can commit anything that a
+    /// replica could miss, so staleness stands still and reads go on: to the moment it was last seen.
+    #[must_use]
+    pub fn staleness_reference(&self, now: Instant) -> Instant {
+        match (self.primary, self.primary_seen) {
+            (None, Some(seen)) => seen.min(now),
+            _ => now,
+        }
+    }
+}
+
+impl NodeView {
+    /// How far behind the node is, at most; `None` when that is not known (or it is no replica).
+    #[must_use]
+    pub fn staleness(&self, topology: &Topology, now: Instant) -> Option<Duration> {
+        let fresh_as_of = self.fresh_as_of?;
+        Some(
+            topology
+                .staleness_reference(now)
+                .saturating_duration_since(fresh_as_of),
+        )
+    }
+}
+
+impl Role {
+    /// As SHOW NODES prints it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Fenced => "fenced",
+        }
+    }
+}
+
+impl Health {
+    /// As SHOW NODES prints it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+        }
+    }
+}

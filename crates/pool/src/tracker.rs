@@ -1,0 +1,796 @@
+//! From what the servers answer to who they are: roles, health and freshness of a whole cluster.
+//! Pure: the monitor brings answers and failures, the tracker keeps score and draws the [`Topology`].
+//!
+//! Roles come from asking. Of several servers that say they are the primary, the one with the higher
+//! timeline wins, for that is the one that was promoted; the others are fenced and get no write. What
+//! a server said last stands while it is away: an old primary that returns in the meantime does not
+//! get writes that would be lost.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::freshness::{Freshness, PrimaryPosition};
+use crate::lsn::{Lsn, WalLayout};
+use crate::node::Node;
+use crate::spec::RoleHint;
+use crate::topology::{Health, NodeView, Role, Topology};
+
+/// Probes in a row without an answer until a node that was up counts as down. One slow answer is
+/// load, not death.
+pub(crate) const SILENCES_UNTIL_DOWN: u32 = 3;
+/// Probes in a row that a node which was down must pass until it serves again.
+pub(crate) const PASSES_UNTIL_UP: u32 = 2;
+
+/// A probe that was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Observation {
+    pub(crate) answer: Answer,
+    /// From the question to the answer.
+    pub(crate) latency: Duration,
+    pub(crate) server: ServerInfo,
+}
+
+/// What a server says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Primary {
+        timeline: u32,
+        position: PrimaryPosition,
+    },
+    /// `replay` is absent before the first record, the timeline where the monitor may not see it.
+    Replica {
+        timeline: Option<u32>,
+        replay: Option<Lsn>,
+    },
+}
+
+/// What seldom changes about a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerInfo {
+    /// `server_version_num`.
+    pub(crate) version: i32,
+    /// The system identifier, which a primary shares with its standbys; absent where the monitor may
+    /// not see it.
+    pub(crate) system: Option<i64>,
+    pub(crate) layout: WalLayout,
+    pub(crate) wal_writer_delay: Duration,
+    /// Connections that roles without privileges may have.
+    pub(crate) connection_limit: u32,
+}
+
+/// A probe that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Refused, or shutting down, or the monitor is not let in: waiting for more of it is no use.
+    Gone(String),
+    /// No answer in time.
+    Silent(String),
+}
+
+/// The score of a cluster.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    nodes: Vec<Record>,
+    reign: Option<Reign>,
+    generation: u64,
+    drawn: Vec<(Role, Health)>,
+}
+
+/// What one node said last.
+#[derive(Debug)]
+struct Record {
+    node: Arc<Node>,
+    health: Health,
+    /// Failures in a row while not down; passes in a row while down.
+    streak: u32,
+    said: Option<Observation>,
+    error: Option<Arc<str>>,
+    fresh_as_of: Option<Instant>,
+}
+
+/// The rule of one primary, and what was written under it. It outlives the primary's health.
+#[derive(Debug)]
+struct Reign {
+    node: usize,
+    timeline: u32,
+    system: Option<i64>,
+    marks: Freshness,
+    position: PrimaryPosition,
+}
+
+impl Tracker {
+    pub(crate) fn new(nodes: &[Arc<Node>]) -> Self {
+        let record = |node: &Arc<Node>| Record {
+            node: Arc::clone(node),
+            health: Health::Unknown,
+            streak: 0,
+            said: None,
+            error: None,
+            fresh_as_of: None,
+        };
+        Self {
+            nodes: nodes.iter().map(record).collect(),
+            reign: None,
+            generation: 0,
+            drawn: Vec::new(),
+        }
+    }
+
+    /// Takes what came of a probe of one node.
+    pub(crate) fn record(&mut self, index: usize, outcome: Result<Observation, Failure>) {
+        let Some(record) = self.nodes.get_mut(index) else {
+            return;
+        };
+        match outcome {
+            Ok(observation) => record.pass(observation),
+            Err(failure) => record.fail(failure),
+        }
+        self.enthrone();
+        self.mark(index);
+        self.measure();
+    }
+
+    /// Draws the snapshot. Its generation grows when a role or a health has changed since the last.
+    pub(crate) fn draw(&mut self) -> Topology {
+        let known = self.is_known();
+        let primary = self.reigning();
+        let nodes: Vec<NodeView> = (0..self.nodes.len())
+            .filter_map(|index| self.view(index, primary))
+            .collect();
+        let drawn: Vec<_> = nodes.iter().map(|view| (view.role, view.health)).collect();
+        if drawn != self.drawn {
+            self.generation += 1;
+            self.drawn = drawn;
+        }
+        Topology {
+            nodes,
+            primary,
+            generation: self.generation,
+            known,
+            primary_seen: self.reign.as_ref().and_then(|reign| reign.marks.newest()),
+            primary_lsn: self.reign.as_ref().map(|reign| reign.position.insert),
+        }
+    }
+
+    /// Whether every replica that answers is fresh as of `at`, or there is nothing to wait for.
+    pub(crate) fn all_fresh_as_of(&self, at: Instant) -> bool {
+        let Some(primary) = self.reigning() else {
+            return true;
+        };
+        self.nodes.iter().enumerate().all(|(index, record)| {
+            index == primary
+                || record.health != Health::Up
+                || self.mismatch(record).is_some()
+                || record.fresh_as_of.is_some_and(|fresh| fresh >= at)
+        })
+    }
+
+    /// Whether a node is being watched more closely: it has just failed, or just come back.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.nodes.iter().any(|record| match record.health {
+            Health::Suspect => true,
+            Health::Down => record.streak > 0,
+            Health::Unknown | Health::Up => record.node.is_suspected(),
+        })
+    }
+
+    fn is_known(&self) -> bool {
+        self.nodes
+            .iter()
+            .all(|record| record.health != Health::Unknown)
+    }
+
+    /// The reigning primary, while it may be written to.
+    fn reigning(&self) -> Option<usize> {
+        let reign = self.reign.as_ref().filter(|_| self.is_known())?;
+        let record = self.nodes.get(reign.node)?;
+        let timeline = record.claim()?;
+        let holds = record.serves() && timeline == reign.timeline && !self.is_outdated(record);
+        holds.then_some(reign.node)
+    }
+
+    /// The highest timeline that a node of the same system is known to be on. A node that may only
+    /// be a replica proves nothing by what it became by accident.
+    fn highest_timeline(&self, record: &Record) -> Option<u32> {
+        let kin = self
+            .nodes
+            .iter()
+            .filter(|other| other.system() == record.system());
+        kin.filter(|other| other.node.hint() != RoleHint::Replica)
+            .filter_map(Record::timeline)
+            .max()
+    }
+
+    fn is_outdated(&self, record: &Record) -> bool {
+        record.timeline() < self.highest_timeline(record)
+    }
+
+    /// Lets the node with the best claim reign, once every node has been heard.
+    fn enthrone(&mut self) {
+        if !self.is_known() {
+            return;
+        }
+        let best = (0..self.nodes.len())
+            .filter_map(|index| Some((self.claim(index)?, index)))
+            .max_by_key(|&(claim, index)| (claim, std::cmp::Reverse(index)));
+        let Some((_, index)) = best else { return };
+        let Some(record) = self.nodes.get(index) else {
+            return;
+        };
+        let Some(observation) = &record.said else {
+            return;
+        };
+        let Answer::Primary { timeline, position } = &observation.answer else {
+            return;
+        };
+        let system = observation.server.system;
+        let continues = self.reign.as_ref().is_some_and(|reign| {
+            (reign.node, reign.timeline, reign.system) == (index, *timeline, system)
+        });
+        if !continues {
+            let server = &observation.server;
+            let mut marks = Freshness::new(server.layout, server.wal_writer_delay);
+            marks.mark(*position);
+            let (timeline, position) = (*timeline, *position);
+            self.reign = Some(Reign {
+                node: index,
+                timeline,
+                system,
+                marks,
+                position,
+            });
+        }
+    }
+
+    /// How good a node's claim to be the primary is: first how many nodes belong to its system, then
+    /// its timeline, then whether it reigns already (so that two equals do not take turns), then its
+    /// position. `None` when it has no claim.
+    fn claim(&self, index: usize) -> Option<(usize, u32, bool, Lsn)> {
+        let record = self.nodes.get(index)?;
+        let timeline = record
+            .claim()
+            .filter(|_| record.serves() && !self.is_outdated(record))?;
+        let Answer::Primary { position, .. } = &record.said.as_ref()?.answer else {
+            return None;
+        };
+        let kin = self
+            .nodes
+            .iter()
+            .filter(|other| other.system() == record.system())
+            .count();
+        let reigns = self.reign.as_ref().is_some_and(|reign| reign.node == index);
+        Some((kin, timeline, reigns, position.insert))
+    }
+
+    /// Marks the reigning primary's position, when it is the one that answered.
+    fn mark(&mut self, index: usize) {
+        let Some(reign) = &mut self.reign else { return };
+        let said = self
+            .nodes
+            .get(index)
+            .and_then(|record| record.said.as_ref());
+        let Some(observation) = said.filter(|_| reign.node == index) else {
+            return;
+        };
+        if let Answer::Primary { timeline, position } = &observation.answer
+            && *timeline == reign.timeline
+        {
+            let server = &observation.server;
+            reign
+                .marks
+                .set_layout(server.layout, server.wal_writer_delay);
+            reign.marks.mark(*position);
+            reign.position = *position;
+        }
+    }
+
+    /// Measures every replica against the marks.
+    fn measure(&mut self) {
+        for index in 0..self.nodes.len() {
+            let fresh_as_of = self.nodes.get(index).and_then(|record| {
+                let marks = &self.reign.as_ref()?.marks;
+                let Answer::Replica { replay, .. } = &record.said.as_ref()?.answer else {
+                    return None;
+                };
+                if self.mismatch(record).is_some() {
+                    None
+                } else {
+                    marks.fresh_as_of((*replay)?)
+                }
+            });
+            if let Some(record) = self.nodes.get_mut(index) {
+                record.fresh_as_of = fresh_as_of;
+            }
+        }
+    }
+
+    /// Why a replica's position cannot be compared with the primary's; `None` when it can.
+    fn mismatch(&self, record: &Record) -> Option<String> {
+        let reign = self.reign.as_ref()?;
+        if !matches!(record.said.as_ref()?.answer, Answer::Replica { .. }) {
+            return None;
+        }
+        if let (Some(own), Some(primary)) = (record.system().flatten(), reign.system)
+            && own != primary
+        {
+            return Some(format!(
+                "belongs to another cluster: system {own}, not {primary}"
+            ));
+        }
+        match record.timeline() {
+            None => Some("its timeline is hidden: grant pg_monitor to the monitor role".to_owned()),
+            Some(own) if own != reign.timeline => Some(format!(
+                "replays timeline {own}, while the primary writes timeline {}",
+                reign.timeline
+            )),
+            Some(_) => None,
+        }
+    }
+
+    fn view(&self, index: usize, primary: Option<usize>) -> Option<NodeView> {
+        let record = self.nodes.get(index)?;
+        let (role, objection) = self.role(index, record, primary);
+        let health = match record.health {
+            Health::Up if record.node.is_suspected() => Health::Suspect,
+            health => health,
+        };
+        let why = record.error.clone().or_else(|| objection.map(Arc::from));
+        let said = record.said.as_ref();
+        Some(NodeView {
+            node: Arc::clone(&record.node),
+            role,
+            health,
+            timeline: record.timeline(),
+            fresh_as_of: if role == Role::Replica {
+                record.fresh_as_of
+            } else {
+                None
+            },
+            replay_lsn: said.and_then(|observation| observation.answer.replay()),
+            latency: said.map(|observation| observation.latency),
+            server_version: said.map(|observation| observation.server.version),
+            why,
+        })
+    }
+
+    /// A node's role, and what speaks against its serving in the one that it claims.
+    fn role(
+        &self,
+        index: usize,
+        record: &Record,
+        primary: Option<usize>,
+    ) -> (Role, Option<String>) {
+        let Some(said) = &record.said else {
+            return (Role::Unknown, None);
+        };
+        match (&said.answer, record.node.hint()) {
+            (Answer::Replica { .. }, RoleHint::Primary) => (
+                Role::Fenced,
+                Some("is a standby, but configured as a primary".to_owned()),
+            ),
+            (Answer::Replica { .. }, _) => (Role::Replica, self.mismatch(record)),
+            (Answer::Primary { .. }, RoleHint::Replica) => (
+                Role::Fenced,
+                Some("is a primary, but configured as a replica".to_owned()),
+            ),
+            (Answer::Primary { .. }, _) if primary == Some(index) => (Role::Primary, None),
+            (Answer::Primary { timeline, .. }, _) => self.rank(index, record, *timeline),
+        }
+    }
+
+    /// The role of a node that says it is the primary while it does not serve as one.
+    fn rank(&self, index: usize, record: &Record, timeline: u32) -> (Role, Option<String>) {
+        if self.is_outdated(record) {
+            let highest = self.highest_timeline(record).unwrap_or_default();
+            let why = format!("writes timeline {timeline}, but timeline {highest} exists");
+            return (Role::Fenced, Some(why));
+        }
+        match self
+            .reigning()
+            .and_then(|reigning| self.nodes.get(reigning))
+        {
+            Some(other) => {
+                let why = format!("says that it is the primary, but {} is", other.node.name());
+                (Role::Fenced, Some(why))
+            }
+            None if self.reign.as_ref().is_some_and(|reign| reign.node == index) => {
+                (Role::Primary, None)
+            }
+            None if self.is_known() && record.serves() => (Role::Fenced, None),
+            None => (Role::Primary, None),
+        }
+    }
+}
+
+impl Record {
+    fn pass(&mut self, observation: Observation) {
+        if self
+            .said
+            .as_ref()
+            .is_some_and(|before| observation.answer.runs_back(&before.answer))
+        {
+            self.node.reincarnate();
+        }
+        self.said = Some(observation);
+        match self.health {
+            Health::Down if self.streak + 1 < PASSES_UNTIL_UP => self.streak += 1,
+            _ => {
+                self.health = Health::Up;
+                self.streak = 0;
+                self.error = None;
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let (is_final, error) = match failure {
+            Failure::Gone(error) => (true, error),
+            Failure::Silent(error) => (false, error),
+        };
+        self.error = Some(Arc::from(error));
+        match self.health {
+            Health::Up | Health::Suspect if !is_final => {
+                self.streak += 1;
+                let down = self.streak >= SILENCES_UNTIL_DOWN;
+                self.health = if down { Health::Down } else { Health::Suspect };
+            }
+            _ => self.health = Health::Down,
+        }
+        if self.health == Health::Down {
+            self.streak = 0;
+            self.node.reincarnate();
+        }
+    }
+
+    /// Whether the node may serve at all. A suspect may: load makes servers slow to answer.
+    const fn serves(&self) -> bool {
+        matches!(self.health, Health::Up | Health::Suspect)
+    }
+
+    fn timeline(&self) -> Option<u32> {
+        match &self.said.as_ref()?.answer {
+            Answer::Primary { timeline, .. } => Some(*timeline),
+            Answer::Replica { timeline, .. } => *timeline,
+        }
+    }
+
+    fn system(&self) -> Option<Option<i64>> {
+        self.said
+            .as_ref()
+            .map(|observation| observation.server.system)
+    }
+
+    /// Its timeline, when it says that it is a primary and may be one.
+    fn claim(&self) -> Option<u32> {
+        if self.node.hint() == RoleHint::Replica {
+            return None;
+        }
+        match &self.said.as_ref()?.answer {
+            Answer::Primary { timeline, .. } => Some(*timeline),
+            Answer::Replica { .. } => None,
+        }
+    }
+}
+
+impl Answer {
+    fn replay(&self) -> Option<Lsn> {
+        match self {
+            Self::Primary { .. } => None,
+            Self::Replica { replay, .. } => *replay,
+        }
+    }
+
+    /// Whether what the server shows may have run back since `before`: it replays less.
+    fn runs_back(&self, before: &Self) -> bool {
+        match (before, self) {
+            (Self::Replica { replay: before, .. }, Self::Replica { replay: now, .. }) => {
+                now < before
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::freshness::DEFAULT_WAL_WRITER_DELAY;
+    use crate::node::NodeId;
+    use crate::spec::NodeSpec;
+
+    struct Scene {
+        tracker: Tracker,
+        now: Instant,
+    }
+
+    fn info(system: i64) -> ServerInfo {
+        ServerInfo {
+            version: 150_018,
+            system: Some(system),
+            layout: WalLayout::default(),
+            wal_writer_delay: DEFAULT_WAL_WRITER_DELAY,
+            connection_limit: 97,
+        }
+    }
+
+    impl Scene {
+        fn new(hints: &[RoleHint]) -> Self {
+            let nodes: Vec<_> = hints
+                .iter()
+                .enumerate()
+                .map(|(index, &role)| {
+                    let spec = NodeSpec {
+                        host: format!("db{index}"),
+                        port: 5432,
+                        weight: 1,
+                        role,
+                    };
+                    let id = NodeId(u16::try_from(index).unwrap());
+                    Arc::new(Node::new(id, &spec, Arc::new(Notify::new())))
+                })
+                .collect();
+            Self {
+                tracker: Tracker::new(&nodes),
+                now: Instant::now(),
+            }
+        }
+
+        fn tick(&mut self) -> Instant {
+            self.now += Duration::from_millis(100);
+            self.now
+        }
+
+        fn observe(&mut self, index: usize, answer: Answer, system: i64) {
+            let latency = Duration::from_millis(1);
+            self.tracker.record(
+                index,
+                Ok(Observation {
+                    answer,
+                    latency,
+                    server: info(system),
+                }),
+            );
+        }
+
+        fn primary(&mut self, index: usize, timeline: u32, end: u64) -> Instant {
+            self.primary_of(index, timeline, end, 7)
+        }
+
+        fn primary_of(&mut self, index: usize, timeline: u32, end: u64, system: i64) -> Instant {
+            let asked_at = self.tick();
+            let position = PrimaryPosition {
+                asked_at,
+                insert: Lsn(end),
+                flush: Lsn(end),
+            };
+            self.observe(index, Answer::Primary { timeline, position }, system);
+            asked_at
+        }
+
+        fn replica(&mut self, index: usize, timeline: u32, replay: u64) {
+            self.tick();
+            let answer = Answer::Replica {
+                timeline: Some(timeline),
+                replay: Some(Lsn(replay)),
+            };
+            self.observe(index, answer, 7);
+        }
+
+        fn gone(&mut self, index: usize) {
+            self.tracker
+                .record(index, Err(Failure::Gone("connection refused".to_owned())));
+        }
+
+        fn silent(&mut self, index: usize) {
+            self.tracker.record(
+                index,
+                Err(Failure::Silent("no answer within 1s".to_owned())),
+            );
+        }
+
+        fn roles(&mut self) -> (Option<usize>, Vec<Role>) {
+            let topology = self.tracker.draw();
+            (
+                topology.primary,
+                topology.nodes.iter().map(|view| view.role).collect(),
+            )
+        }
+
+        fn health(&mut self, index: usize) -> Health {
+            self.tracker.draw().nodes[index].health
+        }
+
+        fn fresh(&mut self, index: usize) -> Option<Instant> {
+            self.tracker.draw().nodes[index].fresh_as_of
+        }
+    }
+
+    const AUTO: RoleHint = RoleHint::Auto;
+
+    #[test]
+    fn nobody_is_primary_before_every_node_was_heard() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        assert_eq!(scene.roles().0, None);
+        scene.primary(1, 2, 50);
+        assert_eq!(scene.roles(), (Some(1), vec![Role::Fenced, Role::Primary]));
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_does_not_keep_the_others_waiting() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        scene.silent(1);
+        assert_eq!(scene.roles(), (Some(0), vec![Role::Primary, Role::Unknown]));
+    }
+
+    #[test]
+    fn a_promotion_moves_the_primary_and_the_old_one_is_fenced_when_it_returns() {
+        let mut scene = Scene::new(&[AUTO; 3]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.replica(2, 1, 100);
+        assert_eq!(scene.roles().0, Some(0));
+        scene.gone(0);
+        assert_eq!(scene.roles().0, None);
+        scene.primary(1, 2, 100);
+        assert_eq!(scene.roles().0, Some(1));
+        assert_eq!(
+            scene.fresh(2),
+            None,
+            "it does not follow the new timeline yet"
+        );
+        scene.primary(0, 1, 900);
+        scene.primary(0, 1, 900);
+        assert_eq!(
+            scene.roles(),
+            (Some(1), vec![Role::Fenced, Role::Primary, Role::Replica])
+        );
+        // The new primary dies; the old one still gets no write.
+        scene.gone(1);
+        scene.primary(0, 1, 950);
+        assert_eq!(scene.roles().0, None);
+        // It comes back as a standby of the new one.
+        scene.primary(1, 2, 200);
+        scene.primary(1, 2, 200);
+        scene.replica(0, 2, 200);
+        assert_eq!(
+            scene.roles(),
+            (Some(1), vec![Role::Replica, Role::Primary, Role::Replica])
+        );
+        assert!(scene.fresh(0).is_some());
+    }
+
+    #[test]
+    fn two_equal_primaries_do_not_take_turns() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        scene.primary(1, 1, 200);
+        assert_eq!(scene.roles().0, Some(1), "at first the position decides");
+        scene.primary(0, 1, 300);
+        assert_eq!(scene.roles().0, Some(1));
+        scene.primary(1, 1, 250);
+        assert_eq!(scene.roles(), (Some(1), vec![Role::Fenced, Role::Primary]));
+    }
+
+    #[test]
+    fn hints_restrict_what_a_node_may_become() {
+        let mut scene = Scene::new(&[AUTO, RoleHint::Replica, RoleHint::Primary]);
+        scene.primary(0, 1, 100);
+        scene.primary(1, 5, 900);
+        scene.replica(2, 1, 100);
+        let expected = vec![Role::Primary, Role::Fenced, Role::Fenced];
+        assert_eq!(
+            scene.roles(),
+            (Some(0), expected),
+            "nor does its timeline fence anybody"
+        );
+    }
+
+    #[test]
+    fn a_stray_server_of_another_system_does_not_win_by_its_timeline() {
+        let mut scene = Scene::new(&[AUTO; 3]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.primary_of(2, 9, 900, 8);
+        assert_eq!(
+            scene.roles(),
+            (Some(0), vec![Role::Primary, Role::Replica, Role::Fenced])
+        );
+    }
+
+    #[test]
+    fn freshness_follows_the_marks_and_runs_back_with_the_replay() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        let first = scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        assert_eq!(scene.fresh(1), Some(first));
+        let second = scene.primary(0, 1, 200);
+        assert_eq!(scene.fresh(1), Some(first));
+        assert!(!scene.tracker.all_fresh_as_of(second));
+        scene.replica(1, 1, 200);
+        assert_eq!(scene.fresh(1), Some(second));
+        assert!(scene.tracker.all_fresh_as_of(second));
+        let incarnation = scene.tracker.nodes[1].node.incarnation();
+        scene.replica(1, 1, 150);
+        assert_eq!(scene.fresh(1), Some(first));
+        assert_ne!(scene.tracker.nodes[1].node.incarnation(), incarnation);
+    }
+
+    #[test]
+    fn an_answer_in_the_same_round_counts_for_a_mark_that_arrives_behind_it() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 200);
+        let mark = scene.primary(0, 1, 200);
+        assert_eq!(scene.fresh(1), Some(mark));
+    }
+
+    #[test]
+    fn freshness_stands_while_the_primary_is_away() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        let mark = scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.gone(0);
+        scene.replica(1, 1, 100);
+        let topology = scene.tracker.draw();
+        assert_eq!(topology.primary_seen, Some(mark));
+        let much_later = scene.now + Duration::from_secs(60);
+        assert_eq!(
+            topology.nodes[1].staleness(&topology, much_later),
+            Some(Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn a_replica_whose_timeline_is_hidden_is_never_fresh_and_says_why() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        scene.observe(
+            1,
+            Answer::Replica {
+                timeline: None,
+                replay: Some(Lsn(100)),
+            },
+            7,
+        );
+        assert_eq!(scene.fresh(1), None);
+        let why = scene.tracker.draw().nodes[1].why.clone().unwrap();
+        assert!(why.contains("pg_monitor"), "{why}");
+    }
+
+    #[test]
+    fn one_slow_answer_is_not_death_and_one_answer_is_not_recovery() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        for expected in [Health::Suspect, Health::Suspect, Health::Down] {
+            scene.silent(1);
+            assert_eq!(scene.health(1), expected);
+        }
+        for expected in [Health::Down, Health::Up] {
+            scene.replica(1, 1, 100);
+            assert_eq!(scene.health(1), expected);
+        }
+        scene.silent(1);
+        scene.replica(1, 1, 100);
+        assert_eq!(scene.health(1), Health::Up);
+        scene.gone(1);
+        assert_eq!(scene.health(1), Health::Down, "a refusal is final");
+    }
+
+    #[test]
+    fn the_generation_grows_with_roles_and_health_and_not_with_freshness() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        let generation = scene.tracker.draw().generation;
+        scene.primary(0, 1, 200);
+        scene.replica(1, 1, 200);
+        assert_eq!(scene.tracker.draw().generation, generation);
+        scene.silent(1);
+        assert_eq!(scene.tracker.draw().generation, generation + 1);
+    }
+}

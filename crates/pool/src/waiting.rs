@@ -1,0 +1,232 @@
+//! A client's wait for a server connection: for its turn in a full pool, for a primary, for a replica
+//! that is fresh enough. Every one of these has an end.
+
+use std::fmt;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout_at};
+
+use crate::dial::Fault;
+use crate::error::PoolError;
+use crate::lease::Lease;
+use crate::node_pool::{Place, Unserved};
+use crate::pool_set::{Attempt, PoolSet};
+use crate::select::{Access, NoNode, Want};
+use crate::spec::{ReadPolicy, Reads};
+
+/// How long a client whose connection could not be opened waits for news of the node before it tries
+/// again.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// A client's wait for a server connection. Dropping it leaves the queue.
+#[must_use = "a wait that is dropped leaves the queue"]
+pub struct Waiting {
+    wait: Pin<Box<dyn Future<Output = Result<Lease, PoolError>> + Send>>,
+}
+
+impl Waiting {
+    pub(crate) fn new(
+        set: Arc<PoolSet>,
+        policy: ReadPolicy,
+        want: Want,
+        place: Option<Place>,
+    ) -> Self {
+        let wait = Wait::new(set, policy, want);
+        Self {
+            wait: Box::pin(wait.run(place)),
+        }
+    }
+}
+
+impl Future for Waiting {
+    type Output = Result<Lease, PoolError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.wait.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Waiting").finish_non_exhaustive()
+    }
+}
+
+/// What a wait knows.
+struct Wait {
+    set: Arc<PoolSet>,
+    policy: ReadPolicy,
+    want: Want,
+    begun_at: Instant,
+    /// When there must be a node that serves.
+    hold_until: Instant,
+    /// When it must have been the client's turn; counted from its first place in a queue.
+    turn_until: Option<Instant>,
+    news: watch::Receiver<()>,
+    changes: watch::Receiver<u64>,
+}
+
+/// Where a wait goes on.
+enum Next {
+    /// Looks at the cluster again.
+    Look,
+    /// Stays in the queue.
+    Stay(Place),
+}
+
+impl Wait {
+    fn new(set: Arc<PoolSet>, policy: ReadPolicy, want: Want) -> Self {
+        let begun_at = Instant::now();
+        let hold_until = begun_at + policy.hold;
+        let (news, changes) = (set.board.news(), set.board.changes());
+        Self {
+            set,
+            policy,
+            want,
+            begun_at,
+            hold_until,
+            turn_until: None,
+            news,
+            changes,
+        }
+    }
+
+    async fn run(mut self, place: Option<Place>) -> Result<Lease, PoolError> {
+        let mut next = place.map_or(Next::Look, Next::Stay);
+        loop {
+            next = match next {
+                Next::Look => {
+                    self.resumed().await?;
+                    match self.set.attempt(&self.policy, &self.want, Instant::now()) {
+                        Attempt::Ready(lease) => return Ok(lease),
+                        Attempt::Queued(place) => Next::Stay(place),
+                        Attempt::Nobody(why) => self.news(why).await?,
+                        Attempt::Crowded => return Err(self.set.timed_out(None, self.waited())),
+                    }
+                }
+                Next::Stay(place) => match self.turn(place).await? {
+                    Ok(lease) => return Ok(lease),
+                    Err(next) => next,
+                },
+            };
+        }
+    }
+
+    fn waited(&self) -> Duration {
+        self.begun_at.elapsed()
+    }
+
+    fn given_up(&self) -> PoolError {
+        self.set
+            .no_node(&self.policy, &self.want, Instant::now(), self.waited())
+    }
+
+    /// Waits while the pools are paused.
+    async fn resumed(&self) -> Result<(), PoolError> {
+        loop {
+            let resumed = self.set.resumed.notified();
+            tokio::pin!(resumed);
+            resumed.as_mut().enable();
+            if self.set.is_closed() {
+                return Err(PoolError::ShuttingDown);
+            }
+            if !self.set.is_paused() {
+                return Ok(());
+            }
+            if timeout_at(self.hold_until.into(), resumed).await.is_err() {
+                return Err(self.set.timed_out(None, self.waited()));
+            }
+        }
+    }
+
+    /// No node can serve: waits until the monitor knows more.
+    async fn news(&mut self, why: NoNode) -> Result<Next, PoolError> {
+        let until = match why {
+            NoNode::NoPrimary => self.hold_until,
+            NoNode::NoReplica { catching_up: true } => {
+                self.set.board.nudge();
+                let patience = self.set.spec().checkout_timeout;
+                (self.begun_at + patience).min(self.hold_until)
+            }
+            // Right after the start nothing is known yet; otherwise there is nothing to wait for.
+            NoNode::NoReplica { catching_up: false } if !self.set.board.topology().known => {
+                self.hold_until
+            }
+            NoNode::NoReplica { catching_up: false } => return Err(self.given_up()),
+        };
+        let closed = self.set.resumed.notified();
+        tokio::select! {
+            news = timeout_at(until.into(), self.news.changed()) => match news {
+                Ok(Ok(())) => Ok(Next::Look),
+                Ok(Err(_)) => Err(PoolError::ShuttingDown),
+                Err(_) => Err(self.given_up()),
+            },
+            () = closed => Ok(Next::Look),
+        }
+    }
+
+    /// Waits for the client's turn.
+    async fn turn(&mut self, mut place: Place) -> Result<Result<Lease, Next>, PoolError> {
+        if !self.set.is_worth_waiting(&place, &self.want) {
+            return Ok(Err(Next::Look));
+        }
+        let patience = self.set.spec().checkout_timeout;
+        let until = *self
+            .turn_until
+            .get_or_insert_with(|| Instant::now() + patience);
+        tokio::select! {
+            biased;
+            turn = place.turn() => match turn {
+                Ok(lease) => Ok(Ok(lease)),
+                Err(unserved) => self.unserved(&place, unserved).await.map(Err),
+            },
+            () = changed(&mut self.changes) => Ok(Err(Next::Stay(place))),
+            () = sleep_until(until.into()) => {
+                Err(self.set.timed_out(Some(place.pool()), self.waited()))
+            }
+        }
+    }
+
+    /// No connection could be opened: decides whether that is the client's answer.
+    async fn unserved(&mut self, place: &Place, unserved: Unserved) -> Result<Next, PoolError> {
+        let Unserved::Failed(error) = unserved else {
+            return Err(PoolError::ShuttingDown);
+        };
+        let node = place.pool().node();
+        if error.fault() != Fault::Login {
+            if Instant::now() >= self.hold_until {
+                return Err(self.given_up());
+            }
+            let pause = Instant::now() + RETRY_PAUSE;
+            let _ = timeout_at(pause.min(self.hold_until).into(), self.news.changed()).await;
+            self.turn_until = None;
+            return Ok(Next::Look);
+        }
+        // A replica may not have heard yet of a role, a password or a database that the primary
+        // knows: what counts is the primary's answer.
+        let is_primary = self.set.board.topology().primary == Some(node.id().index());
+        if self.want.access == Access::Replica
+            && !is_primary
+            && self.policy.reads != Reads::ReplicasOnly
+        {
+            self.want.access = Access::Primary;
+            return Ok(Next::Look);
+        }
+        Err(PoolError::Connect {
+            node: node.name().to_owned(),
+            error,
+        })
+    }
+}
+
+/// Waits for a change of roles or health.
+async fn changed(changes: &mut watch::Receiver<u64>) {
+    if changes.changed().await.is_err() {
+        pending::<()>().await;
+    }
+}

@@ -1,0 +1,202 @@
+//! Freshness, measured on real servers.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    REPLICAS_ONLY, all_fresh, ask, cluster_spec, eventually, pool_spec, start, try_checkout,
+};
+use pgweir_pool::{Health, Role, Want};
+use pgweir_sandbox::Sandbox;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roles_limits_and_freshness_are_found_by_asking() {
+    let sandbox = Sandbox::builder()
+        .replicas(2)
+        .setting("superuser_reserved_connections", "10")
+        .start()
+        .unwrap();
+    let cluster = start(cluster_spec(&sandbox)).await;
+    let topology = cluster.snapshot();
+    assert_eq!(topology.primary, Some(0));
+    let roles: Vec<_> = topology.nodes.iter().map(|view| view.role).collect();
+    assert_eq!(roles, [Role::Primary, Role::Replica, Role::Replica]);
+    for view in &topology.nodes {
+        assert_eq!((view.health, view.timeline), (Health::Up, Some(1)));
+        assert!(view.server_version.unwrap() >= 150_000);
+        // 100, less 10 for superusers and 3 for the monitor.
+        assert_eq!(view.node.connection_limit(), 87);
+        assert_eq!(view.why, None);
+    }
+}
+
+/// The promise itself, under load: whoever reads from a replica that is fresh as of the
+/// acknowledgement of a write finds the write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_fresh_as_of_a_write_shows_it() {
+    let sandbox = Sandbox::builder().replicas(2).start().unwrap();
+    sandbox
+        .primary()
+        .psql("CREATE TABLE written (id bigint PRIMARY KEY)")
+        .unwrap();
+    let cluster = start(cluster_spec(&sandbox)).await;
+    let set = cluster
+        .pools("postgres", sandbox.superuser(), &pool_spec(10))
+        .unwrap();
+    let writers = (0..4_i64).map(|writer| {
+        let (cluster, set) = (cluster.clone(), set.clone());
+        tokio::spawn(async move {
+            let mut waited = Duration::ZERO;
+            for round in 0..50 {
+                let id = round * 10 + writer;
+                // Every other one is acknowledged before it is flushed.
+                let setting = if round % 2 == 0 { "on" } else { "off" };
+                let sql = format!(
+                    "SET synchronous_commit = {setting}; INSERT INTO written VALUES ({id})"
+                );
+                ask(&set, &Want::primary(), &sql).await;
+                let acknowledged = Instant::now();
+                cluster.nudge();
+                let want = Want {
+                    fresh_after: Some(acknowledged),
+                    ..Want::replica()
+                };
+                let mut lease = try_checkout(&set, &REPLICAS_ONLY, &want).await.unwrap();
+                waited += acknowledged.elapsed();
+                let sql = format!("SELECT count(*) FROM written WHERE id = {id}");
+                assert_ne!(lease.node_id().index(), 0);
+                assert_eq!(
+                    crate::support::run(&mut lease, &sql).await,
+                    ["1"],
+                    "round {round}"
+                );
+                crate::support::give_back(lease);
+            }
+            waited / 50
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        let waited = writer.await.unwrap();
+        // An asynchronous commit takes up to three times wal_writer_delay to reach a replica.
+        assert!(waited < Duration::from_millis(700), "{waited:?} on average");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_wins_its_client_back_within_milliseconds() {
+    let sandbox = Sandbox::builder().replicas(1).start().unwrap();
+    sandbox
+        .primary()
+        .psql("CREATE TABLE written (id bigint)")
+        .unwrap();
+    let mut spec = cluster_spec(&sandbox);
+    // So rarely that it must be the nudge.
+    spec.monitor.interval = Duration::from_secs(5);
+    let cluster = start(spec).await;
+    let set = cluster
+        .pools("postgres", sandbox.superuser(), &pool_spec(2))
+        .unwrap();
+    let mut waits = Vec::new();
+    for id in 0..20 {
+        ask(
+            &set,
+            &Want::primary(),
+            &format!("INSERT INTO written VALUES ({id})"),
+        )
+        .await;
+        let acknowledged = Instant::now();
+        cluster.nudge();
+        eventually(&cluster, "fresh again", |topology| {
+            all_fresh(topology, acknowledged)
+        })
+        .await;
+        waits.push(acknowledged.elapsed());
+    }
+    waits.sort_unstable();
+    assert!(
+        waits[waits.len() / 2] < Duration::from_millis(100),
+        "{waits:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_replay_is_paused_is_not_fresh_until_it_goes_on() {
+    let sandbox = Sandbox::builder().replicas(2).start().unwrap();
+    let cluster = start(cluster_spec(&sandbox)).await;
+    let set = cluster
+        .pools("postgres", sandbox.superuser(), &pool_spec(2))
+        .unwrap();
+    sandbox.node(1).pause_replay().unwrap();
+    ask(&set, &Want::primary(), "CREATE TABLE written (id bigint)").await;
+    let acknowledged = Instant::now();
+    cluster.nudge();
+    let fresh = |index: usize| {
+        move |topology: &pgweir_pool::Topology| {
+            topology.nodes[index]
+                .fresh_as_of
+                .is_some_and(|fresh| fresh >= acknowledged)
+        }
+    };
+    eventually(&cluster, "the other is fresh", fresh(2)).await;
+    assert!(!fresh(1)(&cluster.snapshot()));
+    let want = Want {
+        fresh_after: Some(acknowledged),
+        ..Want::replica()
+    };
+    for _ in 0..20 {
+        let lease = try_checkout(&set, &REPLICAS_ONLY, &want).await.unwrap();
+        assert_eq!(lease.node_id().index(), 2);
+        crate::support::give_back(lease);
+    }
+    sandbox.node(1).resume_replay().unwrap();
+    eventually(&cluster, "both are fresh", fresh(1)).await;
+}
+
+/// An idle primary's position may lie behind a page header, or be made of records that nothing will
+/// flush for a long time. Neither may look like lag.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_primary_does_not_look_like_lag() {
+    // Nothing else writes.
+    let sandbox = Sandbox::builder()
+        .replicas(1)
+        .setting("autovacuum", "off")
+        .start()
+        .unwrap();
+    let cluster = start(cluster_spec(&sandbox)).await;
+    let set = cluster
+        .pools("postgres", sandbox.superuser(), &pool_spec(2))
+        .unwrap();
+    ask(&set, &Want::primary(), "CREATE TABLE written (id bigint)").await;
+    for (what, sql, patience) in [
+        (
+            "at the begin of a segment",
+            "SELECT pg_switch_wal()",
+            Duration::from_secs(2),
+        ),
+        (
+            "with an aborted transaction that is not flushed",
+            "BEGIN; INSERT INTO written VALUES (1); ROLLBACK",
+            // Three times wal_writer_delay and a margin, and a round.
+            Duration::from_secs(3),
+        ),
+    ] {
+        ask(&set, &Want::primary(), sql).await;
+        let done = Instant::now();
+        eventually(&cluster, what, |topology| all_fresh(topology, done)).await;
+        assert!(done.elapsed() < patience, "{what}: {:?}", done.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_monitor_without_privileges_sees_enough_with_pg_monitor_only() {
+    let sandbox = Sandbox::builder()
+        .replicas(1)
+        .role("watcher", "LOGIN IN ROLE pg_monitor")
+        .start()
+        .unwrap();
+    let mut spec = cluster_spec(&sandbox);
+    spec.monitor.user = "watcher".to_owned();
+    let cluster = start(spec).await;
+    assert_eq!(cluster.snapshot().primary, Some(0));
+    let refused = cluster.role_secret("watcher").await.unwrap_err();
+    assert!(refused.is_insufficient_privilege(), "{refused}");
+}

@@ -1,0 +1,7 @@
+//! The pool against real PostgreSQL servers.
+
+mod failure;
+mod freshness;
+mod login;
+mod pools;
+mod support;
