@@ -1,0 +1,191 @@
+//! The configuration: typed at load, or refused.
+//!
+//! A [`Config`] is one immutable snapshot. It exists only if its whole file was understood: every key
+//! known, every value of its type and in its range, nothing that contradicts something else, nothing
+//! that this version cannot do. Otherwise there is a list of every [`Problem`] with its place.
+//!
+//! Each section is declared once, in `sections`, by the macro of `spec`; from there come the
+//! parser, the [`reference()`] configuration, the JSON [`schema()`] and the suggestions. `scope` and
+//! `fields` walk the parsed file; `load` puts the sections together, in the order in which they depend on each
+//! other: `[pool]` is the ground for each cluster's pool, and that for each database's.
+
+mod address;
+mod fields;
+mod files;
+mod load;
+mod problem;
+mod quantity;
+mod reference;
+mod schema;
+mod scope;
+mod secret;
+mod sections;
+mod spec;
+mod suggest;
+mod users;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use address::Address;
+pub use problem::Problem;
+pub use quantity::Size;
+pub use reference::reference;
+pub use schema::schema;
+pub use secret::{MASK, Secret};
+pub use sections::{
+    Affinity, Auth, AuthMethod, Balance, Cluster, ClusterKind, Consistency, ConsistencyLevel,
+    Database, Failover, Firewall, FunctionName, Http, Limits, Listen, ListenTls, ListenTlsMode,
+    Log, LogLevel, Monitor, Node, NodeRole, Pool, PoolMode, Reads, Routing, Runtime, ServerTls,
+    ServerTlsMode, TransactionRouting, UnknownFunctions,
+};
+pub use users::{Admin, User, UserSecret, Users};
+
+/// The clusters by their names in the file.
+pub type Clusters = BTreeMap<String, Cluster>;
+
+/// The databases by the names that clients ask for.
+pub type Databases = BTreeMap<String, Database>;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: Listen,
+    /// The process.
+    pub runtime: Runtime,
+    /// Health, metrics and the status page.
+    pub http: Http,
+    /// Who may connect.
+    pub auth: Auth,
+    /// The users of `auth.users_file`.
+    pub users: Users,
+    /// The clusters; at least one. A cluster's `pool` is `[pool]` with the cluster's own on top.
+    pub clusters: Clusters,
+    /// The databases; empty when every name is served by the only cluster. A database's `pool` is its
+    /// cluster's with its own on top; `routing` and `consistency` likewise over the file's.
+    pub databases: Databases,
+    /// Server connections and how clients share them.
+    pub pool: Pool,
+    /// Which node serves what.
+    pub routing: Routing,
+    /// How old the answer to a read may be.
+    pub consistency: Consistency,
+    /// When the primary is gone.
+    pub failover: Failover,
+    /// Bounds on what a client may do.
+    pub limits: Limits,
+    /// What is written to stderr.
+    pub log: Log,
+    /// Statements that are refused.
+    pub firewall: Firewall,
+}
+
+/// The name of the cluster in the reference configuration.
+const REFERENCE_CLUSTER: &str = "main";
+
+/// The virtual database that is the console.
+pub const CONSOLE_DATABASE: &str = "pgweir";
+
+/// What [`reference()`] says: one cluster, `main`, whose only node is 127.0.0.1:5432.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            runtime: Runtime::default(),
+            http: Http::default(),
+            auth: Auth::default(),
+            users: Users::default(),
+            clusters: BTreeMap::from([(REFERENCE_CLUSTER.to_owned(), Cluster::default())]),
+            databases: BTreeMap::new(),
+            pool: Pool::default(),
+            routing: Routing::default(),
+            consistency: Consistency::default(),
+            failover: Failover::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+            firewall: Firewall::default(),
+        }
+    }
+}
+
+/// What holds for the clients of one database.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Effective<'a> {
+    /// The name of the cluster in the file.
+    pub cluster_name: &'a str,
+    /// The cluster that serves it.
+    pub cluster: &'a Cluster,
+    /// The database's name on the servers.
+    pub dbname: &'a str,
+    /// The pool of its server connections.
+    pub pool: &'a Pool,
+    /// Which node serves what.
+    pub routing: &'a Routing,
+    /// How old the answer to a read may be.
+    pub consistency: &'a Consistency,
+}
+
+impl Config {
+    /// What holds for clients that ask for this database; `None` when no such name is served.
+    #[must_use]
+    pub fn effective<'a>(&'a self, database: &'a str) -> Option<Effective<'a>> {
+        let Some(entry) = self.databases.get(database) else {
+            let (cluster_name, cluster) = self.only_cluster()?;
+            return self.databases.is_empty().then_some(Effective {
+                cluster_name,
+                cluster,
+                dbname: database,
+                pool: &cluster.pool,
+                routing: &self.routing,
+                consistency: &self.consistency,
+            });
+        };
+        let (cluster_name, cluster) = match &entry.cluster {
+            Some(name) => self
+                .clusters
+                .get_key_value(name)
+                .map(|(k, v)| (k.as_str(), v))?,
+            None => self.only_cluster()?,
+        };
+        Some(Effective {
+            cluster_name,
+            cluster,
+            dbname: entry.dbname.as_deref().unwrap_or(database),
+            pool: &entry.pool,
+            routing: &entry.routing,
+            consistency: &entry.consistency,
+        })
+    }
+
+    /// The cluster, if there is just one.
+    fn only_cluster(&self) -> Option<(&str, &Cluster)> {
+        let (name, cluster) = self.clusters.first_key_value()?;
+        (self.clusters.len() == 1).then_some((name.as_str(), cluster))
+    }
+
+    /// What an operator should know of a valid configuration: defaults that have no effect yet, and
+    /// clusters that no database uses.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = reference::pending();
+        let is_used = |name: &String| {
+            self.databases.is_empty()
+                || self.clusters.len() == 1
+                || self
+                    .databases
+                    .values()
+                    .any(|database| database.cluster.as_ref() == Some(name))
+        };
+        for name in self.clusters.keys().filter(|name| !is_used(name)) {
+            notes.push(format!(
+                "clusters.{}: no database uses it",
+                scope::key_text(name)
+            ));
+        }
+        notes
+    }
+}

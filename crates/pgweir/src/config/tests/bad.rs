@@ -1,0 +1,120 @@
+//! Files that are refused, each with exactly what is said about it.
+
+use proptest::prelude::{ProptestConfig, prop, prop_assert, proptest};
+
+use super::{CLUSTER, parse, shown};
+use crate::config::reference;
+
+const CASES: &str = include_str!("refused.cases");
+
+#[test]
+fn every_refused_configuration_is_told_exactly_what_is_wrong() {
+    let cases: Vec<&str> = CASES.split("\n== ").skip(1).collect();
+    assert!(cases.len() > 80, "{} cases", cases.len());
+    for case in cases {
+        let (name, rest) = case.split_once('\n').unwrap();
+        let (text, expected) = rest.split_once("--\n").unwrap();
+        let cluster = if text.contains("clusters") {
+            ""
+        } else {
+            CLUSTER
+        };
+        let problems = parse(&format!("{text}{cluster}")).expect_err(name);
+        let told = shown(&problems).replace("f.toml:", "");
+        assert_eq!(told.trim_end(), expected.trim_end(), "\n{name}\n{text}");
+    }
+}
+
+const PLANNED: &[(&str, &str)] = &[
+    ("auth.method", "\"query\""),
+    ("auth.method", "\"cert\""),
+    ("auth.query", "\"select 1\""),
+    ("auth.query_user", "\"a\""),
+    ("clusters.main.kind", "\"citus\""),
+    ("consistency.level", "\"global\""),
+    ("firewall.block", "[\"select 1\"]"),
+    ("limits.client_idle_timeout", "\"1s\""),
+    ("limits.idle_transaction_timeout", "\"1s\""),
+    ("limits.per_user", "1"),
+    ("limits.query_timeout", "\"1s\""),
+    ("listen.tls.client_ca_file", "\"a\""),
+    ("log.queries", "true"),
+    ("log.slow_query", "\"1s\""),
+    ("pool.mode", "\"statement\""),
+    ("routing.affinity", "\"session\""),
+    ("routing.affinity", "\"transaction\""),
+    ("routing.balance", "\"latency\""),
+    ("routing.self_heal", "false"),
+    ("routing.transactions", "\"split\""),
+    ("routing.unknown_functions", "\"replica\""),
+    ("databases.app.consistency.level", "\"global\""),
+    ("databases.app.pool.mode", "\"statement\""),
+    ("databases.app.routing.self_heal", "false"),
+];
+
+#[test]
+fn what_is_not_built_yet_is_refused_and_never_ignored() {
+    for (key, value) in PLANNED {
+        let text = format!("{key} = {value}\nclusters.main.nodes = \"a\"\n");
+        let problems = parse(&text).expect_err(&text);
+        assert_eq!(problems.len(), 1, "{text}{}", shown(&problems));
+        assert_eq!((problems[0].key.as_str(), problems[0].line), (*key, 1));
+        assert!(
+            problems[0]
+                .message
+                .ends_with("not available in this version"),
+            "{}",
+            problems[0]
+        );
+    }
+}
+
+#[test]
+fn a_secret_is_in_no_problem() {
+    let text = "[clusters.main]\nnodes = \"a\"\nmonitor.password = \"hunter2\\u0000\"\nmonitor.interval = 0\n";
+    let problems = shown(&parse(text).expect_err(text));
+    assert!(
+        problems.contains("clusters.main.monitor.password: the value holds a zero byte"),
+        "{problems}"
+    );
+    assert!(!problems.contains("hunter2"), "{problems}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_damage_to_a_good_file_panics_and_every_problem_has_a_place(
+        start in 0.0..1.0_f64,
+        length in 0..40_usize,
+        patch in "[ -~\\n\u{e9}]{0,12}",
+    ) {
+        let good: Vec<char> = reference().chars().collect();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1 times a length")]
+        let start = (good.len() as f64 * start) as usize;
+        let end = good.len().min(start + length);
+        let text: String = good[..start].iter().chain(patch.chars().collect::<Vec<_>>().iter()).chain(&good[end..]).collect();
+        let lines = text.lines().count();
+        for problem in parse(&text).err().unwrap_or_default() {
+            prop_assert!((1..=lines + 1).contains(&problem.line) && problem.column > 0, "{}", problem);
+        }
+    }
+
+    #[test]
+    fn no_value_of_any_key_panics(
+        key in prop::sample::select(PLANNED.iter().map(|(key, _)| *key).chain([
+            "listen.address", "listen.max_clients", "listen.drain_timeout", "auth.allow", "http.address",
+            "clusters.main.nodes", "routing.read_functions", "limits.max_message", "log.level",
+        ]).collect::<Vec<_>>()),
+        value in "\\PC{0,30}",
+        is_quoted in proptest::bool::ANY,
+    ) {
+        let value = if is_quoted { toml::Value::from(value).to_string() } else { value };
+        let _ = parse(&format!("{key} = {value}\nclusters.b.nodes = \"a\"\n"));
+    }
+}

@@ -1,0 +1,156 @@
+//! `pgweir demo`: a primary and two streaming replicas of its own, with pgweir in front.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgweir_sandbox::Sandbox;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::{Address, Config, Node};
+use crate::gateway::Gateway;
+use crate::http::staleness;
+use crate::run::{Server, runtime};
+use crate::telemetry::log::{self, LogFormat};
+
+/// Streaming replicas beside the primary.
+const REPLICAS: usize = 2;
+
+/// How often the table of nodes is drawn anew.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Starts the cluster, serves it, and stops everything on Ctrl-C.
+///
+/// # Errors
+/// No PostgreSQL on the machine, ports that are taken.
+pub fn run(dir: Option<PathBuf>, port: u16, format: LogFormat) -> Result<ExitCode, Box<dyn Error>> {
+    let mut config = Config::default();
+    config.log.connections = false;
+    let _ = log::install(format, config.log.level);
+    let mut builder = Sandbox::builder().replicas(REPLICAS);
+    if let Some(dir) = dir {
+        builder = builder.dir(dir);
+    }
+    let mut out = io::stdout();
+    writeln!(out, "starting a primary and {REPLICAS} replicas ...")?;
+    let sandbox = builder.start()?;
+    config.listen.address = vec![Address {
+        host: "127.0.0.1".to_owned(),
+        port,
+    }];
+    config.http.address = Some(Address {
+        host: "127.0.0.1".to_owned(),
+        port: port.saturating_add(1),
+    });
+    let nodes = sandbox.nodes().iter().map(|node| Node {
+        host: node.host().to_owned(),
+        port: node.port(),
+        ..Node::default()
+    });
+    for cluster in config.clusters.values_mut() {
+        cluster.nodes = nodes.clone().collect();
+        sandbox.superuser().clone_into(&mut cluster.monitor.user);
+    }
+    runtime(config.runtime.workers)?.block_on(serve(config, &sandbox, port))?;
+    writeln!(out, "\nstopping ...")?;
+    drop(sandbox);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config, sandbox: &Sandbox, port: u16) -> Result<(), Box<dyn Error>> {
+    let server = Server::start(config).await?;
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "\n  psql -h 127.0.0.1 -p {port} -U {} postgres\n  http://127.0.0.1:{}/\n\nCtrl-C stops \
+         everything.\n",
+        sandbox.superuser(),
+        port.saturating_add(1)
+    )?;
+    out.flush()?;
+    let gateway = server.gateway().clone();
+    let watcher = tokio::spawn(async move {
+        if io::stdout().is_terminal() {
+            watch(&gateway).await;
+        }
+    });
+    server.until_signalled().await?;
+    watcher.abort();
+    Ok(())
+}
+
+/// Draws the nodes in place, again and again.
+async fn watch(gateway: &Arc<Gateway>) {
+    let mut ticks = interval(REFRESH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last: Option<(Instant, Vec<[u64; 2]>)> = None;
+    let mut drawn = 0;
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        let counts = counts(gateway);
+        let table = table(gateway, &counts, last.as_ref(), now);
+        let mut screen = String::new();
+        if drawn > 0 {
+            let _ = write!(screen, "\x1b[{drawn}A\x1b[J");
+        }
+        screen.push_str(&table);
+        drawn = table.lines().count();
+        let mut out = io::stdout();
+        let _ = out.write_all(screen.as_bytes()).and_then(|()| out.flush());
+        last = Some((now, counts));
+    }
+}
+
+fn counts(gateway: &Gateway) -> Vec<[u64; 2]> {
+    gateway
+        .clusters()
+        .flat_map(|(_, cluster)| cluster.nodes())
+        .map(|node| gateway.metrics.served(node))
+        .collect()
+}
+
+fn table(
+    gateway: &Gateway,
+    counts: &[[u64; 2]],
+    last: Option<&(Instant, Vec<[u64; 2]>)>,
+    now: Instant,
+) -> String {
+    let mut table = format!(
+        "{:22}{:10}{:>12}{:>12}{:>12}\n",
+        "node", "role", "staleness", "reads/s", "writes/s"
+    );
+    let views = gateway
+        .clusters()
+        .flat_map(|(_, cluster)| cluster.snapshot().nodes.clone());
+    for (at, view) in views.enumerate() {
+        let rate = |class: usize| {
+            let count =
+                |counts: &[[u64; 2]]| counts.get(at).and_then(|both| both.get(class)).copied();
+            let (before, since) = match last {
+                Some((since, before)) => (count(before), now.saturating_duration_since(*since)),
+                None => (None, Duration::ZERO),
+            };
+            match (count(counts), before) {
+                (Some(now), Some(before)) if !since.is_zero() => {
+                    u128::from(now.saturating_sub(before)) * 1000 / since.as_millis().max(1)
+                }
+                _ => 0,
+            }
+        };
+        let _ = writeln!(
+            table,
+            "{:22}{:10}{:>12}{:>12}{:>12}",
+            view.node.name(),
+            format!("{:?}", view.role).to_lowercase(),
+            staleness(&view),
+            rate(0),
+            rate(1),
+        );
+    }
+    table
+}

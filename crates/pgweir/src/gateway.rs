@@ -1,0 +1,538 @@
+//! What all clients of one pgweir share: configuration, clusters, caches, counters.
+//!
+//! A [`Gateway`] is built from a configuration and handed to whoever needs a part of it. Nothing
+//! here is global: two gateways live in one process without knowing of each other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Context;
+use std::time::Instant;
+
+use futures_util::task::AtomicWaker;
+use pgweir_pool::{
+    Access, Balance, CancelHandle, Candidate, Cluster, ClusterError, PoolSpec, ReadPolicy, Reads,
+    Want,
+};
+use pgweir_protocol::auth::ScramSecret;
+use pgweir_protocol::auth::scram::{DEFAULT_ITERATIONS, SALT_LENGTH};
+use pgweir_protocol::parameters::Parameters;
+use pgweir_protocol::prepared::StatementRegistry;
+use pgweir_protocol::verdict::Target;
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{self, Config, ConsistencyLevel, Effective, UserSecret};
+use crate::random;
+use crate::route::Router;
+use crate::telemetry::metrics::Metrics;
+
+/// Sets of startup parameters whose answers are remembered.
+const WELCOMES: usize = 1024;
+
+/// Shards of the table of clients: logins rarely meet.
+const CLIENT_SHARDS: usize = 16;
+
+/// How far pgweir is in its own life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It takes no new clients and closes each at its transaction's end.
+    Draining,
+    /// It ends now.
+    Stopping,
+}
+
+/// What all clients share.
+pub struct Gateway {
+    config: Arc<Config>,
+    clusters: BTreeMap<String, Arc<Cluster>>,
+    secrets: BTreeMap<String, OnceLock<ScramSecret>>,
+    /// Protects the salts of users that do not exist.
+    pub(crate) process_secret: [u8; 32],
+    pub(crate) registry: Arc<StatementRegistry>,
+    /// By database as clients name it; the empty name stands for all others.
+    routers: BTreeMap<String, Arc<Router>>,
+    tls: Option<TlsAcceptor>,
+    pub(crate) clients: Clients,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) welcomes: Cache<WelcomeKey, Arc<Welcome>>,
+    pub(crate) demands: Cache<DemandKey, Demand>,
+    phase: watch::Sender<Phase>,
+}
+
+/// What a welcome depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct WelcomeKey {
+    pub(crate) cluster: String,
+    pub(crate) database: String,
+    pub(crate) user: String,
+    /// The startup parameters' mark.
+    pub(crate) startup: u64,
+}
+
+/// The parameter values that a server reports to a client that starts in a certain way.
+#[derive(Debug)]
+pub(crate) struct Welcome {
+    pub(crate) reported: Parameters,
+    pub(crate) since: Instant,
+}
+
+/// Whom a server asks what may depend on all of these (pg_hba.conf).
+pub(crate) type DemandKey = (String, String, String);
+
+/// What a server demands of a user.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demand {
+    pub(crate) asks: Asks,
+    pub(crate) since: Instant,
+}
+
+/// Whether a server lets a user in unasked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    Nothing,
+    Secret,
+}
+
+/// How the reads of one database are served.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) reads: ReadPolicy,
+    pub(crate) sees_own_writes: bool,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("clusters", &self.clusters.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Starts the clusters of a configuration; runs inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A cluster that cannot be started: an unreadable CA file.
+    pub fn start(config: Config, tls: Option<TlsAcceptor>) -> Result<Arc<Self>, ClusterError> {
+        let mut clusters = BTreeMap::new();
+        for (name, cluster) in &config.clusters {
+            clusters.insert(name.clone(), Cluster::start(cluster_spec(name, cluster))?);
+        }
+        let nodes = clusters
+            .values()
+            .flat_map(|cluster: &Arc<Cluster>| cluster.nodes());
+        let metrics = Arc::new(Metrics::new(nodes.map(|node| &**node)));
+        let router = |routing| Arc::new(Router::new(routing, metrics.clone()));
+        let mut routers = BTreeMap::from([(String::new(), router(&config.routing))]);
+        for (name, database) in &config.databases {
+            routers.insert(name.clone(), router(&database.routing));
+        }
+        let names = config
+            .users
+            .iter()
+            .map(|(name, _)| (name.to_owned(), OnceLock::new()));
+        Ok(Arc::new(Self {
+            secrets: names.collect(),
+            process_secret: random::bytes(),
+            registry: Arc::default(),
+            routers,
+            tls,
+            clients: Clients::default(),
+            metrics,
+            welcomes: Cache::new(WELCOMES),
+            demands: Cache::new(WELCOMES),
+            phase: watch::Sender::new(Phase::Serving),
+            config: Arc::new(config),
+            clusters,
+        }))
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The clusters by name.
+    pub fn clusters(&self) -> impl Iterator<Item = (&str, &Arc<Cluster>)> {
+        self.clusters
+            .iter()
+            .map(|(name, cluster)| (name.as_str(), cluster))
+    }
+
+    /// What accepts TLS from clients.
+    pub(crate) fn tls(&self) -> Option<&TlsAcceptor> {
+        self.tls.as_ref()
+    }
+
+    /// Who judges the SQL for a database.
+    pub(crate) fn router(&self, database: &str) -> Arc<Router> {
+        let own = self.routers.get(database).or_else(|| self.routers.get(""));
+        own.cloned()
+            .unwrap_or_else(|| Arc::new(Router::new(&self.config.routing, self.metrics.clone())))
+    }
+
+    /// All that judge SQL.
+    pub(crate) fn routers(&self) -> impl Iterator<Item = (&str, &Arc<Router>)> {
+        self.routers
+            .iter()
+            .map(|(name, router)| (name.as_str(), router))
+    }
+
+    /// How reads are served, once for every cluster.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = Policy> {
+        self.clusters
+            .values()
+            .map(|cluster| self.policy_of(cluster, &self.config.routing, &self.config.consistency))
+    }
+
+    /// How the reads of a database are served.
+    pub(crate) fn policy(&self, effective: &Effective<'_>) -> Option<Policy> {
+        let cluster = self.clusters.get(effective.cluster_name)?;
+        Some(self.policy_of(cluster, effective.routing, effective.consistency))
+    }
+
+    fn policy_of(
+        &self,
+        cluster: &Arc<Cluster>,
+        routing: &config::Routing,
+        consistency: &config::Consistency,
+    ) -> Policy {
+        Policy {
+            cluster: cluster.clone(),
+            reads: ReadPolicy {
+                reads: reads(routing.reads),
+                balance: balance(routing.balance),
+                max_staleness: consistency.max_staleness,
+                hold: self.config.failover.hold,
+            },
+            sees_own_writes: consistency.level != ConsistencyLevel::Eventual,
+        }
+    }
+
+    /// The SCRAM secret of a user in the users file, derived once from a password.
+    pub(crate) fn scram_secret(&self, user: &str) -> Option<ScramSecret> {
+        let entry = self.config.users.get(user)?;
+        let place = self.secrets.get(user)?;
+        match &entry.secret {
+            UserSecret::None | UserSecret::Md5(_) => None,
+            UserSecret::Scram(secret) => ScramSecret::parse(secret.expose()).ok(),
+            UserSecret::Password(password) => Some(
+                place
+                    .get_or_init(|| {
+                        let salt: [u8; SALT_LENGTH] = random::bytes();
+                        ScramSecret::from_password(password.expose(), &salt, DEFAULT_ITERATIONS)
+                    })
+                    .clone(),
+            ),
+        }
+    }
+
+    /// How far pgweir is in its own life, and word of every change.
+    #[must_use]
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Takes no more clients; those there are close at their transactions' ends.
+    pub fn drain(&self) {
+        self.phase.send_if_modified(|phase| {
+            let first = *phase == Phase::Serving;
+            if first {
+                *phase = Phase::Draining;
+            }
+            first
+        });
+        self.clients.signal_all(Signal::Drain);
+    }
+
+    /// Ends every client now.
+    pub fn stop(&self) {
+        self.phase.send_replace(Phase::Stopping);
+        self.clients.signal_all(Signal::Kill);
+    }
+
+    /// Ends the clusters' connections.
+    pub async fn shutdown(&self) {
+        for cluster in self.clusters.values() {
+            cluster.shutdown().await;
+        }
+    }
+
+    /// Clients connected now.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        self.clients.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Policy {
+    /// The nodes as they stand for work with this target, nothing else asked.
+    pub(crate) fn candidates(&self, target: Target) -> Vec<Candidate> {
+        let access = match target {
+            Target::Primary => Access::Primary,
+            Target::Replica => Access::Replica,
+        };
+        pgweir_pool::explain(
+            &self.cluster.topology(),
+            &self.reads,
+            &want(access),
+            Instant::now(),
+        )
+    }
+}
+
+/// What is wanted of a node for work of this kind, nothing else asked.
+pub(crate) fn want(access: Access) -> Want {
+    match access {
+        Access::Primary => Want::primary(),
+        Access::Replica => Want::replica(),
+    }
+}
+
+fn cluster_spec(name: &str, cluster: &config::Cluster) -> pgweir_pool::ClusterSpec {
+    use pgweir_pool::{MonitorSpec, NodeSpec, RoleHint, SslMode, TlsSpec};
+    let node = |node: &config::Node| NodeSpec {
+        host: node.host.clone(),
+        port: node.port,
+        weight: node.weight,
+        role: match node.role {
+            config::NodeRole::Auto => RoleHint::Auto,
+            config::NodeRole::Primary => RoleHint::Primary,
+            config::NodeRole::Replica => RoleHint::Replica,
+        },
+    };
+    let mode = match cluster.tls.mode {
+        config::ServerTlsMode::Disable => SslMode::Disable,
+        config::ServerTlsMode::Allow => SslMode::Allow,
+        config::ServerTlsMode::Prefer => SslMode::Prefer,
+        config::ServerTlsMode::Require => SslMode::Require,
+        config::ServerTlsMode::VerifyCa => SslMode::VerifyCa,
+        config::ServerTlsMode::VerifyFull => SslMode::VerifyFull,
+    };
+    pgweir_pool::ClusterSpec {
+        name: name.to_owned(),
+        nodes: cluster.nodes.iter().map(node).collect(),
+        tls: TlsSpec {
+            mode,
+            ca_file: cluster.tls.ca_file.clone(),
+        },
+        monitor: MonitorSpec {
+            user: cluster.monitor.user.clone(),
+            database: cluster.monitor.database.clone(),
+            password: cluster
+                .monitor
+                .password
+                .as_ref()
+                .map(|secret| secret.expose().to_owned()),
+            interval: cluster.monitor.interval,
+            timeout: cluster.monitor.timeout,
+        },
+        max_connections: cluster.max_connections.unwrap_or_default(),
+    }
+}
+
+/// The pool crate's view of the pool section.
+pub(crate) fn pool_spec(pool: &config::Pool) -> PoolSpec {
+    PoolSpec {
+        size: pool.size,
+        min_idle: pool.min_idle,
+        checkout_timeout: pool.checkout_timeout,
+        connect_timeout: pool.connect_timeout,
+        idle_timeout: pool.idle_timeout.unwrap_or_default(),
+        max_lifetime: pool.max_lifetime.unwrap_or_default(),
+        prepared_statements: usize::try_from(pool.prepared_statements).unwrap_or(usize::MAX),
+    }
+}
+
+fn reads(reads: config::Reads) -> Reads {
+    match reads {
+        config::Reads::Replicas => Reads::Replicas,
+        config::Reads::ReplicasOnly => Reads::ReplicasOnly,
+        config::Reads::Any => Reads::Any,
+        config::Reads::Primary => Reads::Primary,
+    }
+}
+
+fn balance(balance: config::Balance) -> Balance {
+    match balance {
+        config::Balance::LeastBusy => Balance::LeastBusy,
+        config::Balance::RoundRobin => Balance::RoundRobin,
+        config::Balance::Random => Balance::Random,
+        config::Balance::Latency => Balance::Latency,
+    }
+}
+
+// ---- clients ----
+
+/// Something a client's task has to heed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Signal {
+    None = 0,
+    /// A cancel request came while no server worked for the client.
+    Cancel = 1,
+    /// End at the transaction's end.
+    Drain = 2,
+    /// End now.
+    Kill = 3,
+}
+
+/// What others may want of a client: cancel its statement, end it.
+#[derive(Debug)]
+pub(crate) struct ClientHandle {
+    pub(crate) pid: i32,
+    key: Vec<u8>,
+    signal: AtomicU8,
+    waker: AtomicWaker,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    server: Option<CancelHandle>,
+    /// A cancel request was sent to that server: nobody else may have the connection after this
+    /// client, for the request might reach it late.
+    is_cancelled: bool,
+}
+
+impl ClientHandle {
+    /// What the client has to heed; its task is woken for the next signal.
+    pub(crate) fn signal(&self, cx: &Context<'_>) -> Signal {
+        self.waker.register(cx.waker());
+        match self.signal.load(Ordering::Acquire) {
+            0 => Signal::None,
+            1 => {
+                let _ = self
+                    .signal
+                    .compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire);
+                Signal::Cancel
+            }
+            2 => Signal::Drain,
+            _ => Signal::Kill,
+        }
+    }
+
+    /// Raises a signal; a stronger one stays.
+    pub(crate) fn raise(&self, signal: Signal) {
+        self.signal.fetch_max(signal as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// A server works for the client.
+    pub(crate) fn attached(&self, server: &CancelHandle) {
+        let mut running = lock(&self.running);
+        running.server = Some(server.clone());
+        running.is_cancelled = false;
+    }
+
+    /// No server works for the client any more; true if a cancel request was sent to the last one.
+    pub(crate) fn detached(&self) -> bool {
+        let mut running = lock(&self.running);
+        running.server = None;
+        std::mem::take(&mut running.is_cancelled)
+    }
+
+    /// Whom to send a cancel request to; without a server at work, the client itself is told.
+    fn cancel(&self) -> Option<CancelHandle> {
+        let mut running = lock(&self.running);
+        let server = running.server.clone();
+        running.is_cancelled = server.is_some();
+        drop(running);
+        if server.is_none() {
+            self.raise(Signal::Cancel);
+        }
+        server
+    }
+}
+
+/// The clients connected now, by the process id they were given.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    shards: [Mutex<HashMap<i32, Arc<ClientHandle>>>; CLIENT_SHARDS],
+    count: AtomicUsize,
+    next: AtomicU32,
+}
+
+/// A client's place in the table, given up on drop.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) handle: Arc<ClientHandle>,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) id: u32,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let clients = &self.gateway.clients;
+        if let Some(shard) = clients.shard(self.handle.pid) {
+            lock(shard).remove(&self.handle.pid);
+        }
+        clients.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Clients {
+    /// Takes a place for a new client; none when all are taken.
+    pub(crate) fn enter(gateway: &Arc<Gateway>, most: u32, key: Vec<u8>) -> Option<Place> {
+        let clients = &gateway.clients;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if clients.count.fetch_add(1, Ordering::Relaxed) >= most {
+            clients.count.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let id = clients.next.fetch_add(1, Ordering::Relaxed);
+        // A process id is positive; ids of clients long gone may come round again.
+        let pid = i32::try_from(id & 0x7fff_ffff).unwrap_or(0).max(1);
+        let handle = Arc::new(ClientHandle {
+            pid,
+            key,
+            signal: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+            running: Mutex::default(),
+        });
+        if let Some(shard) = clients.shard(pid) {
+            lock(shard).insert(pid, handle.clone());
+        }
+        Some(Place {
+            handle,
+            gateway: gateway.clone(),
+            id,
+        })
+    }
+
+    /// The server that works for the client with this key, if the key is right and there is one.
+    pub(crate) fn cancel(&self, pid: i32, key: &[u8]) -> Option<CancelHandle> {
+        let client = lock(self.shard(pid)?).get(&pid).cloned()?;
+        let is_right = client.key.len() == key.len()
+            && client
+                .key
+                .iter()
+                .zip(key)
+                .fold(0, |differs, (a, b)| differs | (a ^ b))
+                == 0;
+        if is_right { client.cancel() } else { None }
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for shard in &self.shards {
+            for client in lock(shard).values() {
+                client.raise(signal);
+            }
+        }
+    }
+
+    fn shard(&self, pid: i32) -> Option<&Mutex<HashMap<i32, Arc<ClientHandle>>>> {
+        self.shards.get(usize::try_from(pid).ok()? % CLIENT_SHARDS)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,19 @@
+//! pgweir: a PostgreSQL pooler that sends writes to the primary and reads to the replicas.
+//!
+//! The way of a query: [`serve`] moves bytes between the sockets and the session machine of
+//! `pgweir-protocol`; that asks [`route`] about SQL, which asks `pgweir-classifier`; connections to
+//! servers come from `pgweir-pool`. [`gateway`] holds what all clients share, [`run`] starts and
+//! ends it all.
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod gateway;
+pub mod http;
+pub mod offline;
+mod random;
+pub mod route;
+pub mod run;
+pub mod serve;
+pub mod telemetry;
+pub mod tls;

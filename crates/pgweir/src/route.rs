@@ -1,0 +1,469 @@
+//! The read/write rule, on one page.
+//!
+//! The classifier says what a text needs of a server; this module turns that into what the session
+//! machine wants to know ([`Verdict`]) and decides, with what the client itself has asked for, where
+//! a piece of work runs. Doubt goes to the primary, and every answer has a reason.
+
+use std::sync::Arc;
+
+use pgweir_classifier::{
+    Access, Catalog, Control, Discard, Effect as Sign, Hint, Isolation, Label, LabelCache, Local,
+    Options, Pin, StatementLabel, Unpin,
+};
+use pgweir_pool::Node;
+use pgweir_protocol::settings::quote_literal;
+use pgweir_protocol::verdict::{
+    Effect, OwnQuestion, Pins, SessionFacts, SettingChange, Target, TransactionModes, Verdict,
+};
+
+use crate::config::Routing;
+use crate::gateway::Policy;
+use crate::telemetry::metrics::Metrics;
+
+/// Memory for verdicts on texts seen before, in bytes.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// Encodings in which a byte of a character can look like a quote.
+const UNSAFE_ENCODINGS: [&str; 7] = [
+    "SJIS",
+    "BIG5",
+    "GBK",
+    "UHC",
+    "GB18030",
+    "JOHAB",
+    "SHIFT_JIS_2004",
+];
+
+/// Judges texts for all clients of a database; remembers its verdicts.
+#[derive(Debug)]
+pub struct Router {
+    catalog: Catalog,
+    cache: LabelCache<Verdict>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Router {
+    /// A router that knows PostgreSQL's own functions and those the operator vouches for.
+    #[must_use]
+    pub fn new(routing: &Routing, metrics: Arc<Metrics>) -> Self {
+        Self {
+            catalog: catalog(routing),
+            cache: LabelCache::new(CACHE_BYTES),
+            metrics,
+        }
+    }
+
+    /// The verdict on a text, from the cache if it, or one that differs in literals, was seen.
+    #[must_use]
+    pub fn judge(&self, sql: &[u8], options: Options) -> Arc<Verdict> {
+        self.cache
+            .get_or_insert_with(sql, options, 0, &self.catalog, |label| verdict(sql, &label))
+    }
+
+    /// Hits and misses of the cache so far.
+    #[must_use]
+    pub fn cache_counters(&self) -> pgweir_classifier::CacheCounters {
+        self.cache.counters()
+    }
+}
+
+/// What is known about functions from the configuration alone.
+#[must_use]
+pub fn catalog(routing: &Routing) -> Catalog {
+    let names = |list: &[crate::config::FunctionName]| -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    };
+    Catalog::builtin()
+        .with_read_functions(names(&routing.read_functions).iter().map(String::as_str))
+        .with_write_functions(names(&routing.write_functions).iter().map(String::as_str))
+}
+
+/// Where work runs that has such a verdict: the rule.
+#[must_use]
+pub fn target(verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
+    if let Some(told) = verdict.hint.or_else(|| session_hint(facts)) {
+        return match told {
+            Target::Replica if verdict.suits_replica => Target::Replica,
+            _ => Target::Primary,
+        };
+    }
+    if defaults_to_serializable(facts) {
+        return Target::Primary;
+    }
+    match verdict.begin {
+        None => verdict.target,
+        Some(modes) => {
+            let read_only = modes
+                .read_only
+                .unwrap_or_else(|| defaults_to_read_only(facts));
+            let serializable = modes.serializable == Some(true);
+            if read_only && !serializable {
+                verdict.target
+            } else {
+                Target::Primary
+            }
+        }
+    }
+}
+
+/// `SET pgweir.route`.
+fn session_hint(facts: SessionFacts<'_>) -> Option<Target> {
+    match own_setting(facts, "pgweir.route")? {
+        "primary" => Some(Target::Primary),
+        "replica" => Some(Target::Replica),
+        _ => None,
+    }
+}
+
+/// The value of a setting of pgweir's own, as the statement that replays it says it.
+pub(crate) fn own_setting<'a>(facts: SessionFacts<'a>, name: &str) -> Option<&'a str> {
+    facts.settings.get(name)?.split('\'').nth_back(1)
+}
+
+fn defaults_to_read_only(facts: SessionFacts<'_>) -> bool {
+    facts.reported.get("default_transaction_read_only") == Some("on")
+}
+
+/// A standby refuses SERIALIZABLE even for a plain read (0A000).
+fn defaults_to_serializable(facts: SessionFacts<'_>) -> bool {
+    facts
+        .settings
+        .get("default_transaction_isolation")
+        .is_some_and(|statement| statement.to_ascii_lowercase().contains("serializable"))
+}
+
+// ---- from label to verdict ----
+
+/// What the session machine needs to know of a label.
+#[must_use]
+pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
+    let mut effects = Vec::new();
+    let mut pins_when_sent = Pins::NONE;
+    let mut leaves_state = label.unparsed;
+    if label.unparsed {
+        // PostgreSQL will refuse it. Should it know a grammar we do not, it may leave anything.
+        effects.push((0, Effect::Pin(Pins::UNINSPECTED)));
+    }
+    for (index, statement) in label.statements.iter().enumerate() {
+        for effect in statement_effects(statement) {
+            if let Effect::Pin(pins) = &effect {
+                pins_when_sent = pins_when_sent.with(pins.surviving_rollback());
+                leaves_state = true;
+            }
+            effects.push((index, effect));
+        }
+    }
+    let begin = label
+        .statements
+        .iter()
+        .rev()
+        .find_map(|statement| match &statement.control {
+            Control::Begin(modes) => Some(transaction_modes(modes)),
+            _ => None,
+        });
+    let only = match label.statements.as_slice() {
+        [only] => Some(&only.control),
+        _ => None,
+    };
+    Verdict {
+        target: match label.access {
+            Access::Neutral | Access::Read => Target::Replica,
+            Access::Primary | Access::Write => Target::Primary,
+        },
+        reason: label.reason.as_str(),
+        is_write: label.access == Access::Write,
+        suits_replica: label.access != Access::Write && !leaves_state,
+        begin,
+        only_begins: matches!(only, Some(Control::Begin(_))),
+        set_transaction: only.and_then(|control| match control {
+            Control::SetTransaction(modes) => Some(transaction_modes(modes)),
+            _ => None,
+        }),
+        controls_transaction: label
+            .statements
+            .iter()
+            .any(|statement| !matches!(statement.control, Control::None)),
+        effects: effects.into(),
+        pins_when_sent,
+        hint: label.hint.map(|hint| match hint {
+            Hint::Primary => Target::Primary,
+            Hint::Replica => Target::Replica,
+        }),
+        question: label.local().and_then(|local| question(sql, local)),
+    }
+}
+
+fn transaction_modes(modes: &pgweir_classifier::Characteristics) -> TransactionModes {
+    TransactionModes {
+        read_only: modes.read_only,
+        serializable: modes
+            .isolation
+            .map(|level| level == Isolation::Serializable),
+    }
+}
+
+fn question(sql: &[u8], local: &Local) -> Option<OwnQuestion> {
+    match local {
+        Local::Show(name) => Some(OwnQuestion::Show {
+            name: name.as_str().into(),
+        }),
+        Local::ExplainRoute { range, .. } => {
+            let statement = std::str::from_utf8(sql.get(range.clone())?).ok()?;
+            Some(OwnQuestion::Route {
+                statement: statement.into(),
+            })
+        }
+        Local::Set { .. } | Local::Reset(_) => None,
+    }
+}
+
+fn statement_effects(statement: &StatementLabel) -> Vec<Effect> {
+    let mut effects: Vec<Effect> = match &statement.control {
+        Control::Commit { .. } | Control::PrepareTransaction => vec![Effect::Commit],
+        Control::Rollback { .. } => vec![Effect::Rollback],
+        Control::Savepoint(name) => vec![Effect::Savepoint(name.as_str().into())],
+        Control::Release(name) => vec![Effect::Release(name.as_str().into())],
+        Control::RollbackTo(name) => vec![Effect::RollbackTo(name.as_str().into())],
+        Control::None | Control::Begin(_) | Control::SetTransaction(_) | Control::EndPrepared => {
+            Vec::new()
+        }
+    };
+    effects.extend(statement.local.as_ref().and_then(own_setting_effect));
+    effects.extend(statement.effects.iter().flat_map(effects_of));
+    effects
+}
+
+/// pgweir's own settings are PostgreSQL's custom settings too: the server keeps and reverts them
+/// like any other.
+fn own_setting_effect(local: &Local) -> Option<Effect> {
+    match local {
+        Local::Set {
+            name,
+            value,
+            local: false,
+        } => Some(set(
+            format!("pgweir.{name}"),
+            &format!("SET pgweir.{name} = {}", quote_literal(value)),
+        )),
+        Local::Reset(name) => Some(Effect::Setting(SettingChange::Reset {
+            name: format!("pgweir.{name}").into(),
+        })),
+        _ => None,
+    }
+}
+
+fn set(name: String, statement: &str) -> Effect {
+    Effect::Setting(SettingChange::Set {
+        name: name.into(),
+        statement: statement.into(),
+    })
+}
+
+fn effects_of(sign: &Sign) -> Vec<Effect> {
+    match sign {
+        Sign::Set { local: true, .. }
+        | Sign::Reset { local: true, .. }
+        | Sign::Discard(Discard::Plans | Discard::Sequences)
+        | Sign::Prepare { .. }
+        | Sign::Deallocate(Some(_))
+        | Sign::Execute(_)
+        | Sign::UsesSequence
+        | Sign::RanHiddenCode => Vec::new(),
+        Sign::Set { name, value, .. } => vec![set(name.clone(), &value.statement)],
+        Sign::Reset { name, .. } => {
+            vec![Effect::Setting(SettingChange::Reset {
+                name: name.as_str().into(),
+            })]
+        }
+        Sign::ResetAll => vec![Effect::Setting(SettingChange::ResetAll)],
+        Sign::SetSessionCharacteristics(modes) => session_characteristics(modes),
+        Sign::Discard(Discard::All) => vec![Effect::Setting(SettingChange::DiscardAll)],
+        Sign::Discard(Discard::Temporary) => vec![Effect::Unpin(Pins::TEMPORARY)],
+        Sign::Deallocate(None) => {
+            vec![Effect::ForgetStatements, Effect::Unpin(Pins::SQL_PREPARE)]
+        }
+        Sign::Pin(pin) => vec![Effect::Pin(pins(pin))],
+        Sign::Unpin(Unpin::Unlisten(None)) => vec![Effect::Unpin(Pins::LISTEN)],
+        Sign::Unpin(Unpin::CloseCursor(None)) => vec![Effect::Unpin(Pins::HOLD_CURSOR)],
+        Sign::Unpin(Unpin::AllAdvisoryLocks) => vec![Effect::Unpin(Pins::ADVISORY_LOCK)],
+        // One of several may be gone; that is no proof that none is left.
+        Sign::Unpin(_) => Vec::new(),
+    }
+}
+
+fn pins(pin: &Pin) -> Pins {
+    match pin {
+        Pin::TemporaryObject(_) => Pins::TEMPORARY,
+        Pin::Listen(_) => Pins::LISTEN,
+        Pin::HoldCursor(_) => Pins::HOLD_CURSOR,
+        Pin::AdvisoryLock => Pins::ADVISORY_LOCK,
+        Pin::Load => Pins::LOAD,
+        Pin::SqlPrepare(_) => Pins::SQL_PREPARE,
+        Pin::RandomSeed => Pins::RANDOM_SEED,
+        Pin::UntrackableSettings => Pins::SETTINGS,
+    }
+}
+
+fn session_characteristics(modes: &pgweir_classifier::Characteristics) -> Vec<Effect> {
+    let switch = |on: bool| if on { "on" } else { "off" };
+    let isolation = modes.isolation.map(|level| match level {
+        Isolation::ReadUncommitted => "read uncommitted",
+        Isolation::ReadCommitted => "read committed",
+        Isolation::RepeatableRead => "repeatable read",
+        Isolation::Serializable => "serializable",
+    });
+    let settings = [
+        ("default_transaction_isolation", isolation),
+        ("default_transaction_read_only", modes.read_only.map(switch)),
+        (
+            "default_transaction_deferrable",
+            modes.deferrable.map(switch),
+        ),
+    ];
+    settings
+        .into_iter()
+        .filter_map(|(name, value)| {
+            value.map(|value| set(name.to_owned(), &format!("SET {name} = '{value}'")))
+        })
+        .collect()
+}
+
+// ---- one client's router ----
+
+/// Judges texts for one client.
+#[derive(Debug)]
+pub struct ClientRouter {
+    router: Arc<Router>,
+    policy: Policy,
+    node: Option<Arc<Node>>,
+    last_node: Option<Arc<Node>>,
+}
+
+impl ClientRouter {
+    pub(crate) fn new(router: Arc<Router>, policy: Policy) -> Self {
+        Self {
+            router,
+            policy,
+            node: None,
+            last_node: None,
+        }
+    }
+
+    /// Whether reads must see the client's own writes.
+    pub(crate) fn sees_own_writes(&self) -> bool {
+        self.policy.sees_own_writes
+    }
+
+    /// The client works on this node from now on.
+    pub(crate) fn attached(&mut self, node: &Arc<Node>) {
+        if !self
+            .node
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, node))
+        {
+            self.node = Some(node.clone());
+        }
+    }
+}
+
+fn options(facts: SessionFacts<'_>) -> Options {
+    if facts.is_usual {
+        return Options::default();
+    }
+    let encoding = facts.reported.get("client_encoding").unwrap_or("UTF8");
+    Options {
+        standard_conforming_strings: facts.reported.get("standard_conforming_strings")
+            != Some("off"),
+        client_encoding_safe: !UNSAFE_ENCODINGS.contains(&encoding),
+    }
+}
+
+impl pgweir_protocol::verdict::Router for ClientRouter {
+    fn judge(&mut self, sql: &[u8], facts: SessionFacts<'_>) -> Arc<Verdict> {
+        self.router.judge(sql, options(facts))
+    }
+
+    fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
+        target(verdict, facts)
+    }
+
+    fn sent(&mut self, verdict: &Verdict, on: Target) {
+        self.router.metrics.sent(verdict, on, self.node.as_deref());
+        // A question to pgweir is not what the client means by its last statement.
+        if verdict.question.is_none() {
+            self.last_node.clone_from(&self.node);
+        }
+    }
+
+    fn answer(&mut self, question: &OwnQuestion, facts: SessionFacts<'_>) -> String {
+        match question {
+            OwnQuestion::Show { name } => self.show(name, facts),
+            OwnQuestion::Route { statement } => self.explain(statement, facts),
+        }
+    }
+}
+
+impl ClientRouter {
+    /// What `SHOW pgweir.name` answers; an unknown name is left to PostgreSQL to refuse.
+    fn show(&self, name: &str, facts: SessionFacts<'_>) -> String {
+        let set = |usual: &str| {
+            own_setting(facts, &format!("pgweir.{name}"))
+                .unwrap_or(usual)
+                .to_owned()
+        };
+        let value = match name {
+            "last_node" => self
+                .last_node
+                .as_ref()
+                .map_or("", |node| node.name())
+                .to_owned(),
+            "version" => env!("CARGO_PKG_VERSION").to_owned(),
+            "route" => set("auto"),
+            "consistency" => set(if self.policy.sees_own_writes {
+                "session"
+            } else {
+                "eventual"
+            }),
+            _ => return format!("SHOW \"pgweir\".\"{}\"", name.replace('"', "\"\"")),
+        };
+        format!("SELECT {} AS \"pgweir.{name}\"", quote_literal(&value))
+    }
+
+    /// What `EXPLAIN (ROUTE) statement` answers: a row per fact, then one per node.
+    fn explain(&self, statement: &str, facts: SessionFacts<'_>) -> String {
+        let options = options(facts);
+        let label =
+            pgweir_classifier::classify(statement.as_bytes(), options, &self.router.catalog);
+        let target = target(&verdict(statement.as_bytes(), &label), facts);
+        let mut rows = vec![
+            ("statement".to_owned(), statement.to_owned()),
+            ("class".to_owned(), label.access.as_str().to_owned()),
+            ("target".to_owned(), target_name(target).to_owned()),
+            ("reason".to_owned(), label.reason.to_string()),
+        ];
+        for candidate in self.policy.candidates(target) {
+            let eligible = match &candidate.eligible {
+                Ok(()) => "eligible".to_owned(),
+                Err(why) => format!("not eligible: {why}"),
+            };
+            rows.push((format!("node {}", candidate.node.name()), eligible));
+        }
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|(fact, value)| format!("({},{})", quote_literal(fact), quote_literal(value)))
+            .collect();
+        format!(
+            "SELECT * FROM (VALUES {}) AS route(\"fact\",\"value\")",
+            rows.join(",")
+        )
+    }
+}
+
+/// A target in the words of hints and settings.
+#[must_use]
+pub fn target_name(target: Target) -> &'static str {
+    match target {
+        Target::Primary => "primary",
+        Target::Replica => "replica",
+    }
+}

@@ -1,0 +1,187 @@
+//! `pgweir run`: from a configuration to a served cluster, up to a graceful end.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use pgweir_pool::ClusterError;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::{Config, Problem};
+use crate::gateway::Gateway;
+use crate::serve::{ListenError, Listeners};
+use crate::telemetry::log::{self, LogFormat};
+use crate::{http, tls};
+
+/// How often it is looked whether the last client has gone.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// Why pgweir does not serve.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration has problems.
+    #[error("{}", lines(.0))]
+    Config(Vec<Problem>),
+    /// A socket of the data path.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The socket of the HTTP side.
+    #[error("cannot listen on {address} for HTTP: {error}")]
+    Http {
+        /// As configured.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A cluster cannot be watched.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The certificate towards clients.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The runtime or its signals.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// Whatever keeps it from serving.
+pub fn run(file: &Path, format: LogFormat) -> Result<ExitCode, RunError> {
+    let config = Config::load(file).map_err(RunError::Config)?;
+    let log = log::install(format, config.log.level);
+    if log.is_err() {
+        tracing::debug!("the process logs already");
+    }
+    for note in config.notes() {
+        tracing::info!("{note}");
+    }
+    runtime(config.runtime.workers)?.block_on(serve(config))
+}
+
+/// A runtime with as many threads as configured; one thread needs no coordination at all.
+///
+/// # Errors
+/// The system's.
+pub fn runtime(workers: Option<u32>) -> io::Result<Runtime> {
+    let granted = || available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = workers.map_or_else(granted, |count| usize::try_from(count).unwrap_or(1));
+    if workers <= 1 {
+        return tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+}
+
+async fn serve(config: Config) -> Result<ExitCode, RunError> {
+    let server = Server::start(config).await?;
+    server.until_signalled().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A running pgweir.
+#[derive(Debug)]
+pub struct Server {
+    gateway: Arc<Gateway>,
+}
+
+impl Server {
+    /// Listens and serves.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving.
+    pub async fn start(config: Config) -> Result<Self, RunError> {
+        let listeners = Listeners::bind(&config.listen).await?;
+        let http_address = config.http.address.clone();
+        let tls = tls::acceptor(&config.listen.tls)?;
+        let gateway = Gateway::start(config, tls)?;
+        if let Some(address) = http_address {
+            let failed = |error| RunError::Http {
+                address: address.to_string(),
+                error,
+            };
+            http::serve(&address, gateway.clone())
+                .await
+                .map_err(failed)?;
+        }
+        for address in listeners.addresses() {
+            tracing::info!(%address, "listening");
+        }
+        listeners.serve(&gateway);
+        Ok(Self { gateway })
+    }
+
+    /// What its clients share.
+    #[must_use]
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Serves until TERM or INT, then drains; a second signal ends it at once.
+    ///
+    /// # Errors
+    /// The system does not let signals be waited for.
+    pub async fn until_signalled(self) -> io::Result<()> {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        // Without a handler, HUP would end the process; reloading comes with it.
+        let mut hup = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = hup.recv() => {
+                    tracing::warn!("SIGHUP: reloading is not available in this version");
+                }
+            }
+        }
+        let again = async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        };
+        self.drain(again).await;
+        Ok(())
+    }
+
+    /// Lets clients finish, within the bound or until `hurry` is done; then ends them.
+    pub async fn drain(self, hurry: impl Future<Output = ()>) {
+        let limit = self.gateway.config().listen.drain_timeout;
+        tracing::info!(clients = self.gateway.client_count(), ?limit, "draining");
+        self.gateway.drain();
+        tokio::select! {
+            () = self.gone() => {}
+            () = sleep_until(Instant::now() + limit) => {
+                tracing::warn!(clients = self.gateway.client_count(), "drain_timeout is over");
+            }
+            () = hurry => tracing::warn!("a second signal: ending at once"),
+        }
+        self.gateway.stop();
+        self.gateway.shutdown().await;
+        tracing::info!("ended");
+    }
+
+    async fn gone(&self) {
+        while self.gateway.client_count() > 0 {
+            tokio::time::sleep(DRAIN_CHECK).await;
+        }
+    }
+}

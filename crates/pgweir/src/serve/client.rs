@@ -1,0 +1,484 @@
+//! One client, from its login to its end: two sockets, one session machine, one task.
+//!
+//! The task owns the client's socket and, while the session is attached, the leased server's. It
+//! moves bytes, and does what the session asks for: lease a server connection, give it back, end.
+//! It decides nothing itself.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Buf as _;
+use pgweir_pool::{Access, Checkout, Lease, PoolError, PoolSet, Stream, Waiting, Want};
+use pgweir_protocol::outgoing::Outgoing;
+use pgweir_protocol::session::{Disposition, Loss, Next, Session};
+use pgweir_protocol::verdict::Target;
+use tokio::io::ReadBuf;
+
+use crate::gateway::{ClientHandle, Policy, Signal};
+use crate::route::ClientRouter;
+
+use super::refusal;
+use super::wire::{Read, SCRATCH, Wire, scratch};
+
+/// Rounds of work a task does before it lets others have their turn.
+const MAX_ROUNDS: usize = 64;
+
+/// Why a client's connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The client said goodbye, or closed its socket.
+    Left,
+    /// The client broke the protocol.
+    Violation,
+    /// The server connection was lost together with state that was pinned to it.
+    ServerLost,
+    /// pgweir is shutting down, or an administrator ended it.
+    Shutdown,
+    /// The socket failed.
+    Io(io::ErrorKind),
+}
+
+/// What a client's task works with.
+pub(super) struct ClientTask {
+    stream: Stream,
+    wire: Wire,
+    session: Session<ClientRouter>,
+    server: Option<Server>,
+    waiting: Option<(Waiting, Target)>,
+    /// The session waits for a reply: the client's bytes are not looked at before it has come.
+    is_blocked: bool,
+    pools: Arc<PoolSet>,
+    policy: Policy,
+    handle: Arc<ClientHandle>,
+    /// Reads must see everything acknowledged up to this moment.
+    floor: Option<Instant>,
+    to_client: Outgoing,
+    to_server: Outgoing,
+}
+
+/// A leased server connection.
+struct Server {
+    lease: Lease,
+    wire: Wire,
+}
+
+/// What a new client's task is made from.
+pub(super) struct ClientStart {
+    pub(super) stream: Stream,
+    pub(super) session: Session<ClientRouter>,
+    pub(super) pools: Arc<PoolSet>,
+    pub(super) policy: Policy,
+    pub(super) handle: Arc<ClientHandle>,
+}
+
+type Step = Result<bool, Ending>;
+
+impl ClientTask {
+    pub(super) fn new(start: ClientStart) -> Self {
+        Self {
+            stream: start.stream,
+            wire: Wire::default(),
+            session: start.session,
+            server: None,
+            waiting: None,
+            is_blocked: false,
+            pools: start.pools,
+            policy: start.policy,
+            handle: start.handle,
+            floor: None,
+            to_client: Outgoing::default(),
+            to_server: Outgoing::default(),
+        }
+    }
+
+    /// Serves the client to its end.
+    pub(super) async fn serve(mut self) -> Ending {
+        let ending = std::future::poll_fn(|cx| self.poll(cx)).await;
+        self.release();
+        super::login::say_goodbye(&mut self.stream).await;
+        ending
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        for _ in 0..MAX_ROUNDS {
+            match self.round(cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(ending) => return Poll::Ready(ending),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does what can be done without waiting; false when nothing could.
+    fn round(&mut self, cx: &mut Context<'_>) -> Step {
+        self.heed_signals(cx)?;
+        let mut progress = self.poll_lease(cx)?;
+        self.wire.flush(&mut self.stream, cx).map_err(ending)?;
+        if let Some(server) = &mut self.server
+            && let Err(error) = server.wire.flush(&mut server.lease.stream, cx)
+        {
+            self.lose_server(&error.to_string(), cx)?;
+            progress = true;
+        }
+        progress |= self.read_server(cx)?;
+        progress |= self.read_client(cx)?;
+        Ok(progress)
+    }
+
+    fn heed_signals(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        match self.handle.signal(cx) {
+            Signal::None => Ok(()),
+            Signal::Cancel if self.waiting.is_some() => {
+                self.waiting = None;
+                self.session.refuse(&refusal::cancelled());
+                self.resume_client(cx)
+            }
+            Signal::Cancel => Ok(()),
+            Signal::Drain if self.server.is_some() || self.waiting.is_some() => Ok(()),
+            Signal::Drain | Signal::Kill => {
+                self.to_client.clear();
+                self.to_client
+                    .own(|out| refusal::shutting_down().encode_error(out));
+                self.write_client(&[], cx).map_err(ending)?;
+                Err(Ending::Shutdown)
+            }
+        }
+    }
+
+    // ---- the client's side ----
+
+    fn read_client(&mut self, cx: &mut Context<'_>) -> Step {
+        if !self.may_read_client() {
+            return Ok(false);
+        }
+        let mut scratch = scratch();
+        let mut buffer = ReadBuf::uninit(&mut scratch);
+        let read = match self.wire.poll_read(&mut self.stream, &mut buffer, cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(read) => read.map_err(ending)?,
+        };
+        match read {
+            Read::End => return Err(Ending::Left),
+            // While it waits, its bytes are only taken in, so that its leaving is noticed.
+            Read::Scratch if self.waits() => self.wire.keep(buffer.filled(), 0),
+            Read::Scratch => {
+                let used = self.take_client(buffer.filled(), cx)?;
+                let rest = buffer.filled().get(used..).unwrap_or_default();
+                self.wire.kept.extend_from_slice(rest);
+            }
+            Read::Kept if self.waits() => {}
+            Read::Kept => self.resume_client(cx)?,
+        }
+        Ok(true)
+    }
+
+    fn waits(&self) -> bool {
+        self.is_blocked || self.waiting.is_some()
+    }
+
+    fn may_read_client(&self) -> bool {
+        let is_server_behind = self
+            .server
+            .as_ref()
+            .is_some_and(|server| !server.wire.is_flushed());
+        !is_server_behind && !(self.waits() && self.wire.kept.len() >= SCRATCH)
+    }
+
+    /// Offers the session again what it did not use before.
+    fn resume_client(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        self.is_blocked = false;
+        if self.wire.kept.len() < self.wire.need {
+            return Ok(());
+        }
+        let mut kept = std::mem::take(&mut self.wire.kept);
+        let used = self.take_client(&kept, cx)?;
+        kept.advance(used);
+        self.wire.kept = kept;
+        self.wire.shrink();
+        Ok(())
+    }
+
+    /// Gives the client's bytes to the session and does what it asks for; returns how many were
+    /// used.
+    fn take_client(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<usize, Ending> {
+        let mut used = 0;
+        loop {
+            let rest = input.get(used..).unwrap_or_default();
+            self.to_server.clear();
+            self.to_client.clear();
+            let taken = self
+                .session
+                .on_client(rest, &mut self.to_server, &mut self.to_client);
+            self.write_server(rest, cx)?;
+            self.write_client(rest, cx).map_err(ending)?;
+            used += taken.consumed;
+            match taken.next {
+                Next::Need(need) => {
+                    self.wire.need = need;
+                    return Ok(used);
+                }
+                Next::Attach(target) => {
+                    if !self.lease(target, cx)? {
+                        self.wire.need = 0;
+                        return Ok(used);
+                    }
+                }
+                Next::Reply => {
+                    self.wire.need = 0;
+                    self.is_blocked = true;
+                    if !self.detach_if_done() {
+                        return Ok(used);
+                    }
+                    self.is_blocked = false;
+                }
+                Next::Close => return Err(Ending::Left),
+                Next::Fatal => return Err(Ending::Violation),
+            }
+        }
+    }
+
+    fn write_client(&mut self, input: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        self.wire
+            .write(&mut self.stream, &self.to_client, input, cx)
+    }
+
+    // ---- the server's side ----
+
+    fn write_server(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), Ending> {
+        if self.to_server.is_empty() {
+            return Ok(());
+        }
+        let Some(server) = &mut self.server else {
+            return Ok(());
+        };
+        let written = server
+            .wire
+            .write(&mut server.lease.stream, &self.to_server, input, cx);
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) => self.lose_server(&error.to_string(), cx),
+        }
+    }
+
+    fn read_server(&mut self, cx: &mut Context<'_>) -> Step {
+        let Some(server) = self.server.as_mut().filter(|_| self.wire.is_flushed()) else {
+            return Ok(false);
+        };
+        let mut scratch = scratch();
+        let mut buffer = ReadBuf::uninit(&mut scratch);
+        let read = match server
+            .wire
+            .poll_read(&mut server.lease.stream, &mut buffer, cx)
+        {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(read) => read,
+        };
+        match read {
+            Ok(Read::Scratch) => {
+                let used = self.take_server(buffer.filled(), cx)?;
+                if let Some(server) = &mut self.server {
+                    let rest = buffer.filled().get(used..).unwrap_or_default();
+                    server.wire.kept.extend_from_slice(rest);
+                }
+            }
+            Ok(Read::Kept) if server.wire.kept.len() < server.wire.need => {}
+            Ok(Read::Kept) => {
+                let mut kept = std::mem::take(&mut server.wire.kept);
+                let used = self.take_server(&kept, cx)?;
+                kept.advance(used);
+                if let Some(server) = &mut self.server {
+                    server.wire.kept = kept;
+                }
+            }
+            Ok(Read::End) => self.lose_server("it closed the connection", cx)?,
+            Err(error) => self.lose_server(&error.to_string(), cx)?,
+        }
+        self.after_server(cx)?;
+        Ok(true)
+    }
+
+    /// Gives the server's bytes to the session; returns how many were used.
+    fn take_server(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<usize, Ending> {
+        self.to_client.clear();
+        let taken = self.session.on_server(input, &mut self.to_client);
+        self.write_client(input, cx).map_err(ending)?;
+        match taken {
+            Ok(taken) => {
+                if let (Some(server), Next::Need(need)) = (&mut self.server, taken.next) {
+                    server.wire.need = need;
+                }
+                Ok(taken.consumed)
+            }
+            Err(broken) => {
+                let cause = format!("it sent an unexpected message 0x{:02X}", broken.tag);
+                self.lose_server(&cause, cx)?;
+                Ok(input.len())
+            }
+        }
+    }
+
+    /// What the server's bytes may have changed: a write is acknowledged, nothing is owed any
+    /// more, the client's next message can go.
+    fn after_server(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        if self.session.take_wrote() {
+            self.policy.cluster.nudge();
+            self.floor = Some(Instant::now());
+        }
+        self.detach_if_done();
+        if self.is_blocked {
+            self.resume_client(cx)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Gives the server connection back when the session is through with it.
+    fn detach_if_done(&mut self) -> bool {
+        let done = self.session.wants_detach()
+            && self
+                .server
+                .as_ref()
+                .is_some_and(|server| server.wire.is_flushed() && server.wire.kept.is_empty());
+        if done {
+            self.release();
+        }
+        done
+    }
+
+    fn release(&mut self) {
+        let Some(server) = self.server.take() else {
+            return;
+        };
+        let cancelled = self.handle.detached();
+        let clean = server.wire.is_flushed() && server.wire.kept.is_empty();
+        if let Some((facts, disposition)) = self.session.detach()
+            && disposition == Disposition::Reuse
+            && clean
+            && !cancelled
+        {
+            server.lease.give_back(facts);
+        }
+    }
+
+    fn lose_server(&mut self, cause: &str, cx: &mut Context<'_>) -> Result<(), Ending> {
+        if let Some(server) = self.server.take() {
+            self.handle.detached();
+            server.lease.node().suspect();
+            tracing::debug!(
+                node = server.lease.node().name(),
+                cause,
+                "server connection lost"
+            );
+        }
+        self.to_client.clear();
+        let loss = self.session.server_lost(cause, &mut self.to_client);
+        self.write_client(&[], cx).map_err(ending)?;
+        match loss {
+            Loss::Survived => Ok(()),
+            Loss::Fatal => Err(Ending::ServerLost),
+        }
+    }
+
+    // ---- leases ----
+
+    /// Leases a server connection; false when that takes time.
+    fn lease(&mut self, target: Target, cx: &mut Context<'_>) -> Step {
+        let want = self.want(target);
+        match self
+            .pools
+            .checkout(&self.policy.reads, &want, Instant::now())
+        {
+            Checkout::Ready(lease) => {
+                self.attach(lease, cx)?;
+                Ok(true)
+            }
+            Checkout::Wait(waiting) => {
+                self.waiting = Some((waiting, target));
+                Ok(false)
+            }
+            Checkout::Refused(error) => {
+                self.refuse(&error);
+                Ok(true)
+            }
+        }
+    }
+
+    fn want(&self, target: Target) -> Want {
+        let settings_mark = Some(self.session.settings().mark());
+        let fresh_after = self
+            .floor
+            .filter(|_| self.session.router().sees_own_writes());
+        let access = access_of(target);
+        Want {
+            fresh_after,
+            settings_mark,
+            ..crate::gateway::want(access)
+        }
+    }
+
+    fn poll_lease(&mut self, cx: &mut Context<'_>) -> Step {
+        let Some((waiting, _)) = &mut self.waiting else {
+            return Ok(false);
+        };
+        let Poll::Ready(lease) = Pin::new(waiting).poll(cx) else {
+            return Ok(false);
+        };
+        self.waiting = None;
+        match lease {
+            Ok(lease) => self.attach(lease, cx)?,
+            Err(error) => self.refuse(&error),
+        }
+        self.resume_client(cx)?;
+        Ok(true)
+    }
+
+    fn attach(&mut self, mut lease: Lease, cx: &mut Context<'_>) -> Result<(), Ending> {
+        let Some(facts) = lease.take_facts() else {
+            self.session.refuse(&refusal::cancelled());
+            return Ok(());
+        };
+        self.handle.attached(lease.cancel_handle());
+        self.session.router_mut().attached(lease.node());
+        let primary = self.policy.cluster.topology().primary;
+        let is_primary = primary == Some(usize::from(lease.node_id().0));
+        let role = if is_primary {
+            Target::Primary
+        } else {
+            Target::Replica
+        };
+        self.server = Some(Server {
+            lease,
+            wire: Wire::default(),
+        });
+        self.to_server.clear();
+        self.session.attach(facts, role, &mut self.to_server);
+        self.write_server(&[], cx)
+    }
+
+    fn refuse(&mut self, error: &PoolError) {
+        match refusal::of_pool(error) {
+            refusal::Refused::Verbatim(frame) => self.session.refuse_with(frame),
+            refusal::Refused::Report(report) => self.session.refuse(&report),
+        }
+    }
+}
+
+fn access_of(target: Target) -> Access {
+    match target {
+        Target::Primary => Access::Primary,
+        Target::Replica => Access::Replica,
+    }
+}
+
+fn ending(error: io::Error) -> Ending {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ending::Left,
+        kind => Ending::Io(kind),
+    }
+}

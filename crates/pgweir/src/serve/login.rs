@@ -1,0 +1,494 @@
+//! From an accepted socket to a session: the first packets, encryption, authentication, welcome.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgweir_pool::{PoolSet, Stream};
+use pgweir_protocol::auth::{ClientLogin, ClientLoginStep, Credentials};
+use pgweir_protocol::error::ProtocolError;
+use pgweir_protocol::frame::{HEADER_LENGTH, Header};
+use pgweir_protocol::message::{self, TransactionStatus};
+use pgweir_protocol::report::{Report, Severity};
+use pgweir_protocol::session::{PoolMode, Session, SessionStart};
+use pgweir_protocol::sqlstate::SqlState;
+use pgweir_protocol::startup::{self, Opening, Startup};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use crate::config::{
+    AuthMethod, CONSOLE_DATABASE, ListenTlsMode, PoolMode as ConfiguredMode, UserSecret,
+};
+use crate::gateway::{Clients, Gateway, Place, Policy, pool_spec};
+use crate::random;
+use crate::route::ClientRouter;
+
+use super::client::{ClientStart, ClientTask, Ending};
+use super::{passthrough, welcome};
+
+/// The largest message of a client that has not been let in, in bytes.
+const MAX_LOGIN_MESSAGE: usize = 65_536;
+
+/// How long a client that is being closed may take to read its last bytes.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Encryption requests a client may make before its startup packet: GSSAPI, then TLS.
+const MAX_ENCRYPTION_REQUESTS: usize = 2;
+
+/// Bytes of a cancel key: what protocol 3.0 has room for, and what 3.2 clients get.
+const SHORT_KEY: usize = 4;
+const LONG_KEY: usize = 32;
+
+/// Where a client comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Peer {
+    Tcp(IpAddr),
+    Unix,
+}
+
+/// Why a client was not let in.
+#[derive(Debug)]
+pub(super) enum Denied {
+    /// It is told why.
+    Report(Report),
+    /// It is told what the server said, a whole frame.
+    Verbatim(Vec<u8>),
+    /// It is told nothing: it left, or spoke no protocol, or only wanted something cancelled.
+    Silently,
+}
+
+impl From<io::Error> for Denied {
+    fn from(_: io::Error) -> Self {
+        Self::Silently
+    }
+}
+
+impl From<Report> for Denied {
+    fn from(report: Report) -> Self {
+        Self::Report(report)
+    }
+}
+
+impl From<ProtocolError> for Denied {
+    fn from(error: ProtocolError) -> Self {
+        Self::Report(Report::from(&error))
+    }
+}
+
+/// Serves a client in a task of its own.
+pub(super) fn spawn(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) {
+    let gateway = gateway.clone();
+    tokio::spawn(async move {
+        gateway.metrics.clients_accepted.increment(1);
+        let limit = gateway
+            .config()
+            .limits
+            .client_login_timeout
+            .unwrap_or(Duration::MAX);
+        // The login is boxed: it is large, and gone for nearly all of a client's life.
+        let admitted = timeout(limit, Box::pin(admit(stream, peer, &gateway))).await;
+        if let Ok(Some((task, place))) = admitted {
+            let ending = task.serve().await;
+            note_ending(&gateway, &place, ending);
+        }
+    });
+}
+
+fn note_ending(gateway: &Gateway, place: &Place, ending: Ending) {
+    if gateway.config().log.connections {
+        tracing::info!(client = place.handle.pid, ?ending, "client gone");
+    }
+}
+
+/// Lets a client in, or tells it why not.
+async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<(ClientTask, Place)> {
+    let (mut stream, opening) = open(stream, peer, gateway).await?;
+    let opening = match opening {
+        Ok(opening) => opening,
+        Err(denied) => {
+            deny(&mut stream, denied, gateway).await;
+            return None;
+        }
+    };
+    let user = opening.user.clone();
+    match let_in(&mut stream, opening, gateway).await {
+        Ok((start, place)) => {
+            let start = ClientStart {
+                stream,
+                session: start.session,
+                pools: start.pools,
+                policy: start.policy,
+                handle: place.handle.clone(),
+            };
+            Some((ClientTask::new(start), place))
+        }
+        Err(denied) => {
+            if let Denied::Report(report) = &denied {
+                tracing::info!(user, reason = report.message, "client refused");
+            }
+            deny(&mut stream, denied, gateway).await;
+            None
+        }
+    }
+}
+
+async fn deny(stream: &mut Stream, denied: Denied, gateway: &Gateway) {
+    let mut out = Vec::new();
+    match denied {
+        Denied::Report(mut report) => {
+            report.severity = Severity::Fatal;
+            report.encode_error(&mut out);
+        }
+        Denied::Verbatim(frame) => out = frame,
+        Denied::Silently => return,
+    }
+    gateway.metrics.clients_refused.increment(1);
+    let _ = timeout(GOODBYE, stream.write_all(&out)).await;
+    say_goodbye(stream).await;
+}
+
+/// Lets the peer have what was written before the socket closes.
+pub(super) async fn say_goodbye(stream: &mut Stream) {
+    let _ = timeout(GOODBYE, stream.shutdown()).await;
+}
+
+// ---- the first packets ----
+
+/// Reads packets up to a startup packet; none when the connection is over before that.
+async fn open(
+    mut stream: Stream,
+    peer: Peer,
+    gateway: &Arc<Gateway>,
+) -> Option<(Stream, Result<Startup, Denied>)> {
+    for _ in 0..=MAX_ENCRYPTION_REQUESTS {
+        let opening = match read_opening(&mut stream).await {
+            Ok(opening) => opening,
+            Err(denied) => return Some((stream, Err(denied))),
+        };
+        match opening {
+            Opening::Ssl if !stream.is_encrypted() => {
+                stream = answer_ssl_request(stream, gateway).await?;
+            }
+            Opening::Ssl | Opening::Gss => stream.write_all(b"N").await.ok()?,
+            Opening::Cancel { pid, key } => {
+                cancel(gateway, pid, &key).await;
+                return None;
+            }
+            Opening::Startup(startup) => {
+                let checked = check_peer(&stream, peer, gateway).map(|()| startup);
+                return Some((stream, checked));
+            }
+        }
+    }
+    None
+}
+
+async fn read_opening(stream: &mut Stream) -> Result<Opening, Denied> {
+    let mut packet = vec![0; 4];
+    stream.read_exact(&mut packet).await?;
+    let Ok(Some(length)) = startup::opening_length(&packet) else {
+        return Err(Denied::Silently);
+    };
+    packet.resize(length, 0);
+    stream
+        .read_exact(packet.get_mut(4..).unwrap_or_default())
+        .await?;
+    Ok(startup::read_opening(&packet)?)
+}
+
+/// Answers an SSLRequest, and does the handshake if TLS is to be had.
+///
+/// Nothing was read ahead: each packet was read to its exact end, so bytes sent in the clear
+/// behind the request become part of the handshake, which fails on them.
+async fn answer_ssl_request(stream: Stream, gateway: &Gateway) -> Option<Stream> {
+    match (gateway.tls(), stream) {
+        (Some(acceptor), Stream::Tcp(mut tcp)) => {
+            tcp.write_all(b"S").await.ok()?;
+            let tls = acceptor.accept(tcp).await.ok()?;
+            Some(Stream::Tls(Box::new(tls.into())))
+        }
+        (_, mut stream) => {
+            stream.write_all(b"N").await.ok()?;
+            Some(stream)
+        }
+    }
+}
+
+fn check_peer(stream: &Stream, peer: Peer, gateway: &Gateway) -> Result<(), Denied> {
+    let config = gateway.config();
+    let Peer::Tcp(address) = peer else {
+        return Ok(());
+    };
+    if !config.auth.allow.is_empty()
+        && !config
+            .auth
+            .allow
+            .iter()
+            .any(|range| range.contains(&address.to_canonical()))
+    {
+        return Err(Report::new(
+            Severity::Fatal,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            format!("pgweir: connections from {address} are not allowed"),
+        )
+        .with_hint("auth.allow lists the addresses that may connect.")
+        .into());
+    }
+    if config.listen.tls.mode == ListenTlsMode::Require && !stream.is_encrypted() {
+        return Err(Report::new(
+            Severity::Fatal,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            "pgweir: connections without TLS are not allowed",
+        )
+        .with_hint("Connect with sslmode=require.")
+        .into());
+    }
+    Ok(())
+}
+
+/// Passes a cancel request on to the server that works for the client, if one does.
+///
+/// The client's socket stays open until the server has taken the request: a client that waits for
+/// it to close knows then that its next statement is safe.
+async fn cancel(gateway: &Gateway, pid: i32, key: &[u8]) {
+    gateway.metrics.cancel_requests.increment(1);
+    let Some(server) = gateway.clients.cancel(pid, key) else {
+        return;
+    };
+    for (_, cluster) in gateway.clusters() {
+        if cluster
+            .nodes()
+            .iter()
+            .any(|node| Arc::ptr_eq(node, server.node()))
+        {
+            if let Err(error) = cluster.cancel(&server).await {
+                tracing::warn!(%error, node = server.node().name(), "cancel request failed");
+            }
+            return;
+        }
+    }
+}
+
+// ---- who it is, and what it gets ----
+
+/// A client that was let in.
+struct LetIn {
+    session: Session<ClientRouter>,
+    pools: Arc<PoolSet>,
+    policy: Policy,
+}
+
+async fn let_in(
+    stream: &mut Stream,
+    startup: Startup,
+    gateway: &Arc<Gateway>,
+) -> Result<(LetIn, Place), Denied> {
+    if let Some(negotiation) = startup::negotiate(&startup) {
+        stream.write_all(&negotiation).await?;
+    }
+    refuse_unserved(&startup)?;
+    let config = gateway.config();
+    let Some(effective) = config.effective(&startup.database) else {
+        return Err(Report::new(
+            Severity::Fatal,
+            SqlState::INVALID_CATALOG_NAME,
+            format!(
+                "pgweir: database \"{}\" is not served here",
+                startup.database
+            ),
+        )
+        .with_hint("[databases] lists the names that are.")
+        .into());
+    };
+    let policy = gateway.policy(&effective).ok_or(Denied::Silently)?;
+    let key = cancel_key(&startup);
+    let most = config.listen.max_clients;
+    let Some(place) = Clients::enter(gateway, most, key.clone()) else {
+        return Err(Report::new(
+            Severity::Fatal,
+            SqlState::TOO_MANY_CONNECTIONS,
+            "pgweir: sorry, too many clients already",
+        )
+        .with_detail(format!("listen.max_clients is {most}."))
+        .into());
+    };
+    let credentials = authenticate(stream, &startup, effective.dbname, &policy, gateway).await?;
+    let mut out = Vec::new();
+    message::authentication_ok(&mut out);
+    let pools = policy
+        .cluster
+        .pools(effective.dbname, &startup.user, &pool_spec(effective.pool))
+        .map_err(|error| refused(&error))?;
+    pools.set_credentials(credentials);
+    let settings = welcome::startup_settings(&startup);
+    let reported = welcome::reported(gateway, &policy, &pools, &settings).await?;
+    let mode = match effective.pool.mode {
+        ConfiguredMode::Session => PoolMode::Session,
+        ConfiguredMode::Transaction | ConfiguredMode::Statement => PoolMode::Transaction,
+    };
+    for (name, value) in reported.iter() {
+        message::parameter_status(name, value, &mut out);
+    }
+    message::backend_key_data(place.handle.pid, &key, &mut out);
+    message::ready_for_query(TransactionStatus::Idle, &mut out);
+    stream.write_all(&out).await?;
+    stream.flush().await?;
+    if config.log.connections {
+        let (user, database) = (&startup.user, &startup.database);
+        tracing::info!(
+            client = place.handle.pid,
+            user,
+            database,
+            "client connected"
+        );
+    }
+    let start = SessionStart {
+        mode,
+        max_message: max_message(gateway),
+        id: place.id,
+        registry: gateway.registry.clone(),
+        startup: settings,
+        reported,
+    };
+    let router = ClientRouter::new(gateway.router(&startup.database), policy.clone());
+    Ok((
+        LetIn {
+            session: Session::new(start, router),
+            pools,
+            policy,
+        },
+        place,
+    ))
+}
+
+fn refuse_unserved(startup: &Startup) -> Result<(), Denied> {
+    let what = if startup.replication.is_some() {
+        "replication connections are not available in this version"
+    } else if startup.database == CONSOLE_DATABASE {
+        "the console is not available in this version"
+    } else {
+        return Ok(());
+    };
+    let message = format!("pgweir: {what}");
+    Err(Report::new(Severity::Fatal, SqlState::FEATURE_NOT_SUPPORTED, message).into())
+}
+
+pub(super) fn refused(error: &pgweir_pool::PoolError) -> Denied {
+    match super::refusal::of_pool(error) {
+        super::refusal::Refused::Report(report) => Denied::Report(report),
+        super::refusal::Refused::Verbatim(frame) => Denied::Verbatim(frame),
+    }
+}
+
+fn max_message(gateway: &Gateway) -> usize {
+    let bytes = gateway.config().limits.max_message.map(|size| size.bytes());
+    bytes
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or(usize::MAX)
+}
+
+fn cancel_key(startup: &Startup) -> Vec<u8> {
+    if startup.minor_spoken() >= 2 {
+        random::bytes::<LONG_KEY>().to_vec()
+    } else {
+        random::bytes::<SHORT_KEY>().to_vec()
+    }
+}
+
+// ---- authentication ----
+
+/// Finds out who the client is, and what opens server connections in its name.
+async fn authenticate(
+    stream: &mut Stream,
+    startup: &Startup,
+    dbname: &str,
+    policy: &Policy,
+    gateway: &Arc<Gateway>,
+) -> Result<Credentials, Denied> {
+    let user = &startup.user;
+    match gateway.config().auth.method {
+        AuthMethod::Passthrough => {
+            passthrough::authenticate(stream, user, dbname, policy, gateway).await
+        }
+        AuthMethod::Trust => Ok(configured_credentials(gateway, user).unwrap_or(Credentials::None)),
+        AuthMethod::ScramSha256 | AuthMethod::Query | AuthMethod::Cert => {
+            scram_from_file(stream, user, gateway).await
+        }
+    }
+}
+
+/// What the users file has that opens server connections.
+fn configured_credentials(gateway: &Gateway, user: &str) -> Option<Credentials> {
+    match &gateway.config().users.get(user)?.secret {
+        UserSecret::Password(password) => Some(Credentials::Password(password.expose().to_owned())),
+        UserSecret::Md5(hash) => Some(Credentials::Md5(hash.expose().to_owned())),
+        UserSecret::Scram(_) | UserSecret::None => None,
+    }
+}
+
+async fn scram_from_file(
+    stream: &mut Stream,
+    user: &str,
+    gateway: &Gateway,
+) -> Result<Credentials, Denied> {
+    let login = match gateway.config().users.get(user).map(|user| &user.secret) {
+        Some(UserSecret::Md5(hash)) => ClientLogin::md5(hash.expose().to_owned(), random::bytes()),
+        _ => passthrough::scram_login(gateway.scram_secret(user), user, gateway),
+    };
+    let proven = converse(stream, login, user).await?;
+    Ok(configured_credentials(gateway, user)
+        .or(proven)
+        .unwrap_or(Credentials::None))
+}
+
+/// Leads the exchange with the client to its end; returns the keys that it reveals.
+pub(super) async fn converse(
+    stream: &mut Stream,
+    mut login: ClientLogin,
+    user: &str,
+) -> Result<Option<Credentials>, Denied> {
+    let mut out = Vec::new();
+    let mut step = login.start(&mut out);
+    loop {
+        // The last message of an exchange goes out with AuthenticationOk.
+        stream.write_all(&out).await?;
+        out.clear();
+        if let ClientLoginStep::Authenticated { keys } = step {
+            return Ok(keys.map(Credentials::Scram));
+        }
+        let body = read_password(stream).await?;
+        step = login
+            .handle(&body, &mut out)
+            .map_err(|error| Denied::Report(error.report(user)))?;
+    }
+}
+
+async fn read_password(stream: &mut Stream) -> Result<Vec<u8>, Denied> {
+    let mut head = [0; HEADER_LENGTH];
+    stream.read_exact(&mut head).await?;
+    let header = Header::read(&head)?.ok_or(Denied::Silently)?;
+    if header.tag == b'X' {
+        return Err(Denied::Silently);
+    }
+    if header.tag != b'p' {
+        let expected = "a password message";
+        return Err(ProtocolError::UnexpectedMessage {
+            tag: header.tag,
+            expected,
+        }
+        .into());
+    }
+    if header.length > MAX_LOGIN_MESSAGE {
+        return Err(ProtocolError::InvalidLength {
+            frame: "PasswordMessage",
+            length: i64::try_from(header.length - 1).unwrap_or(i64::MAX),
+            least: 4,
+            most: MAX_LOGIN_MESSAGE,
+        }
+        .into());
+    }
+    let mut body = vec![0; header.length - HEADER_LENGTH];
+    stream.read_exact(&mut body).await?;
+    Ok(body)
+}

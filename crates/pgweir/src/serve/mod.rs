@@ -1,0 +1,11 @@
+//! The data path: listening, letting clients in, serving each to its end.
+
+mod client;
+mod listen;
+mod login;
+mod passthrough;
+mod refusal;
+mod welcome;
+mod wire;
+
+pub use listen::{ListenError, Listeners};

@@ -1,0 +1,183 @@
+//! Passthrough: PostgreSQL's own roles and passwords are what counts.
+//!
+//! Whom the server lets in unasked, pgweir lets in unasked; that is found out by asking the server
+//! for a connection as that user, and remembered for a short while. Where the server asks for a
+//! secret, the role's stored one is read through the monitor role and the client is verified here;
+//! the client key that a SCRAM proof reveals (or the md5 hash itself) opens the server connections.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgweir_pool::Stream;
+use pgweir_pool::{Cluster, ConnectError, Node, Role};
+use pgweir_protocol::auth::scram::ScramVerifier;
+use pgweir_protocol::auth::{ClientLogin, Credentials, Method, ScramSecret, md5};
+use pgweir_protocol::frame::put_frame;
+use pgweir_protocol::report::{Report, Severity};
+use pgweir_protocol::sqlstate::SqlState;
+use tokio::time::timeout;
+
+use crate::gateway::{Asks, Demand, Gateway, Policy};
+use crate::random;
+
+use super::login::{Denied, converse};
+
+/// How long it is believed that a server lets a user in unasked, or does not.
+const DEMAND_LIFETIME: Duration = Duration::from_secs(10);
+
+/// How long a first client waits for the first probe of any node.
+const FIRST_PROBE: Duration = Duration::from_secs(5);
+
+/// Verifies the client as its server would.
+pub(super) async fn authenticate(
+    stream: &mut Stream,
+    user: &str,
+    dbname: &str,
+    policy: &Policy,
+    gateway: &Arc<Gateway>,
+) -> Result<Credentials, Denied> {
+    match demand(user, dbname, policy, gateway).await? {
+        Asks::Nothing => Ok(Credentials::None),
+        Asks::Secret => {
+            let secret = policy.cluster.role_secret(user).await.map_err(|error| {
+                Report::new(
+                    Severity::Fatal,
+                    SqlState::CANNOT_CONNECT_NOW,
+                    "pgweir: the role's secret could not be read",
+                )
+                .with_detail(error.to_string())
+                .with_hint(
+                    "The monitor role must be able to read pg_authid; or list users in \
+                     auth.users_file with auth.method = \"scram-sha-256\".",
+                )
+            })?;
+            verify(stream, user, secret, gateway).await
+        }
+    }
+}
+
+async fn verify(
+    stream: &mut Stream,
+    user: &str,
+    secret: Option<String>,
+    gateway: &Gateway,
+) -> Result<Credentials, Denied> {
+    let login = match &secret {
+        Some(hash) if md5::is_md5_hash(hash) => ClientLogin::md5(hash.clone(), random::bytes()),
+        _ => {
+            let secret = secret
+                .as_deref()
+                .and_then(|text| ScramSecret::parse(text).ok());
+            scram_login(secret, user, gateway)
+        }
+    };
+    let proven = converse(stream, login, user).await?;
+    Ok(proven
+        .or(secret.map(Credentials::Md5))
+        .unwrap_or(Credentials::None))
+}
+
+/// A SCRAM exchange; for a user without a secret, one that nobody can pass.
+pub(super) fn scram_login(
+    secret: Option<ScramSecret>,
+    user: &str,
+    gateway: &Gateway,
+) -> ClientLogin {
+    let secret = secret.unwrap_or_else(|| ScramSecret::mock(&gateway.process_secret, user));
+    ClientLogin::scram(ScramVerifier::new(secret, random::bytes(), None))
+}
+
+/// Whether the server asks this user for anything.
+async fn demand(
+    user: &str,
+    dbname: &str,
+    policy: &Policy,
+    gateway: &Gateway,
+) -> Result<Asks, Denied> {
+    let key = (
+        policy.cluster.name().to_owned(),
+        dbname.to_owned(),
+        user.to_owned(),
+    );
+    if let Some(known) = gateway.demands.get(&key)
+        && known.since.elapsed() < DEMAND_LIFETIME
+    {
+        return Ok(known.asks);
+    }
+    let node = some_node(&policy.cluster).await.ok_or_else(no_server)?;
+    let limit = gateway.config().pool.connect_timeout;
+    let dialled = policy
+        .cluster
+        .dial(&node, dbname, user, &Credentials::None, &[], limit)
+        .await;
+    let asks = match dialled {
+        Ok(_) => Asks::Nothing,
+        Err(ConnectError::Asked(Method::Scram | Method::Md5)) => Asks::Secret,
+        Err(error) => return Err(refused(&node, error)),
+    };
+    gateway.demands.insert(
+        key,
+        Demand {
+            asks,
+            since: Instant::now(),
+        },
+    );
+    Ok(asks)
+}
+
+fn refused(node: &Node, error: ConnectError) -> Denied {
+    match error {
+        ConnectError::Refused { body } => {
+            let mut frame = Vec::new();
+            put_frame(&mut frame, b'E', |out| out.extend_from_slice(&body));
+            Denied::Verbatim(frame)
+        }
+        ConnectError::Asked(method) => Report::new(
+            Severity::Fatal,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            "pgweir: the server asks for an authentication that cannot be passed through",
+        )
+        .with_detail(format!("{} asks for {method:?}.", node.name()))
+        .with_hint("Use scram-sha-256 in the server's pg_hba.conf.")
+        .into(),
+        error => Report::new(
+            Severity::Fatal,
+            SqlState::CONNECTION_FAILURE,
+            format!("pgweir: no connection to {}", node.name()),
+        )
+        .with_detail(error.to_string())
+        .into(),
+    }
+}
+
+fn no_server() -> Report {
+    Report::new(
+        Severity::Fatal,
+        SqlState::CANNOT_CONNECT_NOW,
+        "pgweir: no server answers",
+    )
+    .with_hint("The log says why of each node; the monitor role must be able to connect.")
+}
+
+/// The primary, or while there is none any node that answers.
+async fn some_node(cluster: &Cluster) -> Option<Arc<Node>> {
+    let mut changes = cluster.changes();
+    let found = async {
+        loop {
+            changes.mark_unchanged();
+            let topology = cluster.snapshot();
+            let primary = topology.primary.and_then(|at| topology.nodes.get(at));
+            let any = || {
+                topology
+                    .nodes
+                    .iter()
+                    .find(|view| view.role == Role::Replica)
+            };
+            if let Some(view) = primary.or_else(any) {
+                return Some(view.node.clone());
+            }
+            changes.changed().await.ok()?;
+        }
+    };
+    timeout(FIRST_PROBE, found).await.ok().flatten()
+}

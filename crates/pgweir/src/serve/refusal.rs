@@ -1,0 +1,138 @@
+//! What clients are told when they get no server connection, in one place.
+
+use pgweir_pool::{ConnectError, PoolError};
+use pgweir_protocol::frame::{HEADER_LENGTH, put_frame};
+use pgweir_protocol::report::{Report, Severity};
+use pgweir_protocol::sqlstate::SqlState;
+
+/// An error for a client.
+pub(super) enum Refused {
+    /// pgweir's own.
+    Report(Report),
+    /// The server's, as a whole frame, byte for byte.
+    Verbatim(Vec<u8>),
+}
+
+/// The error that a failed checkout becomes.
+pub(super) fn of_pool(error: &PoolError) -> Refused {
+    if let PoolError::Connect { error: cause, .. } = error
+        && let ConnectError::Refused { body } = &**cause
+    {
+        let mut frame = Vec::with_capacity(body.len() + 5);
+        put_frame(&mut frame, b'E', |out| {
+            out.extend_from_slice(&as_error(body))
+        });
+        return Refused::Verbatim(frame);
+    }
+    let (code, hint) = match error {
+        PoolError::CheckoutTimeout { .. } => (
+            SqlState::TOO_MANY_CONNECTIONS,
+            "Raise pool.size or pool.checkout_timeout, or shorten transactions.",
+        ),
+        PoolError::NoPrimary { .. } => (
+            SqlState::CANNOT_CONNECT_NOW,
+            "Try again: the primary is found by asking the nodes. failover.hold says how long a \
+             write waits for one.",
+        ),
+        PoolError::NoReplica { .. } => (
+            SqlState::CANNOT_CONNECT_NOW,
+            "Try again, or set routing.reads = \"replicas\" to let the primary answer.",
+        ),
+        PoolError::Connect { .. } => (
+            SqlState::CONNECTION_FAILURE,
+            "Look whether the server runs and takes connections from pgweir's host.",
+        ),
+        PoolError::TooManyPools { .. } => (
+            SqlState::TOO_MANY_CONNECTIONS,
+            "Fewer distinct pairs of database and user need fewer pools.",
+        ),
+        PoolError::ShuttingDown => (SqlState::ADMIN_SHUTDOWN, "Connect to another pgweir."),
+    };
+    let report = Report::new(Severity::Error, code, format!("pgweir: {error}")).with_hint(hint);
+    Refused::Report(match detail(error) {
+        Some(detail) => report.with_detail(detail),
+        None => report,
+    })
+}
+
+/// The facts behind a failed checkout.
+fn detail(error: &PoolError) -> Option<String> {
+    match error {
+        PoolError::CheckoutTimeout(congestion) => {
+            let mut detail = format!(
+                "Pool of database \"{}\", user \"{}\"{}: size {}, {} in use, {} connecting, {} \
+                 waiting; the node has {} of {} connections.",
+                congestion.database,
+                congestion.user,
+                congestion
+                    .node
+                    .as_ref()
+                    .map_or(String::new(), |node| format!(" on {node}")),
+                congestion.size,
+                congestion.in_use,
+                congestion.connecting,
+                congestion.waiting,
+                congestion.node_open,
+                congestion.node_limit,
+            );
+            if let Some(error) = &congestion.last_error {
+                detail.push_str(&format!(" The last attempt to connect: {error}."));
+            }
+            Some(detail)
+        }
+        PoolError::NoPrimary { nodes, .. } | PoolError::NoReplica { nodes, .. } => {
+            Some(nodes.join("; "))
+        }
+        PoolError::Connect { .. } | PoolError::TooManyPools { .. } | PoolError::ShuttingDown => {
+            None
+        }
+    }
+}
+
+/// A server's FATAL as the ERROR it is to a client that stays connected: the severity fields alone
+/// differ (manual, 55.8).
+fn as_error(body: &[u8]) -> Vec<u8> {
+    with_severity(body, b"FATAL\0", b"ERROR\0")
+}
+
+fn with_severity(body: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::with_capacity(body.len());
+    for field in body.split_inclusive(|&byte| byte == 0) {
+        match field.split_first() {
+            Some((b'S' | b'V', severity)) if severity == from => {
+                fields.extend(field.first());
+                fields.extend_from_slice(to);
+            }
+            _ => fields.extend_from_slice(field),
+        }
+    }
+    fields
+}
+
+/// A server's ERROR, a whole frame, as the FATAL it is to a client that is not let in.
+pub(super) fn as_fatal(frame: &[u8]) -> Vec<u8> {
+    let body = frame.get(HEADER_LENGTH..).unwrap_or_default();
+    let mut fatal = Vec::with_capacity(frame.len());
+    put_frame(&mut fatal, b'E', |out| {
+        out.extend_from_slice(&with_severity(body, b"ERROR\0", b"FATAL\0"));
+    });
+    fatal
+}
+
+/// A cancel request met a statement that was still waiting for a server connection.
+pub(super) fn cancelled() -> Report {
+    Report::new(
+        Severity::Error,
+        SqlState::QUERY_CANCELED,
+        "canceling statement due to user request",
+    )
+}
+
+/// The connection ends because pgweir does.
+pub(super) fn shutting_down() -> Report {
+    Report::new(
+        Severity::Fatal,
+        SqlState::ADMIN_SHUTDOWN,
+        "terminating connection due to administrator command",
+    )
+}

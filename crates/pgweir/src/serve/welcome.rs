@@ -1,0 +1,141 @@
+//! What a client is told at its start: the parameter values its server would report.
+//!
+//! A server is asked once per way of starting (database, user, startup parameters), by bringing a
+//! leased connection to the client's startup settings; the answer serves the next clients that
+//! start the same way. A startup parameter that the server refuses ends the login with the
+//! server's own error, as it would there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgweir_pool::{Access, Checkout, Lease, PoolSet};
+use pgweir_protocol::frame::{HEADER_LENGTH, Header};
+use pgweir_protocol::message;
+use pgweir_protocol::parameters::Parameters;
+use pgweir_protocol::report::{Report, Severity};
+use pgweir_protocol::settings::{Settings, SettingsMap, assignment, transition};
+use pgweir_protocol::sqlstate::SqlState;
+use pgweir_protocol::startup::Startup;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::gateway::{Gateway, Policy, Welcome, WelcomeKey, want};
+
+use super::login::{Denied, refused};
+
+/// How long an answer is good: a role's or the server's defaults may change.
+const WELCOME_LIFETIME: Duration = Duration::from_secs(30);
+
+/// The largest reply to the settings of a startup packet, in bytes.
+const MAX_REPLY: usize = 1 << 20;
+
+/// The client's startup parameters as settings: `options` first, so that parameters win.
+pub(super) fn startup_settings(startup: &Startup) -> SettingsMap {
+    let given = startup.options.iter().chain(&startup.parameters);
+    let settings: Settings = given
+        .map(|(name, value)| (name.to_lowercase().into(), assignment(name, value)))
+        .collect();
+    SettingsMap::new(settings)
+}
+
+/// The parameter values to tell a client that starts with these settings.
+pub(super) async fn reported(
+    gateway: &Gateway,
+    policy: &Policy,
+    pools: &Arc<PoolSet>,
+    settings: &SettingsMap,
+) -> Result<Parameters, Denied> {
+    let key = WelcomeKey {
+        cluster: policy.cluster.name().to_owned(),
+        database: pools.database().to_owned(),
+        user: pools.user().to_owned(),
+        startup: settings.mark(),
+    };
+    if let Some(known) = gateway.welcomes.get(&key)
+        && known.since.elapsed() < WELCOME_LIFETIME
+    {
+        return Ok(known.reported.clone());
+    }
+    let mut lease = lease(policy, pools).await?;
+    let mut facts = lease.take_facts().ok_or(Denied::Silently)?;
+    let sql = transition(&facts.in_force, settings);
+    if !sql.is_empty() {
+        apply(&mut lease, &sql, &mut facts.reported).await?;
+        facts.in_force = settings.clone();
+    }
+    let mut reported = facts.reported.clone();
+    // A client is told what the primary would tell it, whichever node was asked.
+    if reported.get("in_hot_standby").is_some() {
+        reported.note("in_hot_standby", "off");
+    }
+    lease.give_back(facts);
+    let welcome = Welcome {
+        reported: reported.clone(),
+        since: Instant::now(),
+    };
+    gateway.welcomes.insert(key, Arc::new(welcome));
+    Ok(reported)
+}
+
+/// A connection to the primary; to a replica while there is no primary.
+async fn lease(policy: &Policy, pools: &Arc<PoolSet>) -> Result<Lease, Denied> {
+    let has_primary = policy.cluster.topology().primary.is_some();
+    let access = if has_primary {
+        Access::Primary
+    } else {
+        Access::Replica
+    };
+    match pools.checkout(&policy.reads, &want(access), Instant::now()) {
+        Checkout::Ready(lease) => Ok(lease),
+        Checkout::Wait(waiting) => waiting.await.map_err(|error| refused(&error)),
+        Checkout::Refused(error) => Err(refused(&error)),
+    }
+}
+
+/// Makes the settings, noting what the server reports.
+async fn apply(lease: &mut Lease, sql: &str, reported: &mut Parameters) -> Result<(), Denied> {
+    let mut out = Vec::new();
+    message::query(sql.as_bytes(), &mut out);
+    lease.stream.write_all(&out).await?;
+    lease.stream.flush().await?;
+    let mut error = None;
+    loop {
+        let mut frame = vec![0; HEADER_LENGTH];
+        lease
+            .stream
+            .read_exact(&mut frame)
+            .await
+            .map_err(|_| lost())?;
+        let header = Header::read(&frame)?.ok_or(Denied::Silently)?;
+        if header.length > MAX_REPLY {
+            return Err(lost().into());
+        }
+        frame.resize(header.length, 0);
+        let body = frame.get_mut(HEADER_LENGTH..).unwrap_or_default();
+        lease.stream.read_exact(body).await.map_err(|_| lost())?;
+        match header.tag {
+            b'S' => note(body, reported),
+            b'E' => error = Some(frame),
+            b'Z' => break,
+            _ => {}
+        }
+    }
+    match error {
+        Some(frame) => Err(Denied::Verbatim(super::refusal::as_fatal(&frame))),
+        None => Ok(()),
+    }
+}
+
+fn note(body: &[u8], reported: &mut Parameters) {
+    let mut strings = body.split(|&byte| byte == 0).map(std::str::from_utf8);
+    if let (Some(Ok(name)), Some(Ok(value))) = (strings.next(), strings.next()) {
+        reported.note(name, value);
+    }
+}
+
+fn lost() -> Report {
+    Report::new(
+        Severity::Fatal,
+        SqlState::CONNECTION_FAILURE,
+        "pgweir: the server connection was lost during the login",
+    )
+}

@@ -1,0 +1,130 @@
+//! The part of the metrics that is read off running parts when somebody asks.
+
+use std::time::Instant;
+
+use metrics::Label;
+use pgweir_classifier::CacheCounters;
+use pgweir_pool::{Cluster, Health, Role};
+
+use crate::gateway::Gateway;
+
+/// Brings the metrics up to date and renders them.
+pub(crate) fn observe(gateway: &Gateway) -> String {
+    let metrics = &gateway.metrics;
+    let clients = metrics.gauge("pgweir_clients", "Clients connected.", Vec::new());
+    clients.set(count(gateway.client_count()));
+    for (name, cluster) in gateway.clusters() {
+        observe_nodes(gateway, name, cluster);
+        observe_pools(gateway, name, cluster);
+    }
+    observe_cache(gateway);
+    metrics.render()
+}
+
+fn observe_nodes(gateway: &Gateway, name: &str, cluster: &Cluster) {
+    let now = Instant::now();
+    let metrics = &gateway.metrics;
+    for view in &cluster.topology().nodes {
+        let labels = |more: Option<Label>| {
+            let mut labels = vec![
+                Label::new("cluster", name.to_owned()),
+                Label::new("node", view.node.name().to_owned()),
+            ];
+            labels.extend(more);
+            labels
+        };
+        for (role, word) in [(Role::Primary, "primary"), (Role::Replica, "replica")] {
+            let help = "Whether the node has this role.";
+            let labels = labels(Some(Label::new("role", word)));
+            metrics
+                .gauge("pgweir_node_role", help, labels)
+                .set(truth(view.role == role));
+        }
+        let help = "Whether the node answers its probes.";
+        metrics
+            .gauge("pgweir_node_up", help, labels(None))
+            .set(truth(matches!(view.health, Health::Up | Health::Suspect)));
+        let help = "Seconds since the moment whose commits are all visible on the replica.";
+        if let Some(fresh) = view.fresh_as_of.filter(|_| view.role == Role::Replica) {
+            metrics
+                .gauge("pgweir_node_staleness_seconds", help, labels(None))
+                .set(now.saturating_duration_since(fresh).as_secs_f64());
+        }
+        let help = "Server connections at work for clients.";
+        metrics
+            .gauge("pgweir_node_in_flight", help, labels(None))
+            .set(f64::from(view.node.in_flight()));
+    }
+}
+
+fn observe_pools(gateway: &Gateway, name: &str, cluster: &Cluster) {
+    let metrics = &gateway.metrics;
+    for pools in cluster.pool_sets() {
+        for stats in pools.stats() {
+            let labels = |state: Option<&'static str>| {
+                let mut labels = vec![
+                    Label::new("cluster", name.to_owned()),
+                    Label::new("database", pools.database().to_owned()),
+                    Label::new("user", pools.user().to_owned()),
+                    Label::new("node", stats.node.name().to_owned()),
+                ];
+                labels.extend(state.map(|state| Label::new("state", state)));
+                labels
+            };
+            let help = "Server connections by state.";
+            let states = [("in_use", stats.in_use), ("idle", stats.idle)];
+            for (state, value) in states {
+                metrics
+                    .gauge("pgweir_pool_connections", help, labels(Some(state)))
+                    .set(f64::from(value));
+            }
+            let help = "Clients waiting for a server connection.";
+            metrics
+                .gauge("pgweir_pool_waiting", help, labels(None))
+                .set(f64::from(stats.waiting));
+            let help = "Server connections opened.";
+            metrics
+                .counter("pgweir_pool_connects_total", help, labels(None))
+                .absolute(stats.connects);
+            let help = "Attempts to open a server connection that failed.";
+            metrics
+                .counter("pgweir_pool_connect_failures_total", help, labels(None))
+                .absolute(stats.connect_failures);
+            let help = "Server connections leased to clients.";
+            metrics
+                .counter("pgweir_pool_checkouts_total", help, labels(None))
+                .absolute(stats.checkouts);
+        }
+    }
+}
+
+fn observe_cache(gateway: &Gateway) {
+    let mut counters = CacheCounters::default();
+    for (_, router) in gateway.routers() {
+        let own = router.cache_counters();
+        counters.exact_hits += own.exact_hits;
+        counters.normalised_hits += own.normalised_hits;
+        counters.misses += own.misses;
+    }
+    let help = "Look-ups of verdicts on SQL texts.";
+    let rows = [
+        ("exact_hit", counters.exact_hits),
+        ("normalised_hit", counters.normalised_hits),
+        ("miss", counters.misses),
+    ];
+    for (result, value) in rows {
+        let labels = vec![Label::new("result", result)];
+        gateway
+            .metrics
+            .counter("pgweir_classifier_cache_lookups_total", help, labels)
+            .absolute(value);
+    }
+}
+
+fn truth(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,28 @@
+//! The program as its users meet it: the real binary, real PostgreSQL clusters, real clients.
+//!
+//! Every case starts a pgweir of its own ([`harness::Weir`]) in front of a cluster that the sandbox
+//! runs: one cluster is shared by all cases that break nothing, the others start their own. Cases
+//! wait for conditions with a deadline, use names of their own on the shared cluster, and run side
+//! by side in any order.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+// mod auth;
+// mod consistency;
+// mod failure;
+mod harness;
+// mod hostile;
+// mod operations;
+// mod pgbench;
+// mod pooling;
+// mod protocol;
+// mod psql;
+mod routing;
+mod session;
+// mod tls;

@@ -1,0 +1,634 @@
+//! What a client has said of its session follows it from server to server, and nobody else.
+
+use std::thread;
+
+use pgweir_sandbox::Node;
+use tokio_postgres::NoTls;
+
+use crate::harness::{
+    Client, Message, SOON, Scratch, Weir, describe_error, prepare, servers_of, shared, until,
+};
+
+/// One server connection per node, for all clients of a database and user.
+const ONE: &str = "pool.size = 1";
+
+/// Two clients of a pool of one.
+fn two(weir: &Weir, database: &str) -> (Client, Client) {
+    (
+        weir.client("postgres", database),
+        weir.client("postgres", database),
+    )
+}
+
+#[test]
+fn search_path_is_each_clients_own_over_one_server_connection() {
+    let scratch = Scratch::new("session_search_path");
+    scratch.prepare(
+        "CREATE SCHEMA red; CREATE TABLE red.paint AS SELECT 'red' AS name;
+         CREATE SCHEMA blue; CREATE TABLE blue.paint AS SELECT 'blue' AS name",
+    );
+    let weir = Weir::start(shared(), ONE);
+    let (mut red, mut blue) = two(&weir, scratch.name());
+    let mut neither = weir.client("postgres", scratch.name());
+    red.ask("SET search_path = red");
+    blue.extended("SET search_path TO blue, public", &[]);
+    for _ in 0..5 {
+        assert_eq!(red.ask("SELECT name FROM paint"), "red");
+        assert_eq!(blue.ask("SELECT name FROM paint"), "blue");
+        assert_eq!(red.extended("SELECT name FROM paint", &[]).text(), "red");
+        assert_eq!(blue.extended("SELECT name FROM paint", &[]).text(), "blue");
+        assert_eq!(neither.fail("SELECT name FROM paint").code(), "42P01");
+        red.ask("UPDATE paint SET name = 'red'");
+        blue.ask("UPDATE paint SET name = 'blue'");
+        shared().wait_all_caught_up(SOON).unwrap();
+    }
+    red.ask("RESET search_path");
+    assert_eq!(red.fail("SELECT name FROM paint").code(), "42P01");
+    assert_eq!(blue.ask("SELECT name FROM paint"), "blue");
+}
+
+#[test]
+fn every_kind_of_setting_follows_its_client_to_every_node() {
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, "postgres");
+    let rows = [
+        ("SET work_mem = '5MB'", "work_mem", "5MB"),
+        ("SET TIME ZONE 'Asia/Shanghai'", "timezone", "Asia/Shanghai"),
+        ("SET DateStyle = 'German, DMY'", "datestyle", "German, DMY"),
+        ("SET NAMES 'LATIN1'", "client_encoding", "LATIN1"),
+        (
+            "SET SESSION statement_timeout TO '7s'",
+            "statement_timeout",
+            "7s",
+        ),
+        (
+            "SELECT set_config('application_name', 'it''s', false)",
+            "application_name",
+            "it's",
+        ),
+        ("SET my.own = 'x\\y'", "my.own", "x\\y"),
+        ("SET extra_float_digits = 0", "extra_float_digits", "0"),
+    ];
+    let usual: Vec<Option<String>> = rows
+        .iter()
+        .map(|(_, name, _)| {
+            let shown = format!("SELECT current_setting('{name}', true)");
+            other.query(&shown).rows[0][0].clone()
+        })
+        .collect();
+    for (statement, ..) in rows {
+        one.ask(statement);
+    }
+    for hint in ["primary", "replica"] {
+        for ((_, name, value), usual) in rows.iter().zip(&usual) {
+            let shown = format!("/* pgweir: {hint} */ SELECT current_setting('{name}', true)");
+            assert_eq!(
+                other.query(&shown).text(),
+                usual.clone().unwrap_or_default(),
+                "{name}"
+            );
+            assert_eq!(one.ask(&shown), *value, "{name} on the {hint}");
+        }
+    }
+    one.ask("RESET ALL");
+    for ((_, name, _), usual) in rows.iter().zip(&usual) {
+        let shown = format!("SELECT current_setting('{name}', true)");
+        assert_eq!(
+            one.query(&shown).text(),
+            usual.clone().unwrap_or_default(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_set_in_a_transaction_goes_with_it() {
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, "postgres");
+    let mut both = |script: &[&str], want: &str| {
+        for statement in script {
+            one.query(statement);
+        }
+        // Whoever comes between must neither see nor disturb it.
+        assert_eq!(
+            other.ask("SELECT current_setting('work_mem')"),
+            "4MB",
+            "{script:?}"
+        );
+        for hint in ["primary", "replica"] {
+            let shown = format!("/* pgweir: {hint} */ SELECT current_setting('work_mem')");
+            assert_eq!(one.ask(&shown), want, "{script:?} on the {hint}");
+        }
+    };
+    both(&["BEGIN", "SET work_mem = '1MB'", "ROLLBACK"], "4MB");
+    both(&["BEGIN", "SET LOCAL work_mem = '1MB'", "COMMIT"], "4MB");
+    both(&["BEGIN", "SET work_mem = '2MB'", "COMMIT"], "2MB");
+    both(
+        &["BEGIN", "SET work_mem = '3MB'", "SELECT 1/0", "COMMIT"],
+        "2MB",
+    );
+    both(&["BEGIN", "RESET work_mem", "ROLLBACK"], "2MB");
+    both(
+        &[
+            "BEGIN",
+            "SET work_mem = '5MB'",
+            "SAVEPOINT s",
+            "SET work_mem = '6MB'",
+            "ROLLBACK TO s",
+            "COMMIT",
+        ],
+        "5MB",
+    );
+    both(
+        &[
+            "BEGIN",
+            "SAVEPOINT s",
+            "SET work_mem = '7MB'",
+            "RELEASE s",
+            "COMMIT",
+        ],
+        "7MB",
+    );
+    both(&["SET work_mem = '8MB'; SELECT 1/0"], "7MB");
+    both(&["SET work_mem = '9MB'; SELECT 1"], "9MB");
+    both(&["SET work_mem = 'no size'"], "9MB");
+    both(&["BEGIN; SET work_mem = '10MB'", "ROLLBACK"], "9MB");
+    both(&["BEGIN; RESET ALL; COMMIT"], "4MB");
+    both(&["SET work_mem = '2MB'", "DISCARD ALL"], "4MB");
+}
+
+#[test]
+fn roles_follow_their_client() {
+    let scratch = Scratch::new("session_roles");
+    scratch.prepare("CREATE ROLE helper NOLOGIN");
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, scratch.name());
+    one.ask("SET ROLE helper");
+    for hint in ["primary", "replica", "primary"] {
+        let who = format!("/* pgweir: {hint} */ SELECT current_user");
+        assert_eq!(
+            (one.ask(&who), other.ask(&who)),
+            ("helper".to_owned(), "postgres".to_owned())
+        );
+    }
+    one.ask("RESET ROLE");
+    assert_eq!(one.ask("SELECT current_user"), "postgres");
+    drop((one, other, weir));
+    shared().primary().psql("DROP ROLE helper").unwrap();
+}
+
+#[test]
+fn startup_parameters_and_options_are_the_clients_defaults() {
+    let weir = Weir::start(shared(), ONE);
+    let parameters = [
+        ("application_name", "first"),
+        ("DateStyle", "SQL, DMY"),
+        (
+            "options",
+            "-c work_mem=5MB --statement-timeout=9s -c my.own=a\\ b",
+        ),
+    ];
+    let mut one = Client::connect(weir.port(), "postgres", "postgres", &parameters).unwrap();
+    let mut other = weir.postgres();
+    assert_eq!(one.parameters["application_name"], "first");
+    assert_eq!(one.parameters["DateStyle"], "SQL, DMY");
+    let all = "SELECT current_setting('application_name'), current_setting('DateStyle'),
+                      current_setting('work_mem'), current_setting('statement_timeout'),
+                      current_setting('my.own', true)";
+    let (own, usual) = ("first|SQL, DMY|5MB|9s|a b", "|ISO, MDY|4MB|0|");
+    for hint in ["primary", "replica", "primary", "replica"] {
+        let all = format!("/* pgweir: {hint} */ {all}");
+        assert_eq!(
+            (one.ask(&all), other.ask(&all)),
+            (own.to_owned(), usual.to_owned())
+        );
+    }
+    // What RESET goes back to is what the client started with.
+    one.ask("SET work_mem = '1MB'; SET application_name = 'later'");
+    one.ask("RESET ALL");
+    assert_eq!(
+        (one.ask(all), other.ask(all)),
+        (own.to_owned(), usual.to_owned())
+    );
+    one.ask("SET application_name = 'later'");
+    one.ask("DISCARD ALL");
+    assert_eq!(
+        (one.ask(all), other.ask(all)),
+        (own.to_owned(), usual.to_owned())
+    );
+}
+
+#[test]
+fn a_startup_parameter_that_the_server_refuses_ends_the_login_in_its_words() {
+    let weir = Weir::start(shared(), "");
+    let rows: [&[(&str, &str)]; 4] = [
+        &[("work_mem", "much")],
+        &[("no_such_setting", "1")],
+        &[("options", "-c no_such_setting=1")],
+        &[("client_encoding", "KLINGON")],
+    ];
+    for parameters in rows {
+        let port = shared().primary().port();
+        let login = |port| Client::connect(port, "postgres", "postgres", parameters).unwrap_err();
+        let (direct, through) = (login(port), login(weir.port()));
+        assert_eq!(
+            (direct.code(), direct.message(), direct.field('S')),
+            (through.code(), through.message(), through.field('S')),
+            "{parameters:?}"
+        );
+    }
+}
+
+#[test]
+fn changed_parameters_are_reported_to_the_client_that_changed_them() {
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, "postgres");
+    let reply = one.query("SET application_name = 'told'");
+    assert_eq!(
+        reply.parameters,
+        [("application_name".to_owned(), "told".to_owned())]
+    );
+    // The other's statement moves the same server connection back: neither must hear of it.
+    assert_eq!(other.query("SELECT pg_is_in_recovery()").parameters, []);
+    assert_eq!(one.query("SELECT pg_is_in_recovery()").parameters, []);
+    assert_eq!(other.query("SELECT 1").parameters, []);
+    assert_eq!(one.query("SELECT 1").parameters, []);
+}
+
+// ---- what cannot be carried pins ----
+
+/// Does `pinning` in one client: its own later statement must find the state, another client must
+/// get a server connection all the same, and find nothing of it.
+fn pins(scratch: &Scratch, pinning: &[&str], own: (&str, &str), others: (&str, &str)) {
+    let weir = Weir::start(shared(), "pool.size = 2");
+    let (mut one, mut other) = two(&weir, scratch.name());
+    for statement in pinning {
+        one.ask(statement);
+    }
+    for _ in 0..3 {
+        assert_eq!(
+            other.ask(others.0),
+            others.1,
+            "another client after {pinning:?}"
+        );
+        assert_eq!(one.ask(own.0), own.1, "after {pinning:?}");
+    }
+    // Its leaving must take the state along.
+    one.leave();
+    for _ in 0..3 {
+        assert_eq!(
+            other.ask(others.0),
+            others.1,
+            "after the client of {pinning:?} has left"
+        );
+    }
+}
+
+const TEMPORARY_TABLES: &str =
+    "SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relname = 'session_temporary'";
+
+#[test]
+fn temporary_tables_pin_and_are_nobody_elses() {
+    let scratch = Scratch::new("session_temporary");
+    for statement in [
+        "CREATE TEMP TABLE session_temporary AS SELECT 7 AS a",
+        "CREATE TEMPORARY TABLE session_temporary (a int); INSERT INTO session_temporary VALUES (7)",
+        "SELECT 7 AS a INTO TEMP session_temporary",
+        "CREATE TABLE pg_temp.session_temporary AS SELECT 7 AS a",
+        "DO $$ BEGIN CREATE TEMP TABLE session_temporary AS SELECT 7 AS a; END $$",
+    ] {
+        let others = "/* pgweir: primary */ SELECT to_regclass('session_temporary') IS NULL";
+        pins(
+            &scratch,
+            &[statement],
+            ("SELECT a FROM session_temporary", "7"),
+            (others, "t"),
+        );
+        until("the temporary table to be gone", SOON, || {
+            let left = shared()
+                .primary()
+                .psql_in(scratch.name(), TEMPORARY_TABLES)
+                .unwrap();
+            if left == "0" { Ok(()) } else { Err(left) }
+        });
+    }
+}
+
+#[test]
+fn advisory_locks_exclude_and_go_with_their_client() {
+    let scratch = Scratch::new("session_advisory");
+    let others = "SELECT pg_try_advisory_xact_lock(4711)";
+    let own = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND pid = pg_backend_pid()";
+    let weir = Weir::start(shared(), "pool.size = 2");
+    let (mut one, mut other) = two(&weir, scratch.name());
+    one.ask("SELECT pg_advisory_lock(4711)");
+    for _ in 0..3 {
+        assert_eq!(other.ask(others), "f");
+        assert_eq!(one.ask(own), "1");
+    }
+    one.leave();
+    until("the lock to be free", SOON, || {
+        match other.ask(others).as_str() {
+            "t" => Ok(()),
+            held => Err(held.to_owned()),
+        }
+    });
+}
+
+#[test]
+fn cursors_with_hold_outlive_their_transaction() {
+    let scratch = Scratch::new("session_cursor");
+    let declare = "DECLARE held CURSOR WITH HOLD FOR SELECT generate_series(1, 100)";
+    let others = ("/* pgweir: primary */ SELECT count(*) FROM pg_cursors", "0");
+    pins(
+        &scratch,
+        &["BEGIN", declare, "COMMIT"],
+        ("MOVE 1 FROM held; SELECT 1", "1"),
+        others,
+    );
+    let weir = Weir::start(shared(), "pool.size = 2");
+    let (mut one, mut other) = two(&weir, scratch.name());
+    one.ask(&format!("BEGIN; {declare}; COMMIT"));
+    for row in ["1", "2", "3"] {
+        assert_eq!(other.fail("FETCH 1 FROM held").code(), "34000");
+        assert_eq!(one.ask("FETCH 1 FROM held"), row);
+    }
+}
+
+#[test]
+fn a_listener_hears_notifications_while_it_is_idle() {
+    let scratch = Scratch::new("session_listen");
+    let weir = Weir::start(shared(), "pool.size = 2");
+    let (mut listener, mut notifier) = two(&weir, scratch.name());
+    listener.ask("LISTEN bell");
+    notifier.ask("NOTIFY bell, 'rung'");
+    let frame = listener.wire.frame().unwrap();
+    assert_eq!(frame.tag, b'A');
+    assert!(frame.body.ends_with(b"bell\0rung\0"), "{frame:?}");
+    listener.ask("SELECT pg_notify('bell', 'self')");
+    listener.ask("UNLISTEN *");
+    notifier.ask("NOTIFY bell, 'unheard'");
+    // Whatever had been sent to the listener would be read with this reply.
+    let reply = listener.query("SELECT pg_is_in_recovery()");
+    assert_eq!(reply.notifications, []);
+    assert!(
+        !listener
+            .wire
+            .hears_something(std::time::Duration::from_millis(100))
+    );
+}
+
+#[test]
+fn sql_prepared_statements_stay_with_their_client() {
+    let scratch = Scratch::new("session_prepare");
+    let weir = Weir::start(shared(), "pool.size = 2");
+    let (mut one, mut other) = two(&weir, scratch.name());
+    one.ask("PREPARE same AS SELECT 'one'");
+    other.ask("PREPARE same AS SELECT 'other'");
+    for _ in 0..3 {
+        assert_eq!(one.ask("EXECUTE same"), "one");
+        assert_eq!(other.ask("EXECUTE same"), "other");
+    }
+    one.ask("DEALLOCATE ALL");
+    assert_eq!(one.fail("EXECUTE same").code(), "26000");
+    assert_eq!(other.ask("EXECUTE same"), "other");
+}
+
+#[test]
+fn a_released_pin_gives_the_server_connection_back() {
+    let weir = Weir::start(shared(), "pool.size = 1\npool.checkout_timeout = \"10s\"");
+    let (mut one, mut other) = two(&weir, "postgres");
+    let rows = [
+        ("LISTEN bell", "UNLISTEN *"),
+        (
+            "SELECT pg_advisory_lock(4712)",
+            "SELECT pg_advisory_unlock_all()",
+        ),
+        ("CREATE TEMP TABLE session_released (a int)", "DISCARD TEMP"),
+        ("PREPARE p AS SELECT 1", "DEALLOCATE ALL"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE ALL"),
+        ("CREATE TEMP TABLE session_released (a int)", "DISCARD ALL"),
+    ];
+    for (pin, release) in rows {
+        one.ask(pin);
+        let mut waiting = Message::new().query("SELECT pg_is_in_recovery()");
+        other.wire.send(&std::mem::take(&mut waiting));
+        one.ask("SELECT 1");
+        one.ask(release);
+        assert_eq!(other.reply().text(), "f", "{pin}, {release}");
+    }
+}
+
+// ---- protocol-level prepared statements ----
+
+#[test]
+fn two_clients_use_the_same_statement_name_for_different_texts_over_one_connection() {
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, "postgres");
+    let prepare = |text: &str| Message::new().parse("s", text).describe(b'S', "s").sync();
+    one.wire.send(&prepare("SELECT 'one', $1::int"));
+    other.wire.send(&prepare("SELECT 'other', $1::text, 3"));
+    assert_eq!(one.reply().columns.len(), 2);
+    assert_eq!(other.reply().columns.len(), 3);
+    let execute = |value: &str| Message::new().bind("", "s", &[value]).execute("", 0).sync();
+    for _ in 0..5 {
+        one.wire.send(&execute("1"));
+        other.wire.send(&execute("2"));
+        assert_eq!(one.reply().text(), "one|1");
+        assert_eq!(other.reply().text(), "other|2|3");
+    }
+    // The name is free after Close, and taken before.
+    one.wire.send(&Message::new().parse("s", "SELECT 1").sync());
+    assert_eq!(one.reply().failure.unwrap().code(), "42P05");
+    one.wire.send(
+        &Message::new()
+            .close(b'S', "s")
+            .parse("s", "SELECT 'new'")
+            .sync(),
+    );
+    assert_eq!(one.reply().failure, None);
+    one.wire
+        .send(&Message::new().bind("", "s", &[]).execute("", 0).sync());
+    assert_eq!(one.reply().text(), "new");
+    one.wire
+        .send(&Message::new().bind("", "never", &[]).execute("", 0).sync());
+    let missing = one.reply().failure.unwrap();
+    assert_eq!(
+        (missing.code(), missing.message()),
+        ("26000", "prepared statement \"never\" does not exist")
+    );
+    other.wire.send(&execute("4"));
+    assert_eq!(other.reply().text(), "other|4|3");
+}
+
+#[test]
+fn more_statements_than_a_server_connection_keeps_all_work() {
+    let weir = Weir::start(shared(), "pool.size = 1\npool.prepared_statements = 5");
+    let mut client = weir.postgres();
+    for number in 0..20 {
+        let name = format!("s{number}");
+        client.wire.send(
+            &Message::new()
+                .parse(&name, &format!("SELECT {number}, $1::int"))
+                .sync(),
+        );
+        assert_eq!(client.reply().failure, None);
+    }
+    for round in 0..3 {
+        for number in 0..20 {
+            let bind = Message::new()
+                .bind("", &format!("s{number}"), &["7"])
+                .execute("", 0)
+                .sync();
+            client.wire.send(&bind);
+            assert_eq!(
+                client.reply().text(),
+                format!("{number}|7"),
+                "round {round}"
+            );
+        }
+    }
+    let kept = "/* pgweir: primary */ SELECT count(*) FROM pg_prepared_statements";
+    let kept: usize = client.ask(kept).parse().unwrap();
+    assert!(kept <= 5, "{kept} statements are kept");
+}
+
+#[tokio::test]
+async fn drivers_that_prepare_share_one_server_connection() {
+    let scratch = Scratch::new("session_driver");
+    scratch.prepare("CREATE TABLE item (id int PRIMARY KEY, name text)");
+    let weir = Weir::start(shared(), ONE);
+    let worker = async |number: i32, conninfo: String| -> Result<i64, tokio_postgres::Error> {
+        let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await?;
+        tokio::spawn(connection);
+        let insert = client.prepare("INSERT INTO item VALUES ($1, $2)").await?;
+        let select = client
+            .prepare("SELECT name FROM item WHERE id = $1")
+            .await?;
+        for step in 0..20 {
+            let id = number * 1000 + step;
+            client
+                .execute(&insert, &[&id, &format!("item {id}")])
+                .await?;
+            let row = client.query_one(&select, &[&id]).await?;
+            assert_eq!(row.get::<_, String>(0), format!("item {id}"));
+        }
+        let count = "SELECT count(*) FROM item WHERE id / 1000 = $1";
+        Ok(client.query_one(count, &[&number]).await?.get(0))
+    };
+    let conninfo = weir.conninfo("postgres", scratch.name());
+    let workers: Vec<_> = (0..4)
+        .map(|number| tokio::spawn(worker(number, conninfo.clone())))
+        .collect();
+    for worker in workers {
+        let count = worker
+            .await
+            .unwrap()
+            .map_err(|error| describe_error(&error));
+        assert_eq!(count, Ok(20));
+    }
+    for (node, servers) in servers_of(shared(), "postgres", scratch.name())
+        .iter()
+        .enumerate()
+    {
+        assert!(*servers <= 1, "{servers} connections to node {node}");
+    }
+}
+
+#[test]
+fn a_statement_whose_result_changes_is_prepared_anew_by_name() {
+    let scratch = Scratch::new("session_altered");
+    scratch.prepare("CREATE TABLE item (id int)");
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, scratch.name());
+    let run = Message::new()
+        .parse("", "SELECT * FROM item")
+        .bind("", "", &[])
+        .describe(b'P', "")
+        .execute("", 0)
+        .sync();
+    one.wire.send(&run);
+    assert_eq!(one.reply().columns, ["id"]);
+    other.ask("ALTER TABLE item ADD COLUMN name text");
+    shared().wait_all_caught_up(SOON).unwrap();
+    one.wire.send(&run);
+    let reply = one.reply();
+    assert_eq!(
+        (reply.failure, reply.columns),
+        (None, vec!["id".to_owned(), "name".to_owned()])
+    );
+}
+
+// ---- session mode ----
+
+#[test]
+fn session_mode_keeps_a_server_connection_for_as_long_as_the_client_stays() {
+    let scratch = Scratch::new("session_mode");
+    let weir = Weir::start(shared(), "pool.mode = \"session\"\npool.size = 2");
+    let (mut one, mut other) = two(&weir, scratch.name());
+    let pid = "/* pgweir: primary */ SELECT pg_backend_pid()";
+    let (first, second) = (one.ask(pid), other.ask(pid));
+    assert_ne!(first, second);
+    for _ in 0..3 {
+        assert_eq!(
+            (one.ask(pid), other.ask(pid)),
+            (first.clone(), second.clone())
+        );
+    }
+    one.ask("CREATE TEMP TABLE session_kept (a int)");
+    one.ask("SET work_mem = '5MB'");
+    one.leave();
+    // The third client gets what the first has left, clean.
+    let mut third = weir.client("postgres", scratch.name());
+    assert_eq!(third.ask("SELECT to_regclass('session_kept') IS NULL"), "t");
+    assert_eq!(third.ask("SHOW work_mem"), "4MB");
+}
+
+// ---- transactions ----
+
+#[test]
+fn a_transaction_stays_where_it_began_while_others_work() {
+    let scratch = Scratch::new("session_transaction");
+    scratch.prepare("CREATE TABLE item (id int)");
+    let weir = Weir::start(shared(), "pool.size = 3");
+    thread::scope(|scope| {
+        for number in 0..6 {
+            let (weir, scratch) = (&weir, &scratch);
+            scope.spawn(move || {
+                let mut client = weir.client("postgres", scratch.name());
+                for _ in 0..10 {
+                    client.ask("BEGIN");
+                    let pid = client.ask("SELECT pg_backend_pid()");
+                    client.ask(&format!("INSERT INTO item VALUES ({number})"));
+                    assert_eq!(client.ask("SELECT pg_backend_pid()"), pid);
+                    client.ask(if number % 2 == 0 {
+                        "COMMIT"
+                    } else {
+                        "ROLLBACK"
+                    });
+                }
+            });
+        }
+    });
+    let count = "SELECT count(*), count(*) FILTER (WHERE id % 2 = 1) FROM item";
+    let primary: &Node = shared().primary();
+    assert_eq!(primary.psql_in(scratch.name(), count).unwrap(), "30|0");
+}
+
+#[test]
+fn a_client_that_vanishes_in_a_transaction_leaves_nothing_to_the_next() {
+    let scratch = Scratch::new("session_vanished");
+    prepare(shared(), "SELECT 1");
+    scratch.prepare("CREATE TABLE item (id int)");
+    let weir = Weir::start(shared(), ONE);
+    let mut gone = weir.client("postgres", scratch.name());
+    gone.ask("BEGIN");
+    gone.ask("INSERT INTO item VALUES (1)");
+    gone.ask("SET work_mem = '5MB'");
+    drop(gone);
+    let mut next = weir.client("postgres", scratch.name());
+    assert_eq!(
+        next.ask("/* pgweir: primary */ SELECT count(*), current_setting('work_mem') FROM item"),
+        "0|4MB"
+    );
+}
