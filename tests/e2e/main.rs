@@ -14,13 +14,13 @@
 )]
 
 // mod auth;
-// mod consistency;
-// mod failure;
+mod consistency;
+mod failure;
 mod harness;
 // mod hostile;
 // mod operations;
 // mod pgbench;
-// mod pooling;
+mod pooling;
 // mod protocol;
 // mod psql;
 mod routing;

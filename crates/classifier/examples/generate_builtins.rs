@@ -136,7 +136,7 @@ const EXCEPTIONS: &[(&str, Verdict, &str)] = {
         ("pg_prepared_xact", Primary, "one server's view"),
         ("pg_sequence_last_value", Primary, "a standby sees it ahead"),
         ("pg_get_replication_slots", Primary, "one server's own"),
-        ("pg_replication_origin_oid", Read, "reads a catalog"),
+        ("pg_replication_origin_oid", Primary, "refused by a standby"),
         (
             "pg_replication_origin_progress",
             Primary,

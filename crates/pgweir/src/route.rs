@@ -153,6 +153,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             effects.push((index, effect));
         }
     }
+    let question = label.local().and_then(|local| own_question(sql, local));
     let begin = label
         .statements
         .iter()
@@ -168,6 +169,8 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
     Verdict {
         target: match label.access {
             Access::Neutral | Access::Read => Target::Replica,
+            // The server that is asked only repeats what it is told.
+            Access::Primary if question.is_some() => Target::Replica,
             Access::Primary | Access::Write => Target::Primary,
         },
         reason: label.reason.as_str(),
@@ -189,7 +192,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             Hint::Primary => Target::Primary,
             Hint::Replica => Target::Replica,
         }),
-        question: label.local().and_then(|local| question(sql, local)),
+        question,
     }
 }
 
@@ -202,7 +205,7 @@ fn transaction_modes(modes: &pgweir_classifier::Characteristics) -> TransactionM
     }
 }
 
-fn question(sql: &[u8], local: &Local) -> Option<OwnQuestion> {
+fn own_question(sql: &[u8], local: &Local) -> Option<OwnQuestion> {
     match local {
         Local::Show(name) => Some(OwnQuestion::Show {
             name: name.as_str().into(),
@@ -388,9 +391,9 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     }
 
     fn sent(&mut self, verdict: &Verdict, on: Target) {
-        self.router.metrics.sent(verdict, on, self.node.as_deref());
         // A question to pgweir is not what the client means by its last statement.
         if verdict.question.is_none() {
+            self.router.metrics.sent(verdict, on, self.node.as_deref());
             self.last_node.clone_from(&self.node);
         }
     }

@@ -79,7 +79,10 @@ impl Admission {
     /// Makes a pool known, so that it can be asked to give up what it does not use.
     pub(crate) fn register(&self, tenant: Weak<dyn Tenant>) {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        tenants.retain(|tenant| tenant.strong_count() > 0);
+        // Only when it would grow, so that many pools do not cost their square.
+        if tenants.len() == tenants.capacity() {
+            tenants.retain(|tenant| tenant.strong_count() > 0);
+        }
         tenants.push(tenant);
     }
 

@@ -1,7 +1,7 @@
 //! A cluster as a whole: its monitor, its pools, and what can be asked of it directly.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pgweir_protocol::auth::Credentials;
@@ -348,25 +348,18 @@ impl Cluster {
         self.controls.get(index)
     }
 
-    /// Keeps house in every pool, and forgets those that nobody uses.
-    fn tend(&self, now: Instant) {
-        let topology = self.snapshot();
-        let sets: Vec<_> = {
-            let mut sets = self.sets();
-            sets.by_account.retain(|_, set| {
-                Arc::strong_count(set) > 1 || !set.is_abandoned(now, ABANDONED_AFTER)
-            });
-            sets.by_account.values().cloned().collect()
-        };
-        for set in sets {
-            set.tend(&topology, now);
-        }
+    /// Forgets the pools that nobody uses; gives the others.
+    fn pool_sets_in_use(&self, now: Instant) -> Vec<Arc<PoolSet>> {
+        let mut sets = self.sets();
+        sets.by_account
+            .retain(|_, set| Arc::strong_count(set) > 1 || !set.is_abandoned(now, ABANDONED_AFTER));
+        sets.by_account.values().cloned().collect()
     }
 }
 
 /// Keeps house at regular times, and when a role or a health has changed, as long as the cluster is
 /// there.
-async fn keep_house(cluster: std::sync::Weak<Cluster>, mut changes: watch::Receiver<u64>) {
+async fn keep_house(cluster: Weak<Cluster>, mut changes: watch::Receiver<u64>) {
     loop {
         let has_changed = tokio::time::timeout(HOUSEKEEPING_INTERVAL, changes.changed())
             .await
@@ -374,14 +367,17 @@ async fn keep_house(cluster: std::sync::Weak<Cluster>, mut changes: watch::Recei
         let Some(cluster) = cluster.upgrade() else {
             return;
         };
-        if has_changed {
-            let topology = cluster.snapshot();
-            cluster
-                .pool_sets()
-                .iter()
-                .for_each(|set| set.encourage(&topology));
+        let (topology, now) = (cluster.snapshot(), Instant::now());
+        let sets = cluster.pool_sets_in_use(now);
+        drop(cluster);
+        for set in sets {
+            if has_changed {
+                set.encourage(&topology);
+            }
+            set.tend(&topology, now);
+            // There may be thousands: let clients be served in between.
+            tokio::task::yield_now().await;
         }
-        cluster.tend(Instant::now());
     }
 }
 

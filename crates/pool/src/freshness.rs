@@ -11,12 +11,12 @@
 //! - The insert position of a primary that has just filled a page lies behind the next page's header,
 //!   which replay does not reach before the next record: see [`WalLayout::end_of_last_record`].
 //! - Standbys get only what the primary has *flushed*, and not everything it inserts is flushed soon.
-//!   Records that no commit waits for (hint bits and pruning by reads, aborted transactions) stay in
-//!   memory while they do not fill a page, up to 15 s on an otherwise idle primary
-//!   (`LOG_SNAPSHOT_INTERVAL_MS`). But every commit acknowledged before `t0` has been flushed by
-//!   `t0` plus the time the WAL writer takes for an asynchronous one, three times `wal_writer_delay`
-//!   (manual: 30.4 "Asynchronous Commit"). Therefore a mark that is older than that is lowered to
-//!   the flush position seen since: it loses nothing that anybody was promised.
+//!   What an open transaction has written stays in memory while it does not fill a page, up to the
+//!   15 s after which the background writer logs something (`LOG_SNAPSHOT_INTERVAL_MS`). But every
+//!   commit acknowledged before `t0` has been flushed by `t0` plus the time the WAL writer takes for
+//!   an asynchronous one, three times `wal_writer_delay` (manual: 30.4 "Asynchronous Commit").
+//!   Therefore a mark that is older than that is lowered to the flush position seen since: it loses
+//!   nothing that anybody was promised.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

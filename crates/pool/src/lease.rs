@@ -34,6 +34,12 @@ impl Lease {
         self.node().id()
     }
 
+    /// [`Node::incarnation`] when the lease began: for [`crate::Seen`].
+    #[must_use]
+    pub const fn incarnation(&self) -> u32 {
+        self.slot.incarnation
+    }
+
     /// What it takes to cancel what runs on it.
     #[must_use]
     pub const fn cancel_handle(&self) -> &CancelHandle {
@@ -75,12 +81,14 @@ impl std::fmt::Debug for Lease {
 pub(crate) struct Slot {
     pool: Arc<NodePool>,
     residence: Option<Residence>,
+    incarnation: u32,
 }
 
 impl Slot {
     pub(crate) fn new(pool: Arc<NodePool>, residence: Residence) -> Self {
         pool.node().lease_begun();
         Self {
+            incarnation: pool.node().incarnation(),
             pool,
             residence: Some(residence),
         }

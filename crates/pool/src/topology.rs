@@ -13,7 +13,8 @@ pub struct Topology {
     pub nodes: Vec<NodeView>,
     /// The one node that may be written to, while there is one and it answers.
     pub primary: Option<usize>,
-    /// Grows when a role or a health changes, not when freshness does.
+    /// Grows when a node's role or health changes, or it is taken out of service or back; not when
+    /// freshness does.
     pub generation: u64,
     /// Whether every node has answered, or failed to, at least once. Before that nobody is primary:
     /// the one that has answered might be the one that lost its place.

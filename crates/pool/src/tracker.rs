@@ -73,8 +73,11 @@ pub(crate) struct Tracker {
     nodes: Vec<Record>,
     reign: Option<Reign>,
     generation: u64,
-    drawn: Vec<(Role, Health)>,
+    drawn: Vec<Drawn>,
 }
+
+/// What of a node a generation stands for: its role, its health, whether it is out of service.
+type Drawn = (Role, Health, bool);
 
 /// What one node said last.
 #[derive(Debug)]
@@ -130,14 +133,17 @@ impl Tracker {
         self.measure();
     }
 
-    /// Draws the snapshot. Its generation grows when a role or a health has changed since the last.
+    /// Draws the snapshot. Its generation grows when something that matters has changed since.
     pub(crate) fn draw(&mut self) -> Topology {
         let known = self.is_known();
         let primary = self.reigning();
         let nodes: Vec<NodeView> = (0..self.nodes.len())
             .filter_map(|index| self.view(index, primary))
             .collect();
-        let drawn: Vec<_> = nodes.iter().map(|view| (view.role, view.health)).collect();
+        let drawn: Vec<Drawn> = nodes
+            .iter()
+            .map(|view| (view.role, view.health, view.node.is_draining()))
+            .collect();
         if drawn != self.drawn {
             self.generation += 1;
             self.drawn = drawn;

@@ -159,13 +159,13 @@ impl Wait {
             }
             NoNode::NoReplica { catching_up: false } => return Err(self.given_up()),
         };
+        // A write waits for a change of roles; a read may be served as soon as a replica is fresh.
+        let for_primary = self.want.access == Access::Primary;
         let closed = self.set.resumed.notified();
         tokio::select! {
-            news = timeout_at(until.into(), self.news.changed()) => match news {
-                Ok(Ok(())) => Ok(Next::Look),
-                Ok(Err(_)) => Err(PoolError::ShuttingDown),
-                Err(_) => Err(self.given_up()),
-            },
+            changed = self.changes.changed(), if for_primary => heard(changed),
+            news = self.news.changed(), if !for_primary => heard(news),
+            () = sleep_until(until.into()) => Err(self.given_up()),
             () = closed => Ok(Next::Look),
         }
     }
@@ -222,6 +222,11 @@ impl Wait {
             error,
         })
     }
+}
+
+fn heard(news: Result<(), watch::error::RecvError>) -> Result<Next, PoolError> {
+    news.map(|()| Next::Look)
+        .map_err(|_| PoolError::ShuttingDown)
 }
 
 /// Waits for a change of roles or health.

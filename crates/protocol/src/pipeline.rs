@@ -4,13 +4,14 @@
 //! matched against the oldest entry. So the session knows at each moment whose turn it is, which
 //! replies answer messages of pgweir's own (and are not the client's to see), and when nothing is
 //! owed any more. After an error the server skips everything up to the next Sync, and so does
-//! [`Pipeline::skip_to_sync`] (manual, 55.2.3 Extended Query).
+//! [`Pipeline::skip_to_sync`] (manual, 55.2.3 Extended Query); if that Sync is still to come, so is
+//! the end of the skipping.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::prepared::{Statement, UnnamedId};
-use crate::verdict::Verdict;
+use crate::prepared::{ClientStatements, ServerStatements, Statement, UnnamedId};
+use crate::verdict::{Effect, Verdict};
 
 /// What a Parse on its way to the server is for.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) enum Parsed {
     Named {
         name: Box<[u8]>,
         statement: Arc<Statement>,
+        /// The server held it before, and holds it whatever becomes of this Parse.
+        was_held: bool,
     },
     /// The client's unnamed statement.
     Unnamed(UnnamedId),
@@ -62,13 +65,23 @@ pub(crate) enum Owed {
     /// RowDescription or NoData, after ParameterDescription for a statement.
     Describe,
     /// Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
-    Execute(Arc<Verdict>),
+    Execute {
+        verdict: Arc<Verdict>,
+        /// What it makes everybody forget: given back if it fails.
+        forgotten: Option<Box<Forgotten>>,
+    },
     /// CloseComplete for the client.
     Close,
     /// CloseComplete for a statement that leaves the server; not the client's to see.
     Evict(Option<Arc<Statement>>),
-    /// A reply that pgweir gives when its turn comes, for a message the server never saw.
-    Ours(&'static [u8]),
+    /// ParseComplete that pgweir gives when its turn comes: the server holds the statement already.
+    Known { name: Box<[u8]> },
+    /// CloseComplete that pgweir gives when its turn comes: the statement stays on the server for
+    /// others, and is the client's again if the server skips what came with the Close.
+    Closed {
+        name: Box<[u8]>,
+        statement: Arc<Statement>,
+    },
     /// ReadyForQuery.
     Sync,
     /// ReadyForQuery for a Sync of pgweir's own.
@@ -77,10 +90,27 @@ pub(crate) enum Owed {
     CopyEnd,
 }
 
+/// The statements that DEALLOCATE ALL or DISCARD ALL on its way will have dropped, as they were.
+#[derive(Debug)]
+pub(crate) struct Forgotten {
+    pub(crate) client: ClientStatements,
+    pub(crate) server: ServerStatements,
+}
+
 /// ParseComplete, as pgweir gives it for a statement the server already holds.
 pub(crate) const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
 /// CloseComplete, for a statement that stays on the server for others.
 pub(crate) const CLOSE_COMPLETE: &[u8] = b"3\0\0\0\x04";
+
+impl Owed {
+    /// How the SQL was judged that this is the answer to.
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+        match self {
+            Self::Query { verdict, .. } | Self::Execute { verdict, .. } => Some(verdict),
+            _ => None,
+        }
+    }
+}
 
 /// Replies owed, oldest first.
 #[derive(Debug, Default)]
@@ -88,10 +118,15 @@ pub(crate) struct Pipeline {
     owed: VecDeque<Owed>,
     /// The server waits for copy data; it ignores Sync and Flush meanwhile.
     copying_in: bool,
+    /// The server has met an error and skips everything up to a Sync that is still to come.
+    skipping: bool,
 }
 
 impl Pipeline {
     pub(crate) fn push(&mut self, owed: Owed) {
+        if matches!(owed, Owed::Sync | Owed::OwnSync) {
+            self.skipping = false;
+        }
         self.owed.push_back(owed);
     }
 
@@ -112,39 +147,57 @@ impl Pipeline {
         self.copying_in
     }
 
+    /// Whether the server skips everything but a Sync.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        self.owed.iter().filter_map(|owed| owed.verdict())
+    }
+
     /// Whether something on its way begins or ends a transaction.
     pub(crate) fn controls_transaction(&self) -> bool {
-        self.owed.iter().any(|owed| match owed {
-            Owed::Query { verdict, .. } | Owed::Execute(verdict) => verdict.controls_transaction,
-            _ => false,
-        })
+        self.verdicts().any(|verdict| verdict.controls_transaction)
     }
 
     /// Whether something on its way changes what the session must carry.
     pub(crate) fn has_effects(&self) -> bool {
-        self.owed.iter().any(|owed| match owed {
-            Owed::Query { verdict, .. } | Owed::Execute(verdict) => !verdict.effects.is_empty(),
-            _ => false,
-        })
+        self.verdicts().any(|verdict| !verdict.effects.is_empty())
+    }
+
+    /// Whether something on its way makes the server drop prepared statements.
+    pub(crate) fn forgets_statements(&self) -> bool {
+        self.verdicts().any(Verdict::forgets_statements)
+    }
+
+    /// Whether something on its way counts as a write.
+    pub(crate) fn writes(&self) -> bool {
+        let calls = |owed: &Owed| matches!(owed, Owed::FunctionCall);
+        self.verdicts().any(|verdict| verdict.is_write) || self.owed.iter().any(calls)
     }
 
     /// The server has asked for copy data: it ignores the Syncs it reads before the data's end.
-    pub(crate) fn copy_in_started(&mut self) {
+    /// True if those were all there were: the client will send another.
+    pub(crate) fn copy_in_started(&mut self) -> bool {
         self.copying_in = true;
+        let mut ignored = false;
         let mut at = 1;
         while let Some(owed) = self.owed.get(at) {
             match owed {
                 Owed::Sync => {
                     self.owed.remove(at);
+                    ignored = true;
                 }
                 Owed::CopyEnd => {
                     self.owed.remove(at);
                     self.copying_in = false;
-                    return;
+                    break;
                 }
                 _ => at += 1,
             }
         }
+        ignored && !self.owed.iter().any(|owed| matches!(owed, Owed::Sync))
     }
 
     /// The client has ended its copy data; true when the server was waiting for that.
@@ -159,6 +212,7 @@ impl Pipeline {
             .owed
             .iter()
             .position(|owed| matches!(owed, Owed::Sync | Owed::OwnSync));
+        self.skipping = end.is_none();
         self.owed.drain(..end.unwrap_or(self.owed.len())).collect()
     }
 

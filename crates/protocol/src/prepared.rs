@@ -44,6 +44,11 @@ pub struct Statement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnnamedId(pub u64);
 
+impl UnnamedId {
+    /// No client's: the server may hold any text, or none.
+    pub const UNCERTAIN: Self = Self(u64::MAX);
+}
+
 /// A client's unnamed statement.
 #[derive(Debug)]
 pub struct Unnamed {
@@ -103,6 +108,12 @@ impl ServerStatements {
     /// The server has dropped them all.
     pub fn clear(&mut self) {
         self.held.clear();
+    }
+
+    /// The server is about to drop them all; returns what it holds now.
+    pub fn take(&mut self) -> Self {
+        let empty = Self::new(self.held.capacity());
+        std::mem::replace(self, empty)
     }
 
     /// How many statements the server holds.

@@ -255,7 +255,7 @@ impl SettingsTrack {
             SettingChange::DiscardAll => {
                 self.now.client = self.startup.clone();
                 self.now.server = SettingsMap::default();
-                self.now.pins = Pins::NONE;
+                self.now.pins = self.now.pins.surviving_discard();
             }
         }
         // Setting the session's user also gives up a role assumed before (manual, SET SESSION

@@ -83,6 +83,10 @@ pub enum OwnQuestion {
 
 /// A judgement on one text, context left out: immutable and shared between clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about a text"
+)]
 pub struct Verdict {
     /// Where the text has to run when nothing else is known.
     pub target: Target,
@@ -122,6 +126,24 @@ impl Verdict {
             pins_when_sent: Pins::NONE,
             ..Self::unknown("cursor")
         }
+    }
+
+    /// Whether prepared statements are dropped: DEALLOCATE ALL, DISCARD ALL.
+    #[must_use]
+    pub fn forgets_statements(&self) -> bool {
+        self.effects.iter().any(|(_, effect)| {
+            matches!(
+                effect,
+                Effect::ForgetStatements | Effect::Setting(SettingChange::DiscardAll)
+            )
+        })
+    }
+
+    /// Whether a transaction is committed.
+    #[must_use]
+    pub fn commits(&self) -> bool {
+        let commit = |(_, effect): &(usize, Effect)| *effect == Effect::Commit;
+        self.effects.iter().any(commit)
     }
 
     /// The verdict on a text nobody looked into: the primary, and a pin, for it may do anything.
@@ -230,6 +252,12 @@ impl Pins {
     #[must_use]
     pub const fn surviving_rollback(self) -> Self {
         Self(self.0 & Self::SURVIVING_ROLLBACK.0)
+    }
+
+    /// The part that DISCARD ALL leaves: it resets a session and does not end it.
+    #[must_use]
+    pub const fn surviving_discard(self) -> Self {
+        Self(self.0 & Self::SESSION_MODE.0)
     }
 
     /// The machine-readable names of the reasons.

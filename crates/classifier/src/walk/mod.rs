@@ -19,10 +19,10 @@ use crate::{Access, Catalog, Effect, Reason, Verdict};
 /// optional nodes, `part` optional nodes of a fixed type, `skip` what cannot hold anything that matters.
 macro_rules! children {
     ($walk:ident, $node:expr, $type:ident {
-        $(each: [$($each:ident),* $(,)?],)?
-        $(one: [$($one:ident),* $(,)?],)?
-        $(part: [$($part:ident: $variant:ident),* $(,)?],)?
-        $(skip: [$($skip:ident),* $(,)?],)?
+        $(each: [$($each:ident),* $(,)?] $(,)?)?
+        $(one: [$($one:ident),* $(,)?] $(,)?)?
+        $(part: [$($part:ident: $variant:ident),* $(,)?] $(,)?)?
+        $(skip: [$($skip:ident),* $(,)?] $(,)?)?
     }) => {{
         let pg_query::protobuf::$type {
             $($($each,)*)? $($($one,)*)? $($($part,)*)? $($($skip: _,)*)?

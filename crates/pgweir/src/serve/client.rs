@@ -104,6 +104,9 @@ impl ClientTask {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if let Err(ending) = self.heed_signals(cx) {
+            return Poll::Ready(ending);
+        }
         for _ in 0..MAX_ROUNDS {
             match self.round(cx) {
                 Ok(true) => {}
@@ -117,9 +120,8 @@ impl ClientTask {
 
     /// Does what can be done without waiting; false when nothing could.
     fn round(&mut self, cx: &mut Context<'_>) -> Step {
-        self.heed_signals(cx)?;
         let mut progress = self.poll_lease(cx)?;
-        self.wire.flush(&mut self.stream, cx).map_err(ending)?;
+        self.wire.flush(&mut self.stream, cx).map_err(|error| ending(&error))?;
         if let Some(server) = &mut self.server
             && let Err(error) = server.wire.flush(&mut server.lease.stream, cx)
         {
@@ -145,7 +147,7 @@ impl ClientTask {
                 self.to_client.clear();
                 self.to_client
                     .own(|out| refusal::shutting_down().encode_error(out));
-                self.write_client(&[], cx).map_err(ending)?;
+                self.write_client(&[], cx).map_err(|error| ending(&error))?;
                 Err(Ending::Shutdown)
             }
         }
@@ -161,7 +163,7 @@ impl ClientTask {
         let mut buffer = ReadBuf::uninit(&mut scratch);
         let read = match self.wire.poll_read(&mut self.stream, &mut buffer, cx) {
             Poll::Pending => return Ok(false),
-            Poll::Ready(read) => read.map_err(ending)?,
+            Poll::Ready(read) => read.map_err(|error| ending(&error))?,
         };
         match read {
             Read::End => return Err(Ending::Left),
@@ -187,7 +189,8 @@ impl ClientTask {
             .server
             .as_ref()
             .is_some_and(|server| !server.wire.is_flushed());
-        !is_server_behind && !(self.waits() && self.wire.kept.len() >= SCRATCH)
+        let is_full = self.waits() && self.wire.kept.len() >= SCRATCH;
+        !is_server_behind && !is_full
     }
 
     /// Offers the session again what it did not use before.
@@ -216,7 +219,7 @@ impl ClientTask {
                 .session
                 .on_client(rest, &mut self.to_server, &mut self.to_client);
             self.write_server(rest, cx)?;
-            self.write_client(rest, cx).map_err(ending)?;
+            self.write_client(rest, cx).map_err(|error| ending(&error))?;
             used += taken.consumed;
             match taken.next {
                 Next::Need(need) => {
@@ -307,7 +310,7 @@ impl ClientTask {
     fn take_server(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<usize, Ending> {
         self.to_client.clear();
         let taken = self.session.on_server(input, &mut self.to_client);
-        self.write_client(input, cx).map_err(ending)?;
+        self.write_client(input, cx).map_err(|error| ending(&error))?;
         match taken {
             Ok(taken) => {
                 if let (Some(server), Next::Need(need)) = (&mut self.server, taken.next) {
@@ -378,7 +381,7 @@ impl ClientTask {
         }
         self.to_client.clear();
         let loss = self.session.server_lost(cause, &mut self.to_client);
-        self.write_client(&[], cx).map_err(ending)?;
+        self.write_client(&[], cx).map_err(|error| ending(&error))?;
         match loss {
             Loss::Survived => Ok(()),
             Loss::Fatal => Err(Ending::ServerLost),
@@ -476,7 +479,7 @@ fn access_of(target: Target) -> Access {
     }
 }
 
-fn ending(error: io::Error) -> Ending {
+fn ending(error: &io::Error) -> Ending {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ending::Left,
         kind => Ending::Io(kind),

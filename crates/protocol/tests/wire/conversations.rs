@@ -4,6 +4,7 @@
 //! does; whoever does that reads what has changed.
 
 use std::fmt::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use crate::rig::Rig;
@@ -53,7 +54,15 @@ fn play(script: &Script, cut: Cut) -> Vec<Outcome> {
                 Cut::Everywhere => split_points(length(&turn.cause)),
                 _ => Vec::new(),
             };
-            rig.happen(turn.client, &turn.cause, &cuts)
+            let happen = || rig.happen(turn.client, &turn.cause, &cuts);
+            // A panic is shown in its place, and the other conversations go on.
+            std::panic::catch_unwind(AssertUnwindSafe(happen)).unwrap_or_else(|panic| {
+                let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                Outcome {
+                    facts: vec![format!("panic {why}")],
+                    ..Outcome::default()
+                }
+            })
         })
         .collect()
 }

@@ -1,0 +1,218 @@
+//! Nodes that die, come back and change places under running clients.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pgweir_sandbox::{Node, Sandbox, StopMode};
+
+use crate::harness::{Client, Message, SOON, Weir, prepare, until};
+
+fn cluster() -> Sandbox {
+    let sandbox = Sandbox::builder().start().unwrap();
+    prepare(&sandbox, "CREATE TABLE item (id int PRIMARY KEY)");
+    sandbox
+}
+
+/// Waits until this client's reads run on this node.
+fn wait_for_reads_on(client: &mut Client, node: &Node) {
+    until(&format!("reads on {}", node.name()), SOON, || match client.where_ran("SELECT 1") {
+        ran if ran == node.address() => Ok(()),
+        ran => Err(ran),
+    });
+}
+
+#[test]
+fn reads_go_on_while_a_replica_is_killed_and_it_is_used_again() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "");
+    let victim = sandbox.replica(0);
+    let mut clients: Vec<Client> = (0..4).map(|_| weir.postgres()).collect();
+    for client in &mut clients {
+        wait_for_reads_on(client, victim);
+    }
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let readers: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    let mut reads = 0;
+                    while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                        assert_eq!(client.ask("SELECT count(*) FROM item"), "0");
+                        reads += 1;
+                    }
+                    reads
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(200));
+        victim.kill().unwrap();
+        thread::sleep(Duration::from_millis(500));
+        victim.start().unwrap();
+        let mut client = weir.postgres();
+        wait_for_reads_on(&mut client, victim);
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        for reader in readers {
+            assert!(reader.join().expect("every read to succeed") > 0);
+        }
+    });
+}
+
+#[test]
+fn a_frozen_replica_costs_a_read_its_turn_and_no_more() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "clusters.main.monitor.timeout = \"500ms\"");
+    let frozen = sandbox.replica(0);
+    let mut client = weir.postgres();
+    wait_for_reads_on(&mut client, frozen);
+    frozen.freeze().unwrap();
+    until("the frozen node to be down", SOON, || {
+        let label = format!("node=\"{}\"", frozen.address());
+        match weir.metrics().sum("pgweir_node_up", &[&label]) {
+            0.0 => Ok(()),
+            up => Err(up),
+        }
+    });
+    let mut other = weir.postgres();
+    for _ in 0..20 {
+        let started = Instant::now();
+        assert_ne!(other.where_ran("SELECT 1"), frozen.address());
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+    frozen.thaw().unwrap();
+    wait_for_reads_on(&mut other, frozen);
+}
+
+#[test]
+fn without_replicas_the_primary_reads_unless_told_otherwise() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "");
+    let strict = Weir::start(
+        &sandbox,
+        "routing.reads = \"replicas-only\"\npool.checkout_timeout = \"1s\"\nfailover.hold = \"1s\"",
+    );
+    let (mut client, mut strict_client) = (weir.postgres(), strict.postgres());
+    assert_ne!(strict_client.where_ran("SELECT 1"), sandbox.primary().address());
+    sandbox.replicas().for_each(|replica| replica.kill().unwrap());
+    for _ in 0..20 {
+        client.ask("SELECT 1");
+    }
+    assert_eq!(client.last_node(), sandbox.primary().address());
+    let refused = until("a refusal", SOON, || {
+        let reply = strict_client.query("SELECT 1");
+        reply.failure.clone().filter(|failure| failure.code() == "57P03").ok_or(reply)
+    });
+    assert!(refused.message().starts_with("pgweir: "), "{refused}");
+    assert!(!refused.field('D').is_empty() && !refused.field('H').is_empty(), "{refused}");
+    // Writes are not concerned, nor is the client's connection.
+    strict_client.ask("INSERT INTO item VALUES (1)");
+    sandbox.replica(1).start().unwrap();
+    wait_for_reads_on(&mut client, sandbox.replica(1));
+    wait_for_reads_on(&mut strict_client, sandbox.replica(1));
+}
+
+#[test]
+fn a_write_waits_for_the_promotion_and_reads_go_on_meanwhile() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "failover.hold = \"30s\"");
+    let mut open = weir.postgres();
+    let mut reader = weir.postgres();
+    let mut writer = weir.postgres();
+    reader.ask("SELECT 1");
+    open.ask("BEGIN");
+    open.ask("INSERT INTO item VALUES (1)");
+    sandbox.primary().kill().unwrap();
+    // The open transaction is lost, and its client is not.
+    let lost = open.fail("INSERT INTO item VALUES (2)");
+    assert!(["08006", "08003", "57P01", "40001"].contains(&lost.code()), "{lost}");
+    let reply = open.query("ROLLBACK");
+    assert_eq!((reply.failure, reply.status), (None, 'I'));
+
+    writer.wire.send(&Message::new().query("INSERT INTO item VALUES (3)"));
+    assert!(!writer.wire.hears_something(Duration::from_millis(300)));
+    for _ in 0..20 {
+        assert_eq!(reader.ask("SELECT count(*) FROM item"), "0");
+    }
+    let new = sandbox.replica(0);
+    new.promote().unwrap();
+    let reply = writer.reply();
+    assert_eq!((reply.failure, reply.commands), (None, vec!["INSERT 0 1".to_owned()]));
+    assert_eq!(writer.last_node(), new.address());
+    assert_eq!(writer.ask("SELECT count(*) FROM item"), "1");
+    open.ask("INSERT INTO item VALUES (4)");
+}
+
+#[test]
+fn without_a_primary_a_write_is_refused_when_the_hold_is_over() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "failover.hold = \"700ms\"");
+    let mut client = weir.postgres();
+    client.ask("SELECT 1");
+    sandbox.primary().stop(StopMode::Fast).unwrap();
+    let refused = until("a refusal", SOON, || {
+        let started = Instant::now();
+        let failure = client.fail("INSERT INTO item VALUES (1)");
+        if failure.code() == "57P03" { Ok((failure, started.elapsed())) } else { Err(failure) }
+    });
+    let (refused, waited) = refused;
+    assert!(refused.message().starts_with("pgweir: "), "{refused}");
+    assert!(!refused.field('D').is_empty() && !refused.field('H').is_empty(), "{refused}");
+    assert!((Duration::from_millis(600)..Duration::from_secs(10)).contains(&waited), "{waited:?}");
+    // Reads go on, and new clients are let in.
+    assert_eq!(client.ask("SELECT count(*) FROM item"), "0");
+    assert_eq!(weir.postgres().ask("SELECT count(*) FROM item"), "0");
+    sandbox.primary().start().unwrap();
+    until("writes again", SOON, || {
+        let reply = client.query("INSERT INTO item VALUES (1)");
+        reply.failure.clone().map_or(Ok(()), Err)
+    });
+}
+
+#[test]
+fn roles_that_swap_are_found_and_the_old_primary_gets_no_write() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "failover.hold = \"30s\"");
+    let mut client = weir.postgres();
+    client.ask("INSERT INTO item VALUES (1)");
+    let (old, new) = (sandbox.primary(), sandbox.replica(0));
+    sandbox.wait_all_caught_up(SOON).unwrap();
+    // Two primaries for a moment: the higher timeline wins, and the other gets no write.
+    new.promote().unwrap();
+    until("writes on the new primary", SOON, || match client.where_ran("UPDATE item SET id = id") {
+        node if node == new.address() => Ok(()),
+        node => Err(node),
+    });
+    let before = old.psql("SELECT pg_current_xact_id()").unwrap();
+    for id in 10..30 {
+        client.ask(&format!("INSERT INTO item VALUES ({id})"));
+        assert_eq!(client.last_node(), new.address());
+    }
+    assert_eq!(old.psql("SELECT count(*) FROM item WHERE id >= 10").unwrap(), "0", "{before}");
+    sandbox.follow(new).unwrap();
+    sandbox.rejoin(old).unwrap();
+    sandbox.wait_all_caught_up(SOON).unwrap();
+    let mut reader = weir.postgres();
+    wait_for_reads_on(&mut reader, old);
+    assert_eq!(reader.ask("SELECT count(*) FROM item"), "21");
+}
+
+#[test]
+fn it_starts_without_any_server_and_serves_as_they_come() {
+    let sandbox = cluster();
+    for node in sandbox.nodes() {
+        node.stop(StopMode::Fast).unwrap();
+    }
+    let mut weir = Weir::setup(&sandbox).without_waiting_for_nodes().start();
+    weir.wait_for_status("/startupz", 200);
+    weir.wait_for_status("/readyz", 503);
+    let refused = Client::connect(weir.port(), "postgres", "postgres", &[]).unwrap_err();
+    assert_eq!((refused.field('S'), refused.code()), ("FATAL", "57P03"), "{refused}");
+    sandbox.primary().start().unwrap();
+    weir.wait_for_status("/readyz?role=write", 200);
+    let mut client = weir.postgres();
+    client.ask("INSERT INTO item VALUES (1)");
+    assert_eq!(client.ask("SELECT count(*) FROM item"), "1");
+    sandbox.replica(0).start().unwrap();
+    wait_for_reads_on(&mut client, sandbox.replica(0));
+}
