@@ -112,6 +112,16 @@ impl Reason {
         "too_deep",
     ];
 
+    /// The place of the word among [`Reason::WORDS`].
+    #[must_use]
+    pub fn index(&self) -> usize {
+        let word = self.as_str();
+        Self::WORDS
+            .iter()
+            .position(|known| *known == word)
+            .unwrap_or_default()
+    }
+
     /// A stable, machine-readable word.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::LazyLock;
+
 use pgweir_classifier::{
     Access, Catalog, Label, Options, Reason, Sharing, classify, fingerprint, lex,
 };
@@ -18,31 +20,33 @@ fn meaning(sql: &str) -> String {
 }
 
 /// Rows that PostgreSQL's grammar can read, without routing comments.
-fn readable() -> Vec<String> {
+static READABLE: LazyLock<Vec<String>> = LazyLock::new(|| {
     let rows = common::rows().into_iter().filter(|row| {
         !row.expected.contains("unparsable")
             && !row.expected.contains("hint(")
             && !row.expected.contains("route[")
     });
     rows.map(|row| row.sql).collect()
-}
+});
 
 /// Rows that are one query with a result, and may stand in parentheses.
-fn queries() -> Vec<String> {
-    let rows = readable().into_iter().filter(|sql| {
+static QUERIES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let rows = READABLE.iter().cloned().filter(|sql| {
         let label = label(sql);
         matches!(label.statements.as_slice(), [only] if only.kind == "SELECT")
             && !matches!(label.reason, Reason::SelectInto)
             && !sql.trim_end().ends_with(';')
     });
     rows.collect()
-}
+});
 
 /// Texts with literals replaced, so that what is outside of quotes can be respelled byte by byte.
-fn plain() -> Vec<String> {
-    let rows = readable().into_iter().map(|sql| fingerprint(sql.as_bytes(), true));
-    rows.filter(|sql| !label(sql).unparsed && !sql.contains("e'")).collect()
-}
+static PLAIN: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let rows = READABLE.iter().cloned()
+        .map(|sql| fingerprint(sql.as_bytes(), true));
+    rows.filter(|sql| !label(sql).unparsed && !sql.contains("e'"))
+        .collect()
+});
 
 /// Applies a change to each character that is not in quotes.
 fn outside_quotes(sql: &str, mut change: impl FnMut(char, &mut String)) -> String {
@@ -66,19 +70,101 @@ fn outside_quotes(sql: &str, mut change: impl FnMut(char, &mut String)) -> Strin
 
 /// Pieces that lexers trip over.
 const PIECES: &[&str] = &[
-    "SELECT", "select", "FROM", "t", "WHERE", "1", "2.5", "1e5", ".5", "1.", "0x1F", "1_000", "99999999999",
-    "'a'", "'it''s'", "'a\\'", "E'a\\'b'", "e'\\x41'", "N'a'", "B'01'", "x'ff'", "U&'\\0041'", "U&\"d\\0061t\"",
-    "UESCAPE", "'!'", "\"a b\"", "\"a\"\"b\"", "$1", "$$a$$", "$x$ $$ $x$", "a$x$", "$", "é", "--", "-- c\n",
-    "/*", "*/", "/* c */", "/* /* n */ */", "/**/", "-", "+", "*", "/", "<>", "::", ":", ":=", "=>", "..", ".",
-    ",", ";", "(", ")", "[", "]", "@", "?", "|", "\n", "\t", " ", "'", "\"", "\\", "f(", "nextval('s')",
-    "DELETE", "INSERT INTO t VALUES (1)", "UPDATE", "SET", "FOR", "IN (1, 2, 3)", "VALUES (1), (2)", "EXPLAIN",
-    "(ANALYZE 'off')", "BEGIN", "COMMIT", "AND", "NULL", "int", "date", "interval", "\u{0}", "/* pgweir: primary */",
+    "SELECT",
+    "select",
+    "FROM",
+    "t",
+    "WHERE",
+    "1",
+    "2.5",
+    "1e5",
+    ".5",
+    "1.",
+    "0x1F",
+    "1_000",
+    "99999999999",
+    "'a'",
+    "'it''s'",
+    "'a\\'",
+    "E'a\\'b'",
+    "e'\\x41'",
+    "N'a'",
+    "B'01'",
+    "x'ff'",
+    "U&'\\0041'",
+    "U&\"d\\0061t\"",
+    "UESCAPE",
+    "'!'",
+    "\"a b\"",
+    "\"a\"\"b\"",
+    "$1",
+    "$$a$$",
+    "$x$ $$ $x$",
+    "a$x$",
+    "$",
+    "é",
+    "--",
+    "-- c\n",
+    "/*",
+    "*/",
+    "/* c */",
+    "/* /* n */ */",
+    "/**/",
+    "-",
+    "+",
+    "*",
+    "/",
+    "<>",
+    "::",
+    ":",
+    ":=",
+    "=>",
+    "..",
+    ".",
+    ",",
+    ";",
+    "(",
+    ")",
+    "[",
+    "]",
+    "@",
+    "?",
+    "|",
+    "\n",
+    "\t",
+    " ",
+    "'",
+    "\"",
+    "\\",
+    "f(",
+    "nextval('s')",
+    "DELETE",
+    "INSERT INTO t VALUES (1)",
+    "UPDATE",
+    "SET",
+    "FOR",
+    "IN (1, 2, 3)",
+    "VALUES (1), (2)",
+    "EXPLAIN",
+    "(ANALYZE 'off')",
+    "BEGIN",
+    "COMMIT",
+    "AND",
+    "NULL",
+    "int",
+    "date",
+    "interval",
+    "\u{0}",
+    "/* pgweir: primary */",
 ];
 
 fn soup() -> impl Strategy<Value = String> {
     let piece = (select(PIECES), select(&["", "", " ", "\n", "/* */"][..]));
     prop::collection::vec(piece, 0..12).prop_map(|pieces| {
-        pieces.into_iter().flat_map(|(piece, between)| [piece, between]).collect()
+        pieces
+            .into_iter()
+            .flat_map(|(piece, between)| [piece, between])
+            .collect()
     })
 }
 
@@ -87,8 +173,8 @@ proptest! {
 
     #[test]
     fn two_statements_are_as_strong_as_the_stronger(a: Index, b: Index) {
-        let rows = readable();
-        let (a, b) = (a.get(&rows), b.get(&rows));
+        let rows = &*READABLE;
+        let (a, b) = (a.get(rows), b.get(rows));
         let (first, second) = (label(a), label(b));
         let both = label(&format!("{a}\n;\n{b}"));
         prop_assert_eq!(both.access, first.access.max(second.access), "{}; {}", a, b);
@@ -105,8 +191,8 @@ proptest! {
             1..20,
         ),
     ) {
-        let rows = plain();
-        let sql = row.get(&rows);
+        let rows = &*PLAIN;
+        let sql = row.get(rows);
         let mut spaces = spaces.iter().cycle();
         let respelled = outside_quotes(sql, |character, out| match character {
             ' ' => out.push_str(spaces.next().expect("a cycle")),
@@ -118,8 +204,8 @@ proptest! {
 
     #[test]
     fn letter_case_means_nothing_outside_of_quotes(row: Index, upper in prop::collection::vec(any::<bool>(), 1..20)) {
-        let rows = plain();
-        let sql = row.get(&rows);
+        let rows = &*PLAIN;
+        let sql = row.get(rows);
         let mut upper = upper.iter().cycle();
         let respelled = outside_quotes(sql, |character, out| {
             let upper = upper.next().expect("a cycle");
@@ -131,8 +217,8 @@ proptest! {
 
     #[test]
     fn wrapping_a_query_does_not_weaken_it(row: Index) {
-        let rows = queries();
-        let sql = row.get(&rows);
+        let rows = &*QUERIES;
+        let sql = row.get(rows);
         let access = label(sql).access;
         for wrapped in [
             format!("({sql}\n)"),
@@ -151,8 +237,8 @@ proptest! {
 
     #[test]
     fn explaining_with_analyze_is_as_strong_as_running(row: Index) {
-        let rows = readable();
-        let sql = row.get(&rows);
+        let rows = &*READABLE;
+        let sql = row.get(rows);
         let plain = label(sql);
         let explained = label(&format!("EXPLAIN ANALYZE {sql}"));
         prop_assert!(explained.access >= plain.access.min(Access::Write), "{}", sql);
@@ -200,8 +286,8 @@ proptest! {
 
     #[test]
     fn positions_cut_out_each_statement(a: Index, b: Index, c: Index) {
-        let rows = readable();
-        let texts = [a.get(&rows), b.get(&rows), c.get(&rows)];
+        let rows = &*READABLE;
+        let texts = [a.get(rows), b.get(rows), c.get(rows)];
         let text = texts.map(|text| format!(" /* before */ {text} -- after\n")).join(";");
         let labels = label(&text).statements;
         for statement in &labels {
@@ -218,16 +304,28 @@ proptest! {
 fn hostile_sizes_are_refused_without_parsing() {
     let rows: &[(String, &str)] = &[
         (" ".repeat(lex::MAX_CLASSIFIED_BYTES + 1), "too_long"),
-        (format!("SELECT {}1{}", "(".repeat(2000), ")".repeat(2000)), "too_deep"),
+        (
+            format!("SELECT {}1{}", "(".repeat(2000), ")".repeat(2000)),
+            "too_deep",
+        ),
         (format!("SELECT 1{}", "+1".repeat(200)), "too_deep"),
         (format!("SELECT 1{}", "+1".repeat(200_000)), "too_deep"),
         (format!("SELECT {}1", "- ".repeat(200_000)), "unparsable"),
         (format!("SELECT 1{}", "::int".repeat(100_000)), "too_deep"),
-        (format!("SELECT {}true", "NOT ".repeat(100_000)), "unparsable"),
-        (format!("SELECT 1{}", " UNION SELECT 1".repeat(20_000)), "too_deep"),
+        (
+            format!("SELECT {}true", "NOT ".repeat(100_000)),
+            "unparsable",
+        ),
+        (
+            format!("SELECT 1{}", " UNION SELECT 1".repeat(20_000)),
+            "too_deep",
+        ),
         (format!("{}SELECT 1", "/**/".repeat(200_000)), "harmless"),
         (format!("{}SELECT 1", "/*".repeat(200_000)), "unparsable"),
-        (format!("{}{}SELECT 1", "/*".repeat(200_000), "*/".repeat(200_000)), "harmless"),
+        (
+            format!("{}{}SELECT 1", "/*".repeat(200_000), "*/".repeat(200_000)),
+            "harmless",
+        ),
         (format!("SELECT 1 {}", "/*+".repeat(300_000)), "unparsable"),
         (format!("SELECT {}", "$a".repeat(300_000)), "unparsable"),
         ("'".repeat(1_000_000), "unparsable"),
@@ -250,18 +348,31 @@ fn text_that_is_not_text_is_a_write() {
     ];
     for (text, expected) in rows {
         let label = classify(text, Options::default(), &Catalog::builtin());
-        assert_eq!((label.access, label.reason.as_str()), (Access::Write, *expected), "{text:?}");
+        assert_eq!(
+            (label.access, label.reason.as_str()),
+            (Access::Write, *expected),
+            "{text:?}"
+        );
     }
-    let unsafe_encoding = Options { client_encoding_safe: false, ..Options::default() };
+    let unsafe_encoding = Options {
+        client_encoding_safe: false,
+        ..Options::default()
+    };
     let label = classify(b"SELECT 1", unsafe_encoding, &Catalog::builtin());
-    assert_eq!((label.access, label.reason), (Access::Write, Reason::UnsafeEncoding));
+    assert_eq!(
+        (label.access, label.reason),
+        (Access::Write, Reason::UnsafeEncoding)
+    );
 }
 
 #[test]
 fn backslashes_count_as_the_session_says() {
     let text = br"SELECT 'a\'; DELETE FROM t; --'";
     let label = |standard_conforming_strings| {
-        let options = Options { standard_conforming_strings, ..Options::default() };
+        let options = Options {
+            standard_conforming_strings,
+            ..Options::default()
+        };
         classify(text, options, &Catalog::builtin())
     };
     assert_eq!(label(true).access, Access::Write);

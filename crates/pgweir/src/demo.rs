@@ -16,6 +16,7 @@ use crate::gateway::Gateway;
 use crate::http::staleness;
 use crate::run::{Server, runtime};
 use crate::telemetry::log::{self, LogFormat};
+use crate::telemetry::metrics::Served;
 
 /// Streaming replicas beside the primary.
 const REPLICAS: usize = 2;
@@ -32,20 +33,17 @@ pub fn run(dir: Option<PathBuf>, port: u16, format: LogFormat) -> Result<ExitCod
     config.log.connections = false;
     let _ = log::install(format, config.log.level);
     let mut builder = Sandbox::builder().replicas(REPLICAS);
-    if let Some(dir) = dir {
-        builder = builder.dir(dir);
-    }
+    // What people put into a demo should not fill the machine's memory.
+    builder = match dir {
+        Some(dir) => builder.dir(dir),
+        None => builder.on_disk(),
+    };
     let mut out = io::stdout();
     writeln!(out, "starting a primary and {REPLICAS} replicas ...")?;
     let sandbox = builder.start()?;
-    config.listen.address = vec![Address {
-        host: "127.0.0.1".to_owned(),
-        port,
-    }];
-    config.http.address = Some(Address {
-        host: "127.0.0.1".to_owned(),
-        port: port.saturating_add(1),
-    });
+    config.listen.address = vec![Address { host: "127.0.0.1".to_owned(), port }];
+    config.http.address =
+        Some(Address { host: "127.0.0.1".to_owned(), port: port.saturating_add(1) });
     let nodes = sandbox.nodes().iter().map(|node| Node {
         host: node.host().to_owned(),
         port: node.port(),
@@ -109,8 +107,10 @@ async fn watch(gateway: &Arc<Gateway>) {
 fn counts(gateway: &Gateway) -> Vec<[u64; 2]> {
     gateway
         .clusters()
-        .flat_map(|(_, cluster)| cluster.nodes())
-        .map(|node| gateway.metrics.served(node))
+        .flat_map(|(name, _)| {
+            let served = gateway.metrics.served(name);
+            served.iter().map(Served::counts).collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -124,9 +124,7 @@ fn table(
         "{:22}{:10}{:>12}{:>12}{:>12}\n",
         "node", "role", "staleness", "reads/s", "writes/s"
     );
-    let views = gateway
-        .clusters()
-        .flat_map(|(_, cluster)| cluster.snapshot().nodes.clone());
+    let views = gateway.clusters().flat_map(|(_, cluster)| cluster.snapshot().nodes.clone());
     for (at, view) in views.enumerate() {
         let rate = |class: usize| {
             let count =

@@ -3,6 +3,7 @@
 //! A [`Gateway`] is built from a configuration and handed to whoever needs a part of it. Nothing
 //! here is global: two gateways live in one process without knowing of each other.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use pgweir_protocol::auth::ScramSecret;
 use pgweir_protocol::auth::scram::{DEFAULT_ITERATIONS, SALT_LENGTH};
 use pgweir_protocol::parameters::Parameters;
 use pgweir_protocol::prepared::StatementRegistry;
+use pgweir_protocol::settings::SettingsMap;
 use pgweir_protocol::verdict::Target;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
@@ -27,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{self, Config, ConsistencyLevel, Effective, UserSecret};
 use crate::random;
 use crate::route::Router;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Served};
 
 /// Sets of startup parameters whose answers are remembered.
 const WELCOMES: usize = 1024;
@@ -77,6 +79,11 @@ pub(crate) struct WelcomeKey {
 /// The parameter values that a server reports to a client that starts in a certain way.
 #[derive(Debug)]
 pub(crate) struct Welcome {
+    /// The startup parameters as settings.
+    pub(crate) asked: SettingsMap,
+    /// What a session starts with: clients that start alike share it, so that whether a server has
+    /// it in force is seen at a glance.
+    pub(crate) settings: SettingsMap,
     pub(crate) reported: Parameters,
     pub(crate) since: Instant,
 }
@@ -102,15 +109,15 @@ pub(crate) enum Asks {
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub(crate) cluster: Arc<Cluster>,
+    /// What each of the cluster's nodes has served.
+    pub(crate) served: Arc<[Served]>,
     pub(crate) reads: ReadPolicy,
     pub(crate) sees_own_writes: bool,
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway")
-            .field("clusters", &self.clusters.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("Gateway").field("clusters", &self.clusters.keys()).finish_non_exhaustive()
     }
 }
 
@@ -124,19 +131,13 @@ impl Gateway {
         for (name, cluster) in &config.clusters {
             clusters.insert(name.clone(), Cluster::start(cluster_spec(name, cluster))?);
         }
-        let nodes = clusters
-            .values()
-            .flat_map(|cluster: &Arc<Cluster>| cluster.nodes());
-        let metrics = Arc::new(Metrics::new(nodes.map(|node| &**node)));
+        let metrics = Arc::new(Metrics::new(clusters.values()));
         let router = |routing| Arc::new(Router::new(routing, metrics.clone()));
         let mut routers = BTreeMap::from([(String::new(), router(&config.routing))]);
         for (name, database) in &config.databases {
             routers.insert(name.clone(), router(&database.routing));
         }
-        let names = config
-            .users
-            .iter()
-            .map(|(name, _)| (name.to_owned(), OnceLock::new()));
+        let names = config.users.iter().map(|(name, _)| (name.to_owned(), OnceLock::new()));
         Ok(Arc::new(Self {
             secrets: names.collect(),
             process_secret: random::bytes(),
@@ -161,9 +162,7 @@ impl Gateway {
 
     /// The clusters by name.
     pub fn clusters(&self) -> impl Iterator<Item = (&str, &Arc<Cluster>)> {
-        self.clusters
-            .iter()
-            .map(|(name, cluster)| (name.as_str(), cluster))
+        self.clusters.iter().map(|(name, cluster)| (name.as_str(), cluster))
     }
 
     /// What accepts TLS from clients.
@@ -180,9 +179,7 @@ impl Gateway {
 
     /// All that judge SQL.
     pub(crate) fn routers(&self) -> impl Iterator<Item = (&str, &Arc<Router>)> {
-        self.routers
-            .iter()
-            .map(|(name, router)| (name.as_str(), router))
+        self.routers.iter().map(|(name, router)| (name.as_str(), router))
     }
 
     /// How reads are served, once for every cluster.
@@ -205,6 +202,7 @@ impl Gateway {
         consistency: &config::Consistency,
     ) -> Policy {
         Policy {
+            served: self.metrics.served(cluster.name()),
             cluster: cluster.clone(),
             reads: ReadPolicy {
                 reads: reads(routing.reads),
@@ -279,12 +277,7 @@ impl Policy {
             Target::Primary => Access::Primary,
             Target::Replica => Access::Replica,
         };
-        pgweir_pool::explain(
-            &self.cluster.topology(),
-            &self.reads,
-            &want(access),
-            Instant::now(),
-        )
+        pgweir_pool::explain(&self.cluster.topology(), &self.reads, &want(access), Instant::now())
     }
 }
 
@@ -319,18 +312,11 @@ fn cluster_spec(name: &str, cluster: &config::Cluster) -> pgweir_pool::ClusterSp
     pgweir_pool::ClusterSpec {
         name: name.to_owned(),
         nodes: cluster.nodes.iter().map(node).collect(),
-        tls: TlsSpec {
-            mode,
-            ca_file: cluster.tls.ca_file.clone(),
-        },
+        tls: TlsSpec { mode, ca_file: cluster.tls.ca_file.clone() },
         monitor: MonitorSpec {
             user: cluster.monitor.user.clone(),
             database: cluster.monitor.database.clone(),
-            password: cluster
-                .monitor
-                .password
-                .as_ref()
-                .map(|secret| secret.expose().to_owned()),
+            password: cluster.monitor.password.as_ref().map(|secret| secret.expose().to_owned()),
             interval: cluster.monitor.interval,
             timeout: cluster.monitor.timeout,
         },
@@ -409,9 +395,7 @@ impl ClientHandle {
         match self.signal.load(Ordering::Acquire) {
             0 => Signal::None,
             1 => {
-                let _ = self
-                    .signal
-                    .compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire);
+                let _ = self.signal.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire);
                 Signal::Cancel
             }
             2 => Signal::Drain,
@@ -487,36 +471,37 @@ impl Clients {
             clients.count.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let id = clients.next.fetch_add(1, Ordering::Relaxed);
-        // A process id is positive; ids of clients long gone may come round again.
-        let pid = i32::try_from(id & 0x7fff_ffff).unwrap_or(0).max(1);
-        let handle = Arc::new(ClientHandle {
-            pid,
-            key,
-            signal: AtomicU8::new(0),
-            waker: AtomicWaker::new(),
-            running: Mutex::default(),
-        });
-        if let Some(shard) = clients.shard(pid) {
-            lock(shard).insert(pid, handle.clone());
+        let (id, handle) = clients.register(key);
+        Some(Place { handle, gateway: gateway.clone(), id })
+    }
+
+    /// Enters a new client under a process id that no other has. Numbers come round again after four
+    /// thousand million clients; those of clients that are still here are passed over.
+    fn register(&self, key: Vec<u8>) -> (u32, Arc<ClientHandle>) {
+        loop {
+            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            let pid = process_id(id);
+            if let Some(shard) = self.shard(pid)
+                && let Entry::Vacant(free) = lock(shard).entry(pid)
+            {
+                let handle = Arc::new(ClientHandle {
+                    pid,
+                    key,
+                    signal: AtomicU8::new(0),
+                    waker: AtomicWaker::new(),
+                    running: Mutex::default(),
+                });
+                free.insert(handle.clone());
+                return (id, handle);
+            }
         }
-        Some(Place {
-            handle,
-            gateway: gateway.clone(),
-            id,
-        })
     }
 
     /// The server that works for the client with this key, if the key is right and there is one.
     pub(crate) fn cancel(&self, pid: i32, key: &[u8]) -> Option<CancelHandle> {
         let client = lock(self.shard(pid)?).get(&pid).cloned()?;
         let is_right = client.key.len() == key.len()
-            && client
-                .key
-                .iter()
-                .zip(key)
-                .fold(0, |differs, (a, b)| differs | (a ^ b))
-                == 0;
+            && client.key.iter().zip(key).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0;
         if is_right { client.cancel() } else { None }
     }
 
@@ -531,6 +516,12 @@ impl Clients {
     fn shard(&self, pid: i32) -> Option<&Mutex<HashMap<i32, Arc<ClientHandle>>>> {
         self.shards.get(usize::try_from(pid).ok()? % CLIENT_SHARDS)
     }
+}
+
+/// The process id of the client with this number: positive, as PostgreSQL's are.
+fn process_id(number: u32) -> i32 {
+    const MOST: u32 = i32::MAX.unsigned_abs();
+    i32::try_from(number % MOST).unwrap_or_default() + 1
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -31,11 +31,7 @@ pub fn run(
         })?,
         None => Config::default(),
     };
-    let label = classify(
-        sql.as_bytes(),
-        Options::default(),
-        &catalog(&config.routing),
-    );
+    let label = classify(sql.as_bytes(), Options::default(), &catalog(&config.routing));
     let facts = SessionFacts {
         settings: &SettingsMap::default(),
         reported: &Parameters::default(),
@@ -43,11 +39,7 @@ pub fn run(
     };
     let target = target_name(target(&verdict(sql.as_bytes(), &label), facts));
     if json {
-        let statements: Vec<_> = label
-            .statements
-            .iter()
-            .map(|one| as_json(one, sql))
-            .collect();
+        let statements: Vec<_> = label.statements.iter().map(|one| as_json(one, sql)).collect();
         let report = json!({
             "target": target,
             "class": label.access.as_str(),
@@ -78,9 +70,5 @@ fn as_json(statement: &StatementLabel, sql: &str) -> serde_json::Value {
 }
 
 fn text_of<'a>(statement: &StatementLabel, sql: &'a str) -> &'a str {
-    statement
-        .range
-        .clone()
-        .and_then(|range| sql.get(range))
-        .unwrap_or(sql)
+    statement.range.clone().and_then(|range| sql.get(range)).unwrap_or(sql)
 }

@@ -11,7 +11,7 @@ use pgweir_classifier::{
     Options, Pin, StatementLabel, Unpin,
 };
 use pgweir_pool::Node;
-use pgweir_protocol::settings::quote_literal;
+use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::verdict::{
     Effect, OwnQuestion, Pins, SessionFacts, SettingChange, Target, TransactionModes, Verdict,
 };
@@ -24,15 +24,8 @@ use crate::telemetry::metrics::Metrics;
 const CACHE_BYTES: usize = 8 << 20;
 
 /// Encodings in which a byte of a character can look like a quote.
-const UNSAFE_ENCODINGS: [&str; 7] = [
-    "SJIS",
-    "BIG5",
-    "GBK",
-    "UHC",
-    "GB18030",
-    "JOHAB",
-    "SHIFT_JIS_2004",
-];
+const UNSAFE_ENCODINGS: [&str; 7] =
+    ["SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"];
 
 /// Judges texts for all clients of a database; remembers its verdicts.
 #[derive(Debug)]
@@ -46,18 +39,13 @@ impl Router {
     /// A router that knows PostgreSQL's own functions and those the operator vouches for.
     #[must_use]
     pub fn new(routing: &Routing, metrics: Arc<Metrics>) -> Self {
-        Self {
-            catalog: catalog(routing),
-            cache: LabelCache::new(CACHE_BYTES),
-            metrics,
-        }
+        Self { catalog: catalog(routing), cache: LabelCache::new(CACHE_BYTES), metrics }
     }
 
     /// The verdict on a text, from the cache if it, or one that differs in literals, was seen.
     #[must_use]
     pub fn judge(&self, sql: &[u8], options: Options) -> Arc<Verdict> {
-        self.cache
-            .get_or_insert_with(sql, options, 0, &self.catalog, |label| verdict(sql, &label))
+        self.cache.get_or_insert_with(sql, options, 0, &self.catalog, |label| verdict(sql, &label))
     }
 
     /// Hits and misses of the cache so far.
@@ -93,22 +81,16 @@ pub fn target(verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
     match verdict.begin {
         None => verdict.target,
         Some(modes) => {
-            let read_only = modes
-                .read_only
-                .unwrap_or_else(|| defaults_to_read_only(facts));
+            let read_only = modes.read_only.unwrap_or_else(|| defaults_to_read_only(facts));
             let serializable = modes.serializable == Some(true);
-            if read_only && !serializable {
-                verdict.target
-            } else {
-                Target::Primary
-            }
+            if read_only && !serializable { verdict.target } else { Target::Primary }
         }
     }
 }
 
 /// `SET pgweir.route`.
 fn session_hint(facts: SessionFacts<'_>) -> Option<Target> {
-    match own_setting(facts, "pgweir.route")? {
+    match own_setting(facts.settings, "pgweir.route")? {
         "primary" => Some(Target::Primary),
         "replica" => Some(Target::Replica),
         _ => None,
@@ -116,8 +98,8 @@ fn session_hint(facts: SessionFacts<'_>) -> Option<Target> {
 }
 
 /// The value of a setting of pgweir's own, as the statement that replays it says it.
-pub(crate) fn own_setting<'a>(facts: SessionFacts<'a>, name: &str) -> Option<&'a str> {
-    facts.settings.get(name)?.split('\'').nth_back(1)
+pub(crate) fn own_setting<'a>(settings: &'a SettingsMap, name: &str) -> Option<&'a str> {
+    settings.get(name)?.split('\'').nth_back(1)
 }
 
 fn defaults_to_read_only(facts: SessionFacts<'_>) -> bool {
@@ -154,14 +136,10 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         }
     }
     let question = label.local().and_then(|local| own_question(sql, local));
-    let begin = label
-        .statements
-        .iter()
-        .rev()
-        .find_map(|statement| match &statement.control {
-            Control::Begin(modes) => Some(transaction_modes(modes)),
-            _ => None,
-        });
+    let begin = label.statements.iter().rev().find_map(|statement| match &statement.control {
+        Control::Begin(modes) => Some(transaction_modes(modes)),
+        _ => None,
+    });
     let only = match label.statements.as_slice() {
         [only] => Some(&only.control),
         _ => None,
@@ -174,6 +152,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             Access::Primary | Access::Write => Target::Primary,
         },
         reason: label.reason.as_str(),
+        reason_index: label.reason.index(),
         is_write: label.access == Access::Write,
         suits_replica: label.access != Access::Write && !leaves_state,
         begin,
@@ -199,22 +178,16 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
 fn transaction_modes(modes: &pgweir_classifier::Characteristics) -> TransactionModes {
     TransactionModes {
         read_only: modes.read_only,
-        serializable: modes
-            .isolation
-            .map(|level| level == Isolation::Serializable),
+        serializable: modes.isolation.map(|level| level == Isolation::Serializable),
     }
 }
 
 fn own_question(sql: &[u8], local: &Local) -> Option<OwnQuestion> {
     match local {
-        Local::Show(name) => Some(OwnQuestion::Show {
-            name: name.as_str().into(),
-        }),
+        Local::Show(name) => Some(OwnQuestion::Show { name: name.as_str().into() }),
         Local::ExplainRoute { range, .. } => {
             let statement = std::str::from_utf8(sql.get(range.clone())?).ok()?;
-            Some(OwnQuestion::Route {
-                statement: statement.into(),
-            })
+            Some(OwnQuestion::Route { statement: statement.into() })
         }
         Local::Set { .. } | Local::Reset(_) => None,
     }
@@ -240,26 +213,19 @@ fn statement_effects(statement: &StatementLabel) -> Vec<Effect> {
 /// like any other.
 fn own_setting_effect(local: &Local) -> Option<Effect> {
     match local {
-        Local::Set {
-            name,
-            value,
-            local: false,
-        } => Some(set(
+        Local::Set { name, value, local: false } => Some(set(
             format!("pgweir.{name}"),
             &format!("SET pgweir.{name} = {}", quote_literal(value)),
         )),
-        Local::Reset(name) => Some(Effect::Setting(SettingChange::Reset {
-            name: format!("pgweir.{name}").into(),
-        })),
+        Local::Reset(name) => {
+            Some(Effect::Setting(SettingChange::Reset { name: format!("pgweir.{name}").into() }))
+        }
         _ => None,
     }
 }
 
 fn set(name: String, statement: &str) -> Effect {
-    Effect::Setting(SettingChange::Set {
-        name: name.into(),
-        statement: statement.into(),
-    })
+    Effect::Setting(SettingChange::Set { name: name.into(), statement: statement.into() })
 }
 
 fn effects_of(sign: &Sign) -> Vec<Effect> {
@@ -274,9 +240,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         | Sign::RanHiddenCode => Vec::new(),
         Sign::Set { name, value, .. } => vec![set(name.clone(), &value.statement)],
         Sign::Reset { name, .. } => {
-            vec![Effect::Setting(SettingChange::Reset {
-                name: name.as_str().into(),
-            })]
+            vec![Effect::Setting(SettingChange::Reset { name: name.as_str().into() })]
         }
         Sign::ResetAll => vec![Effect::Setting(SettingChange::ResetAll)],
         Sign::SetSessionCharacteristics(modes) => session_characteristics(modes),
@@ -318,10 +282,7 @@ fn session_characteristics(modes: &pgweir_classifier::Characteristics) -> Vec<Ef
     let settings = [
         ("default_transaction_isolation", isolation),
         ("default_transaction_read_only", modes.read_only.map(switch)),
-        (
-            "default_transaction_deferrable",
-            modes.deferrable.map(switch),
-        ),
+        ("default_transaction_deferrable", modes.deferrable.map(switch)),
     ];
     settings
         .into_iter()
@@ -344,26 +305,21 @@ pub struct ClientRouter {
 
 impl ClientRouter {
     pub(crate) fn new(router: Arc<Router>, policy: Policy) -> Self {
-        Self {
-            router,
-            policy,
-            node: None,
-            last_node: None,
-        }
+        Self { router, policy, node: None, last_node: None }
     }
 
     /// Whether reads must see the client's own writes.
-    pub(crate) fn sees_own_writes(&self) -> bool {
-        self.policy.sees_own_writes
+    pub(crate) fn sees_own_writes(&self, settings: &SettingsMap) -> bool {
+        match own_setting(settings, "pgweir.consistency") {
+            Some("eventual") => false,
+            Some("session") => true,
+            _ => self.policy.sees_own_writes,
+        }
     }
 
     /// The client works on this node from now on.
     pub(crate) fn attached(&mut self, node: &Arc<Node>) {
-        if !self
-            .node
-            .as_ref()
-            .is_some_and(|known| Arc::ptr_eq(known, node))
-        {
+        if !self.node.as_ref().is_some_and(|known| Arc::ptr_eq(known, node)) {
             self.node = Some(node.clone());
         }
     }
@@ -393,7 +349,11 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     fn sent(&mut self, verdict: &Verdict, on: Target) {
         // A question to pgweir is not what the client means by its last statement.
         if verdict.question.is_none() {
-            self.router.metrics.sent(verdict, on, self.node.as_deref());
+            self.router.metrics.sent(verdict, on);
+            let at = self.node.as_ref().map_or(usize::MAX, |node| usize::from(node.id().0));
+            if let Some(served) = self.policy.served.get(at) {
+                served.count(verdict.is_write);
+            }
             self.last_node.clone_from(&self.node);
         }
     }
@@ -410,23 +370,13 @@ impl ClientRouter {
     /// What `SHOW pgweir.name` answers; an unknown name is left to PostgreSQL to refuse.
     fn show(&self, name: &str, facts: SessionFacts<'_>) -> String {
         let set = |usual: &str| {
-            own_setting(facts, &format!("pgweir.{name}"))
-                .unwrap_or(usual)
-                .to_owned()
+            own_setting(facts.settings, &format!("pgweir.{name}")).unwrap_or(usual).to_owned()
         };
         let value = match name {
-            "last_node" => self
-                .last_node
-                .as_ref()
-                .map_or("", |node| node.name())
-                .to_owned(),
+            "last_node" => self.last_node.as_ref().map_or("", |node| node.name()).to_owned(),
             "version" => env!("CARGO_PKG_VERSION").to_owned(),
             "route" => set("auto"),
-            "consistency" => set(if self.policy.sees_own_writes {
-                "session"
-            } else {
-                "eventual"
-            }),
+            "consistency" => set(if self.policy.sees_own_writes { "session" } else { "eventual" }),
             _ => return format!("SHOW \"pgweir\".\"{}\"", name.replace('"', "\"\"")),
         };
         format!("SELECT {} AS \"pgweir.{name}\"", quote_literal(&value))
@@ -455,10 +405,7 @@ impl ClientRouter {
             .iter()
             .map(|(fact, value)| format!("({},{})", quote_literal(fact), quote_literal(value)))
             .collect();
-        format!(
-            "SELECT * FROM (VALUES {}) AS route(\"fact\",\"value\")",
-            rows.join(",")
-        )
+        format!("SELECT * FROM (VALUES {}) AS route(\"fact\",\"value\")", rows.join(","))
     }
 }
 

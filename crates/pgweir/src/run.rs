@@ -80,14 +80,9 @@ pub fn runtime(workers: Option<u32>) -> io::Result<Runtime> {
     let granted = || available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = workers.map_or_else(granted, |count| usize::try_from(count).unwrap_or(1));
     if workers <= 1 {
-        return tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        return tokio::runtime::Builder::new_current_thread().enable_all().build();
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
 }
 
 async fn serve(config: Config) -> Result<ExitCode, RunError> {
@@ -113,13 +108,8 @@ impl Server {
         let tls = tls::acceptor(&config.listen.tls)?;
         let gateway = Gateway::start(config, tls)?;
         if let Some(address) = http_address {
-            let failed = |error| RunError::Http {
-                address: address.to_string(),
-                error,
-            };
-            http::serve(&address, gateway.clone())
-                .await
-                .map_err(failed)?;
+            let failed = |error| RunError::Http { address: address.to_string(), error };
+            http::serve(&address, gateway.clone()).await.map_err(failed)?;
         }
         for address in listeners.addresses() {
             tracing::info!(%address, "listening");

@@ -117,9 +117,7 @@ impl Admission {
             let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
             tenants.iter().filter_map(Weak::upgrade).collect()
         };
-        let idle = tenants
-            .iter()
-            .filter_map(|tenant| Some((tenant.idle_since()?, tenant)));
+        let idle = tenants.iter().filter_map(|tenant| Some((tenant.idle_since()?, tenant)));
         if let Some((_, tenant)) = idle.min_by_key(|(since, _)| *since) {
             tenant.surrender_idle();
         }
@@ -134,10 +132,7 @@ impl Admission {
     }
 
     fn permit(self: &Arc<Self>) -> Permit {
-        Permit {
-            admission: Arc::clone(self),
-            connecting: true,
-        }
+        Permit { admission: Arc::clone(self), connecting: true }
     }
 
     fn note_starving(&self, gate: &mut Gate) {
@@ -150,11 +145,7 @@ impl Admission {
             let request = {
                 let mut gate = self.gate();
                 gate.queue.retain(|request| !request.is_closed());
-                let request = if gate.has_room() {
-                    gate.queue.pop_front()
-                } else {
-                    None
-                };
+                let request = if gate.has_room() { gate.queue.pop_front() } else { None };
                 if request.is_some() {
                     gate.admit();
                     gate.starving_since = None;
@@ -264,9 +255,7 @@ mod tests {
     #[test]
     fn openings_at_the_same_time_are_bounded_on_their_own() {
         let admission = gate(100);
-        let mut held: Vec<_> = (0..MAX_CONNECTING_PER_NODE)
-            .map(|_| granted(&admission))
-            .collect();
+        let mut held: Vec<_> = (0..MAX_CONNECTING_PER_NODE).map(|_| granted(&admission)).collect();
         let mut next = queued(&admission);
         assert!(!admission.is_starving());
         held[3].connected();
@@ -299,11 +288,7 @@ mod tests {
     #[test]
     fn a_limit_that_shrinks_is_reached_by_attrition() {
         let admission = gate(3);
-        let mut held = vec![
-            granted(&admission),
-            granted(&admission),
-            granted(&admission),
-        ];
+        let mut held = vec![granted(&admission), granted(&admission), granted(&admission)];
         admission.set_limit(1);
         let mut next = queued(&admission);
         held.truncate(1);

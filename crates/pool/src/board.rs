@@ -40,8 +40,7 @@ impl Board {
     pub(crate) fn publish(&self, topology: Topology) {
         let generation = topology.generation;
         self.topology.store(Arc::new(topology));
-        self.changes
-            .send_if_modified(|seen| std::mem::replace(seen, generation) != generation);
+        self.changes.send_if_modified(|seen| std::mem::replace(seen, generation) != generation);
         self.published.send_replace(());
     }
 

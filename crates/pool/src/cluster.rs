@@ -89,9 +89,7 @@ impl Cluster {
             return Err(ClusterError::NoNodes);
         }
         if spec.nodes.len() > MAX_NODES {
-            return Err(ClusterError::TooManyNodes {
-                found: spec.nodes.len(),
-            });
+            return Err(ClusterError::TooManyNodes { found: spec.nodes.len() });
         }
         let dialer = Dialer::new(&spec.tls)?;
         let alarm = Arc::new(Notify::new());
@@ -100,10 +98,8 @@ impl Cluster {
             .zip(&spec.nodes)
             .map(|(id, node)| Arc::new(Node::new(id, node, Arc::clone(&alarm))))
             .collect();
-        let controls: Vec<_> = nodes
-            .iter()
-            .map(|node| Control::new(Arc::clone(node), dialer.clone()))
-            .collect();
+        let controls: Vec<_> =
+            nodes.iter().map(|node| Control::new(Arc::clone(node), dialer.clone())).collect();
         let board = Arc::new(Board::new(Tracker::new(&nodes).draw()));
         let mut tasks = JoinSet::new();
         let monitor = Monitor {
@@ -211,9 +207,7 @@ impl Cluster {
             return Ok(Arc::clone(set));
         }
         if sets.by_account.len() >= MAX_POOL_SETS {
-            return Err(PoolError::TooManyPools {
-                limit: MAX_POOL_SETS,
-            });
+            return Err(PoolError::TooManyPools { limit: MAX_POOL_SETS });
         }
         let set = PoolSet::new(&Origin {
             database,
@@ -248,14 +242,8 @@ impl Cluster {
         parameters: &[(&str, &str)],
         timeout: Duration,
     ) -> Result<ServerConnection, ConnectError> {
-        let login = Login {
-            database,
-            user,
-            credentials,
-            known: None,
-            parameters,
-            prepared_statements: 0,
-        };
+        let login =
+            Login { database, user, credentials, known: None, parameters, prepared_statements: 0 };
         self.dialer.connect(node, login, timeout).await
     }
 
@@ -281,11 +269,7 @@ impl Cluster {
             }
             answer => answer?,
         };
-        Ok(rows
-            .into_iter()
-            .next()
-            .and_then(|row| row.into_iter().next())
-            .flatten())
+        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
     }
 
     /// Asks a question of the pooler's own as the monitor role, read only, with only `pg_catalog` in
@@ -301,14 +285,7 @@ impl Cluster {
         parameters: &[&str],
     ) -> Result<Rows, ControlError> {
         let user = self.monitor.user.as_str();
-        self.ask_as(
-            user,
-            self.monitor.password.as_deref(),
-            database,
-            sql,
-            parameters,
-        )
-        .await
+        self.ask_as(user, self.monitor.password.as_deref(), database, sql, parameters).await
     }
 
     /// The same as a role of its own.
@@ -329,22 +306,14 @@ impl Cluster {
             database: database.to_owned(),
         };
         let control = self.someone_to_ask().ok_or(ControlError::Nobody)?;
-        control
-            .ask(
-                &questioner,
-                Question { sql, parameters },
-                self.monitor.timeout,
-            )
-            .await
+        control.ask(&questioner, Question { sql, parameters }, self.monitor.timeout).await
     }
 
     /// The primary, or a node that answers.
     fn someone_to_ask(&self) -> Option<&Control> {
         let topology = self.topology();
         let answers = |view: &crate::NodeView| view.health == Health::Up;
-        let index = topology
-            .primary
-            .or_else(|| topology.nodes.iter().position(answers))?;
+        let index = topology.primary.or_else(|| topology.nodes.iter().position(answers))?;
         self.controls.get(index)
     }
 
@@ -361,9 +330,8 @@ impl Cluster {
 /// there.
 async fn keep_house(cluster: Weak<Cluster>, mut changes: watch::Receiver<u64>) {
     loop {
-        let has_changed = tokio::time::timeout(HOUSEKEEPING_INTERVAL, changes.changed())
-            .await
-            .is_ok();
+        let has_changed =
+            tokio::time::timeout(HOUSEKEEPING_INTERVAL, changes.changed()).await.is_ok();
         let Some(cluster) = cluster.upgrade() else {
             return;
         };
@@ -383,9 +351,6 @@ async fn keep_house(cluster: Weak<Cluster>, mut changes: watch::Receiver<u64>) {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Cluster")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Cluster").field("name", &self.name).finish_non_exhaustive()
     }
 }

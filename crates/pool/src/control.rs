@@ -116,11 +116,7 @@ pub(crate) type ProbeConnection = Object;
 
 impl Control {
     pub(crate) fn new(node: Arc<Node>, dialer: Dialer) -> Self {
-        Self {
-            node,
-            dialer,
-            questioners: Mutex::new(HashMap::new()),
-        }
+        Self { node, dialer, questioners: Mutex::new(HashMap::new()) }
     }
 
     /// A pool of one connection, for probes.
@@ -162,10 +158,7 @@ impl Control {
     }
 
     fn questioner(&self, questioner: &Questioner) -> Result<Pool, ControlError> {
-        let mut questioners = self
-            .questioners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut questioners = self.questioners.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = questioners.get(questioner) {
             return Ok(pool.clone());
         }
@@ -188,16 +181,11 @@ impl Control {
         if let Some(password) = &questioner.password {
             config.password(password);
         }
-        let transport = Transport {
-            node: Arc::clone(&self.node),
-            dialer: self.dialer.clone(),
-        };
+        let transport = Transport { node: Arc::clone(&self.node), dialer: self.dialer.clone() };
         let manager = deadpool_postgres::Manager::from_connect(
             config,
             transport,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         Pool::builder(manager)
             .max_size(size)
@@ -231,11 +219,8 @@ async fn answer(
         let messages = connection.simple_query(question.sql).await?;
         return Ok(messages.iter().filter_map(cells_of_message).collect());
     }
-    let parameters: Vec<&(dyn ToSql + Sync)> = question
-        .parameters
-        .iter()
-        .map(|text| text as &(dyn ToSql + Sync))
-        .collect();
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        question.parameters.iter().map(|text| text as &(dyn ToSql + Sync)).collect();
     let rows = connection.query(question.sql, &parameters).await?;
     rows.iter().map(cells_of_row).collect()
 }
@@ -244,11 +229,7 @@ fn cells_of_message(message: &SimpleQueryMessage) -> Option<Vec<Option<String>>>
     let SimpleQueryMessage::Row(row) = message else {
         return None;
     };
-    Some(
-        (0..row.len())
-            .map(|cell| row.try_get(cell).ok().flatten().map(str::to_owned))
-            .collect(),
-    )
+    Some((0..row.len()).map(|cell| row.try_get(cell).ok().flatten().map(str::to_owned)).collect())
 }
 
 fn cells_of_row(row: &Row) -> Result<Vec<Option<String>>, ControlError> {

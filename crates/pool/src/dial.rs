@@ -73,10 +73,8 @@ pub enum Fault {
 }
 
 fn report_of(body: &[u8]) -> String {
-    ServerReport::parse(body).map_or_else(
-        || "a malformed ErrorResponse".to_owned(),
-        |report| report.to_string(),
-    )
+    ServerReport::parse(body)
+        .map_or_else(|| "a malformed ErrorResponse".to_owned(), |report| report.to_string())
 }
 
 impl ConnectError {
@@ -156,12 +154,7 @@ pub struct CancelHandle {
 
 impl CancelHandle {
     pub(crate) fn new(node: &Arc<Node>, facts: &ServerFacts, encrypted: bool) -> Self {
-        Self {
-            node: Arc::clone(node),
-            pid: facts.pid,
-            key: Arc::clone(&facts.key),
-            encrypted,
-        }
+        Self { node: Arc::clone(node), pid: facts.pid, key: Arc::clone(&facts.key), encrypted }
     }
 
     /// The server it leads to.
@@ -205,10 +198,7 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     pub(crate) fn new(spec: &TlsSpec) -> Result<Self, TlsError> {
-        Ok(Self {
-            mode: spec.mode,
-            tls: connector(spec)?,
-        })
+        Ok(Self { mode: spec.mode, tls: connector(spec)? })
     }
 
     /// How to try, in order; libpq's rules (manual: table 34.1).
@@ -239,9 +229,7 @@ impl Dialer {
             }
             outcome
         };
-        tokio::time::timeout(timeout, attempts)
-            .await
-            .unwrap_or(Err(ConnectError::Timeout(timeout)))
+        tokio::time::timeout(timeout, attempts).await.unwrap_or(Err(ConnectError::Timeout(timeout)))
     }
 
     async fn attempt(
@@ -282,15 +270,9 @@ impl Dialer {
     /// closes the connection then (manual: 55.2.8 "Canceling Requests in Progress").
     pub(crate) async fn cancel(&self, handle: &CancelHandle) -> Result<(), ConnectError> {
         let request = async {
-            let encryption = if handle.encrypted {
-                Encryption::Yes
-            } else {
-                Encryption::No
-            };
+            let encryption = if handle.encrypted { Encryption::Yes } else { Encryption::No };
             let mut stream = self.transport(&handle.node, encryption).await?;
-            stream
-                .write_all(&encode_cancel(handle.pid, &handle.key))
-                .await?;
+            stream.write_all(&encode_cancel(handle.pid, &handle.key)).await?;
             stream.flush().await?;
             let mut nothing = [0; 1];
             // Closing without reading counts as having taken note, too.
@@ -326,9 +308,9 @@ async fn encrypt(
         (1, b'N') if encryption == Encryption::IfOffered => Ok(Stream::Tcp(tcp)),
         (1, b'N') => Err(ConnectError::Tls("the server does not offer it".to_owned())),
         (0, _) => Err(ConnectError::Io(io::ErrorKind::UnexpectedEof.into())),
-        (1, other) => Err(ConnectError::Protocol(format!(
-            "answer 0x{other:02X} to a request for TLS"
-        ))),
+        (1, other) => {
+            Err(ConnectError::Protocol(format!("answer 0x{other:02X} to a request for TLS")))
+        }
         _ => Err(ConnectError::Protocol(
             "unencrypted bytes behind the answer to a request for TLS".to_owned(),
         )),
@@ -358,25 +340,10 @@ async fn log_in(
         let reason = "the server sent more behind its first ReadyForQuery".to_owned();
         return Err(ConnectError::Protocol(reason));
     }
-    let Told {
-        pid,
-        key,
-        parameters,
-    } = told;
-    let facts = Box::new(ServerFacts::new(
-        pid,
-        key,
-        parameters,
-        login.prepared_statements,
-    ));
+    let Told { pid, key, parameters } = told;
+    let facts = Box::new(ServerFacts::new(pid, key, parameters, login.prepared_statements));
     let (node, opened_at) = (Arc::clone(node), Instant::now());
-    Ok(ServerConnection {
-        stream,
-        facts,
-        node,
-        opened_at,
-        derived,
-    })
+    Ok(ServerConnection { stream, facts, node, opened_at, derived })
 }
 
 /// Proves the user to the server; gives the keys that this derived from a password.
@@ -430,9 +397,7 @@ async fn settle(stream: &mut Stream, input: &mut BytesMut) -> Result<Told, Conne
             }
             b'Z' => return Ok(told),
             b'E' => {
-                return Err(ConnectError::Refused {
-                    body: body.to_vec(),
-                });
+                return Err(ConnectError::Refused { body: body.to_vec() });
             }
             b'N' => {}
             other => {

@@ -63,11 +63,7 @@ impl Freshness {
     /// No marks yet, of a primary with these settings.
     #[must_use]
     pub(crate) fn new(layout: WalLayout, wal_writer_delay: Duration) -> Self {
-        Self {
-            marks: VecDeque::new(),
-            layout,
-            settle: settle(wal_writer_delay),
-        }
+        Self { marks: VecDeque::new(), layout, settle: settle(wal_writer_delay) }
     }
 
     /// Takes the primary's settings as they are now.
@@ -79,11 +75,7 @@ impl Freshness {
     /// Takes an answer of the primary. Answers come in the order in which they were asked for; one
     /// that comes late is of no use and is dropped.
     pub(crate) fn mark(&mut self, position: PrimaryPosition) {
-        let PrimaryPosition {
-            asked_at: at,
-            insert,
-            flush,
-        } = position;
+        let PrimaryPosition { asked_at: at, insert, flush } = position;
         if self.marks.back().is_some_and(|last| last.at >= at) {
             return;
         }
@@ -147,9 +139,7 @@ impl Freshness {
 }
 
 fn settle(wal_writer_delay: Duration) -> Duration {
-    wal_writer_delay
-        .saturating_mul(DELAYS_UNTIL_FLUSHED)
-        .saturating_add(SETTLE_MARGIN)
+    wal_writer_delay.saturating_mul(DELAYS_UNTIL_FLUSHED).saturating_add(SETTLE_MARGIN)
 }
 
 #[cfg(test)]
@@ -171,11 +161,7 @@ mod tests {
     }
 
     fn position(asked_at: Instant, insert: u64, flush: u64) -> PrimaryPosition {
-        PrimaryPosition {
-            asked_at,
-            insert: Lsn(insert),
-            flush: Lsn(flush),
-        }
+        PrimaryPosition { asked_at, insert: Lsn(insert), flush: Lsn(flush) }
     }
 
     #[test]
@@ -185,12 +171,9 @@ mod tests {
         for (at, end) in [(0, 1000), (100, 2000), (200, 3000)] {
             marks.mark(position(start + ms(at), end, end));
         }
-        for (replay, expected) in [
-            (999, None),
-            (1000, Some(0)),
-            (2999, Some(100)),
-            (9999, Some(200)),
-        ] {
+        for (replay, expected) in
+            [(999, None), (1000, Some(0)), (2999, Some(100)), (9999, Some(200))]
+        {
             let expected = expected.map(|at| start + ms(at));
             assert_eq!(marks.fresh_as_of(Lsn(replay)), expected, "replay {replay}");
         }
@@ -263,22 +246,14 @@ mod tests {
         let mut marks = fresh();
         // Ten minutes of probes every 10 ms, each with new WAL.
         for at in 0..60_000_u64 {
-            marks.mark(position(
-                start + ms(at * 10),
-                100_000 + at * 100,
-                100_000 + at * 100,
-            ));
+            marks.mark(position(start + ms(at * 10), 100_000 + at * 100, 100_000 + at * 100));
         }
         assert!(marks.marks.len() <= MAX_MARKS);
         let ten_seconds_behind = 100_000 + 59_000 * 100;
         let found = marks.fresh_as_of(Lsn(ten_seconds_behind)).unwrap();
         let truth = start + ms(590_000);
         assert!(found <= truth);
-        assert!(
-            truth - found < Duration::from_secs(2),
-            "{:?}",
-            truth - found
-        );
+        assert!(truth - found < Duration::from_secs(2), "{:?}", truth - found);
     }
 
     /// The end of a record that would end here, were it not for the page headers.
@@ -310,22 +285,14 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = (
-            0..500_u64,
-            0..20_000_u64,
-            any::<bool>(),
-            any::<Option<bool>>(),
-        )
-            .prop_map(|(pause, inserted, flush_all, commit)| Step {
+        let step = (0..500_u64, 0..20_000_u64, any::<bool>(), any::<Option<bool>>()).prop_map(
+            |(pause, inserted, flush_all, commit)| Step {
                 pause,
-                inserted: if inserted % 5 == 0 {
-                    PAGE
-                } else {
-                    inserted & !7
-                },
+                inserted: if inserted % 5 == 0 { PAGE } else { inserted & !7 },
                 flush_all,
                 commit,
-            });
+            },
+        );
         proptest::collection::vec(step, 1..700)
     }
 

@@ -54,15 +54,16 @@ impl Lease {
     /// Gives the connection back for others to use: idle, with nothing owed and nothing pinned.
     /// `facts` is what is known about it now.
     pub fn give_back(self, facts: Box<ServerFacts>) {
-        let Self {
-            stream,
-            cancel,
-            mut slot,
-            ..
-        } = self;
+        let Self { stream, cancel, mut slot, .. } = self;
         if let Some(residence) = slot.residence.take() {
-            slot.pool
-                .take_back(Pooled::new(stream, facts, cancel, residence));
+            slot.pool.take_back(Pooled::new(stream, facts, cancel, residence));
+        }
+    }
+
+    /// Gives the connection back as it came.
+    pub(crate) fn hand_back(mut self) {
+        if let Some(facts) = self.take_facts() {
+            self.give_back(facts);
         }
     }
 }
@@ -87,11 +88,7 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn new(pool: Arc<NodePool>, residence: Residence) -> Self {
         pool.node().lease_begun();
-        Self {
-            incarnation: pool.node().incarnation(),
-            pool,
-            residence: Some(residence),
-        }
+        Self { incarnation: pool.node().incarnation(), pool, residence: Some(residence) }
     }
 }
 

@@ -19,12 +19,7 @@ const LSN_PART_DIGITS: usize = 8;
 
 impl fmt::Display for Lsn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{:X}/{:X}",
-            self.0 >> 32,
-            self.0 & u64::from(u32::MAX)
-        )
+        write!(formatter, "{:X}/{:X}", self.0 >> 32, self.0 & u64::from(u32::MAX))
     }
 }
 
@@ -57,10 +52,7 @@ pub(crate) struct WalLayout {
 
 impl Default for WalLayout {
     fn default() -> Self {
-        Self {
-            page: 8 * 1024,
-            segment: 16 * 1024 * 1024,
-        }
+        Self { page: 8 * 1024, segment: 16 * 1024 * 1024 }
     }
 }
 
@@ -107,19 +99,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(Lsn(value)), "{text}");
             assert_eq!(Lsn(value).to_string(), text);
         }
-        for text in [
-            "",
-            "/",
-            "0",
-            "1/",
-            "/1",
-            "0/0/0",
-            "x/1",
-            "+1/1",
-            "0/123456789",
-            "-1/0",
-            " 0/1",
-        ] {
+        for text in
+            ["", "/", "0", "1/", "/1", "0/0/0", "x/1", "+1/1", "0/123456789", "-1/0", " 0/1"]
+        {
             assert_eq!(text.parse::<Lsn>(), Err(NotAnLsn), "{text}");
         }
     }
@@ -133,27 +115,12 @@ mod tests {
             ("at a page's very begin", 0x300_2000, 0x300_2000),
             ("one record into a page", 0x300_2020, 0x300_2020),
             ("behind a segment's header", 0x300_0028, 0x300_0000),
-            (
-                "24 bytes into a segment is inside its header",
-                0x300_0018,
-                0x300_0018,
-            ),
-            (
-                "40 bytes into a page is a record's end",
-                0x300_2028,
-                0x300_2028,
-            ),
+            ("24 bytes into a segment is inside its header", 0x300_0018, 0x300_0018),
+            ("40 bytes into a page is a record's end", 0x300_2028, 0x300_2028),
         ] {
-            assert_eq!(
-                layout.end_of_last_record(Lsn(insert)),
-                Lsn(expected),
-                "{what}"
-            );
+            assert_eq!(layout.end_of_last_record(Lsn(insert)), Lsn(expected), "{what}");
         }
-        let unknown = WalLayout {
-            page: 0,
-            segment: 0,
-        };
+        let unknown = WalLayout { page: 0, segment: 0 };
         assert_eq!(unknown.end_of_last_record(Lsn(0x300_2018)), Lsn(0x300_2018));
     }
 }

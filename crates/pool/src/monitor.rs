@@ -62,12 +62,7 @@ impl Monitor {
         for (index, (node, control)) in self.nodes.iter().zip(controls).enumerate() {
             let pool = control.probes(&questioner)?;
             let prober = Prober::new(Arc::clone(node), pool, self.spec.timeout);
-            tasks.spawn(watch_node(
-                index,
-                prober,
-                rounds.subscribe(),
-                sender.clone(),
-            ));
+            tasks.spawn(watch_node(index, prober, rounds.subscribe(), sender.clone()));
         }
         let coordinator = Coordinator {
             tracker: Tracker::new(&self.nodes),
@@ -137,14 +132,11 @@ impl Coordinator {
         if let (Ok(observation), Some(node)) = (&outcome, self.monitor.nodes.get(index)) {
             let allowed = observation.server.connection_limit;
             let configured = self.monitor.max_connections;
-            node.admission
-                .set_limit(if configured == 0 { allowed } else { configured });
+            node.admission.set_limit(if configured == 0 { allowed } else { configured });
         }
         self.tracker.record(index, outcome);
         self.publish();
-        let is_caught_up = self
-            .wanted
-            .is_none_or(|wanted| self.tracker.all_fresh_as_of(wanted));
+        let is_caught_up = self.wanted.is_none_or(|wanted| self.tracker.all_fresh_as_of(wanted));
         if is_caught_up {
             self.wanted = None;
         }

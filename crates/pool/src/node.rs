@@ -178,10 +178,6 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Node")
-            .field("id", &self.id)
-            .field("name", &self.name)
-            .finish()
+        formatter.debug_struct("Node").field("id", &self.id).field("name", &self.name).finish()
     }
 }

@@ -63,6 +63,8 @@ struct Inner {
     limits: Limits,
     idle: Vec<Pooled>,
     waiters: VecDeque<oneshot::Sender<Handoff>>,
+    /// Clients that have left the queue since it was last cleared of them.
+    departed: usize,
     in_use: u32,
     connecting: u32,
     /// Connections of an earlier era are not used again.
@@ -172,9 +174,7 @@ impl Inner {
     fn pop(&mut self, settings_mark: Option<u64>) -> Option<Pooled> {
         let fitting = settings_mark.and_then(|mark| {
             let recent = self.idle.iter().enumerate().rev().take(AFFINITY_DEPTH);
-            recent
-                .into_iter()
-                .find(|(_, pooled)| pooled.settings_mark == mark)
+            recent.into_iter().find(|(_, pooled)| pooled.settings_mark == mark)
         });
         match fitting.map(|(index, _)| index) {
             Some(index) => Some(self.idle.remove(index)),
@@ -197,25 +197,31 @@ impl Inner {
         self.idle.push(pooled);
     }
 
-    /// Drops the places of clients that have left; gives how many still wait.
+    /// A client has left the queue. Its place is cleared away when half of them are such.
+    fn depart(&mut self) {
+        self.departed += 1;
+        if self.departed * 2 > self.waiters.len() {
+            self.waiting();
+        }
+    }
+
+    /// Clears away the places of clients that have left; gives how many still wait.
     fn waiting(&mut self) -> u32 {
         self.waiters.retain(|waiter| !waiter.is_closed());
+        self.departed = 0;
         u32::try_from(self.waiters.len()).unwrap_or(u32::MAX)
     }
 
     /// How many connections are to be opened now; they count as connecting from here on.
     fn reserve_openings(&mut self, least_idle: u32) -> u32 {
-        if self.is_closed {
+        let room = self.limits.size.saturating_sub(self.total());
+        if self.is_closed || room == 0 {
             return 0;
         }
         let wanted = self.waiting().max(least_idle.saturating_sub(self.idle()));
         let missing = wanted.saturating_sub(self.connecting);
-        let room = self.limits.size.saturating_sub(self.total());
         // In trouble one attempt at a time is enough to find out when it is over.
-        let cautious = self
-            .trouble
-            .as_ref()
-            .map(|_| 1_u32.saturating_sub(self.connecting));
+        let cautious = self.trouble.as_ref().map(|_| 1_u32.saturating_sub(self.connecting));
         let openings = missing.min(room).min(cautious.unwrap_or(u32::MAX));
         self.connecting += openings;
         openings
@@ -230,11 +236,7 @@ impl Inner {
         let pause = MIN_BACKOFF.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
         let until = now + pause.min(MAX_BACKOFF);
         let failures = failures.saturating_add(1);
-        self.trouble = Some(Trouble {
-            error: Arc::clone(error),
-            failures,
-            until,
-        });
+        self.trouble = Some(Trouble { error: Arc::clone(error), failures, until });
     }
 }
 
@@ -249,6 +251,7 @@ impl NodePool {
             limits: Limits::new(spec),
             idle: Vec::new(),
             waiters: VecDeque::new(),
+            departed: 0,
             in_use: 0,
             connecting: 0,
             era: 0,
@@ -257,14 +260,7 @@ impl NodePool {
         };
         let (relief, counters) = (Notify::new(), Counters::default());
         let inner = Mutex::new(inner);
-        let pool = Arc::new(Self {
-            node,
-            opener,
-            runtime,
-            inner,
-            relief,
-            counters,
-        });
+        let pool = Arc::new(Self { node, opener, runtime, inner, relief, counters });
         let tenant: Weak<Self> = Arc::downgrade(&pool);
         pool.node.admission.register(tenant);
         pool
@@ -299,20 +295,9 @@ impl NodePool {
 
     fn lease(self: &Arc<Self>, pooled: Pooled) -> Lease {
         self.counters.checkouts.fetch_add(1, Ordering::Relaxed);
-        let Pooled {
-            stream,
-            facts,
-            cancel,
-            residence,
-            ..
-        } = pooled;
+        let Pooled { stream, facts, cancel, residence, .. } = pooled;
         let slot = Slot::new(Arc::clone(self), residence);
-        Lease {
-            stream,
-            facts: Some(facts),
-            cancel,
-            slot,
-        }
+        Lease { stream, facts: Some(facts), cancel, slot }
     }
 
     /// Whether a connection could be opened for another client.
@@ -337,11 +322,7 @@ impl NodePool {
         };
         self.counters.waiting.fetch_add(1, Ordering::Relaxed);
         self.open(openings);
-        Some(Place {
-            pool: Arc::clone(self),
-            handoff,
-            since: Instant::now(),
-        })
+        Some(Place { pool: Arc::clone(self), handoff, since: Instant::now(), is_over: false })
     }
 
     /// Takes a connection back from a lease.
@@ -359,10 +340,7 @@ impl NodePool {
         inner.in_use -= 1;
         let must_close = inner.is_closed
             || pooled.residence.era != inner.era
-            || pooled
-                .residence
-                .expires_at
-                .is_some_and(|expires_at| expires_at <= now)
+            || pooled.residence.expires_at.is_some_and(|expires_at| expires_at <= now)
             || inner.total() >= inner.limits.size
             || is_out_of_patience
             || (is_starving && inner.waiting() == 0);
@@ -390,11 +368,7 @@ impl NodePool {
 
     fn open(self: &Arc<Self>, openings: u32) {
         for _ in 0..openings {
-            let attempt = Attempt {
-                pool: Arc::clone(self),
-                era: 0,
-                is_counted: true,
-            };
+            let attempt = Attempt { pool: Arc::clone(self), era: 0, is_counted: true };
             self.runtime.spawn(attempt.run());
         }
     }
@@ -415,25 +389,13 @@ impl NodePool {
         permit.connected();
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
         let cancel = connection.cancel_handle();
-        let ServerConnection {
-            stream,
-            facts,
-            opened_at,
-            ..
-        } = connection;
+        let ServerConnection { stream, facts, opened_at, .. } = connection;
         let mut inner = self.inner();
         inner.connecting -= 1;
         attempt.is_counted = false;
         inner.trouble = None;
-        let expires_at = inner
-            .limits
-            .max_lifetime
-            .map(|lifetime| opened_at + jittered(lifetime));
-        let residence = Residence {
-            era: attempt.era,
-            expires_at,
-            _permit: permit,
-        };
+        let expires_at = inner.limits.max_lifetime.map(|lifetime| opened_at + jittered(lifetime));
+        let residence = Residence { era: attempt.era, expires_at, _permit: permit };
         let pooled = Pooled::new(stream, facts, cancel, residence);
         if inner.is_closed || attempt.era != inner.era {
             drop(inner);
@@ -444,9 +406,7 @@ impl NodePool {
     }
 
     fn fail(&self, error: ConnectError) {
-        self.counters
-            .connect_failures
-            .fetch_add(1, Ordering::Relaxed);
+        self.counters.connect_failures.fetch_add(1, Ordering::Relaxed);
         let fault = error.fault();
         tracing::debug!(node = self.node.name(), %error, "no connection");
         if fault == Fault::Node {
@@ -458,11 +418,7 @@ impl NodePool {
             inner.note_failure(&error, Instant::now());
             // As long as other connections are in use, one of them will serve those who wait.
             let hopeless = fault == Fault::Login || (fault == Fault::Node && inner.in_use == 0);
-            if hopeless {
-                std::mem::take(&mut inner.waiters)
-            } else {
-                VecDeque::new()
-            }
+            if hopeless { std::mem::take(&mut inner.waiters) } else { VecDeque::new() }
         };
         for waiter in told {
             let _ = waiter.send(Err(Arc::clone(&error)));
@@ -529,17 +485,8 @@ impl NodePool {
     pub(crate) fn stats(&self) -> NodePoolStats {
         let (size, in_use, idle, connecting, trouble) = {
             let inner = self.inner();
-            let trouble = inner
-                .trouble
-                .as_ref()
-                .map(|trouble| Arc::clone(&trouble.error));
-            (
-                inner.limits.size,
-                inner.in_use,
-                inner.idle(),
-                inner.connecting,
-                trouble,
-            )
+            let trouble = inner.trouble.as_ref().map(|trouble| Arc::clone(&trouble.error));
+            (inner.limits.size, inner.in_use, inner.idle(), inner.connecting, trouble)
         };
         let counters = &self.counters;
         NodePoolStats {
@@ -565,10 +512,7 @@ impl Inner {
         let limits = self.limits;
         let mut spare = self.idle.len().saturating_sub(limits.min_idle as usize);
         let mut is_over = |pooled: &mut Pooled| {
-            let is_old = pooled
-                .residence
-                .expires_at
-                .is_some_and(|expires_at| expires_at <= now);
+            let is_old = pooled.residence.expires_at.is_some_and(|expires_at| expires_at <= now);
             if is_old || pooled.stream.read_now(&mut [0; 1]).is_ready() {
                 return true;
             }
@@ -590,11 +534,7 @@ impl Tenant for NodePool {
     fn surrender_idle(&self) {
         let surrendered = {
             let mut inner = self.inner();
-            if inner.idle.is_empty() {
-                None
-            } else {
-                Some(inner.idle.remove(0))
-            }
+            if inner.idle.is_empty() { None } else { Some(inner.idle.remove(0)) }
         };
         if let Some(pooled) = surrendered {
             pooled.close();
@@ -611,14 +551,7 @@ impl Pooled {
         residence: Residence,
     ) -> Self {
         let settings_mark = facts.settings_mark();
-        Self {
-            stream,
-            facts,
-            cancel,
-            residence,
-            idle_since: Instant::now(),
-            settings_mark,
-        }
+        Self { stream, facts, cancel, residence, idle_since: Instant::now(), settings_mark }
     }
 
     /// Says goodbye and closes.
@@ -632,6 +565,7 @@ pub(crate) struct Place {
     pool: Arc<NodePool>,
     handoff: oneshot::Receiver<Handoff>,
     since: Instant,
+    is_over: bool,
 }
 
 /// Why a place in a queue came to nothing.
@@ -650,7 +584,9 @@ impl Place {
 
     /// Waits until it is this client's turn. Can be dropped and called again without losing the place.
     pub(crate) async fn turn(&mut self) -> Result<Lease, Unserved> {
-        match (&mut self.handoff).await {
+        let handoff = (&mut self.handoff).await;
+        self.is_over = true;
+        match handoff {
             Ok(Ok(pooled)) => {
                 let waited = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let counters = &self.pool.counters;
@@ -667,10 +603,15 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.pool.counters.waiting.fetch_sub(1, Ordering::Relaxed);
-        // What was handed over in the meantime goes to the next in line.
+        if self.is_over {
+            return;
+        }
         self.handoff.close();
-        if let Ok(Ok(pooled)) = self.handoff.try_recv() {
-            self.pool.settle(pooled, Instant::now());
+        match self.handoff.try_recv() {
+            // What was handed over in the meantime goes to the next in line.
+            Ok(Ok(pooled)) => self.pool.settle(pooled, Instant::now()),
+            Ok(Err(_)) => {}
+            Err(_) => self.pool.inner().depart(),
         }
     }
 }

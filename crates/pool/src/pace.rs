@@ -32,13 +32,7 @@ impl Pace {
     pub(crate) fn new(interval: Duration, now: Instant) -> Self {
         let interval = interval.max(MIN_PROBE_GAP);
         let last_round = now.checked_sub(interval).unwrap_or(now);
-        Self {
-            interval,
-            last_round,
-            gap: None,
-            stock: EXTRA_ROUNDS,
-            stocked_at: now,
-        }
+        Self { interval, last_round, gap: None, stock: EXTRA_ROUNDS, stocked_at: now }
     }
 
     /// Something has happened that the next round should tell more about, soon.
@@ -61,11 +55,8 @@ impl Pace {
         let regular = self.last_round + self.interval;
         let Some(gap) = self.gap else { return regular };
         let wanted = self.last_round + gap;
-        let granted = if self.stock > 0 {
-            wanted
-        } else {
-            wanted.max(self.stocked_at + EXTRA_ROUND_EVERY)
-        };
+        let granted =
+            if self.stock > 0 { wanted } else { wanted.max(self.stocked_at + EXTRA_ROUND_EVERY) };
         granted.min(regular)
     }
 
@@ -79,10 +70,7 @@ impl Pace {
             self.stock = self.stock.saturating_sub(1);
         }
         self.last_round = now;
-        self.gap = self
-            .gap
-            .map(|gap| gap * 2)
-            .filter(|gap| *gap < self.interval);
+        self.gap = self.gap.map(|gap| gap * 2).filter(|gap| *gap < self.interval);
     }
 
     fn restock(&mut self, now: Instant) {
@@ -135,10 +123,7 @@ mod tests {
         pace.hurry();
         let from = now + ms(50);
         let times = rounds(&mut pace, from, ms(240), false);
-        assert_eq!(
-            times,
-            [ms(0), ms(4), ms(12), ms(28), ms(60), ms(124), ms(224)]
-        );
+        assert_eq!(times, [ms(0), ms(4), ms(12), ms(28), ms(60), ms(124), ms(224)]);
     }
 
     #[test]
@@ -158,17 +143,9 @@ mod tests {
         let mut pace = Pace::new(INTERVAL, now);
         pace.begin_round(now);
         let times = rounds(&mut pace, now, ms(1000), true);
-        assert!(
-            times.len() <= 100 + EXTRA_ROUNDS as usize,
-            "{}",
-            times.len()
-        );
+        assert!(times.len() <= 100 + EXTRA_ROUNDS as usize, "{}", times.len());
         assert!(times.len() >= 90, "{}", times.len());
-        assert!(
-            times
-                .windows(2)
-                .all(|pair| pair[1] - pair[0] >= MIN_PROBE_GAP)
-        );
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= MIN_PROBE_GAP));
         assert_eq!(times[0], MIN_PROBE_GAP);
     }
 

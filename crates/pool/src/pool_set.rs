@@ -79,10 +79,7 @@ impl Opener for AccountOpener {
                 parameters: &[],
                 prepared_statements: spec.prepared_statements,
             };
-            let connection = account
-                .dialer
-                .connect(&node, login, spec.connect_timeout)
-                .await?;
+            let connection = account.dialer.connect(&node, login, spec.connect_timeout).await?;
             if connection.derived.is_some() && connection.derived != *known {
                 account.derived.store(Arc::new(connection.derived.clone()));
             }
@@ -262,10 +259,7 @@ impl PoolSet {
         let state = self.random.fetch_add(GOLDEN_GAMMA, Ordering::Relaxed);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Dice {
-            random: mixed ^ (mixed >> 31),
-            turn: self.turn.fetch_add(1, Ordering::Relaxed),
-        }
+        Dice { random: mixed ^ (mixed >> 31), turn: self.turn.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Whether a place in the queue of this node's pool is still one that leads to a connection.

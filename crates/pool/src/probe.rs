@@ -24,7 +24,8 @@ SELECT recovery,
        CASE WHEN NOT recovery THEN pg_current_wal_flush_lsn() END,
        CASE WHEN NOT recovery THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,
        CASE WHEN recovery THEN pg_last_wal_replay_lsn() END,
-       CASE WHEN recovery THEN (SELECT received_tli FROM pg_stat_wal_receiver) END
+       CASE WHEN recovery THEN (SELECT received_tli FROM pg_stat_wal_receiver) END,
+       current_setting('wal_writer_delay')
   FROM (SELECT pg_is_in_recovery() AS recovery) AS server";
 
 /// The timeline of a standby that receives nothing (manual: 9.27.11 \"Control Data Functions\").
@@ -39,7 +40,7 @@ const SYSTEM: &str = "SELECT system_identifier FROM pg_control_system()";
 const SETTINGS: &str = "
 SELECT name, setting, unit FROM pg_settings
  WHERE name IN ('server_version_num', 'max_connections', 'superuser_reserved_connections',
-                'reserved_connections', 'wal_block_size', 'wal_segment_size', 'wal_writer_delay')";
+                'reserved_connections', 'wal_block_size', 'wal_segment_size')";
 
 /// How long the answer to [`SETTINGS`] is believed.
 const SETTINGS_AGE: Duration = Duration::from_secs(10);
@@ -64,12 +65,7 @@ struct Session {
 
 impl Prober {
     pub(crate) const fn new(node: Arc<Node>, pool: Pool, timeout: Duration) -> Self {
-        Self {
-            node,
-            pool,
-            timeout,
-            session: None,
-        }
+        Self { node, pool, timeout, session: None }
     }
 
     /// Asks the server how it is.
@@ -104,11 +100,8 @@ impl Prober {
         }
         let connection = connect(&self.pool).await?;
         let server = ServerInfo::learn(&connection).await?;
-        let session = self.session.insert(Session {
-            connection,
-            server,
-            learned_at: Instant::now(),
-        });
+        let session =
+            self.session.insert(Session { connection, server, learned_at: Instant::now() });
         session.observe().await
     }
 
@@ -130,34 +123,23 @@ impl Session {
         let row = self.connection.query_one(&statement, &[]).await?;
         let latency = asked_at.elapsed();
         let mut answer = read_state(&row, asked_at)?;
-        if let Answer::Replica {
-            timeline: timeline @ None,
-            ..
-        } = &mut answer
-        {
+        // It decides when a mark may be lowered, and can change at any time.
+        self.server.wal_writer_delay = read_duration(row.try_get(6)?)?;
+        if let Answer::Replica { timeline: timeline @ None, .. } = &mut answer {
             *timeline = replayed_timeline(&self.connection).await?;
         }
-        Ok(Observation {
-            answer,
-            latency,
-            server: self.server.clone(),
-        })
+        Ok(Observation { answer, latency, server: self.server.clone() })
     }
 }
 
 fn read_state(row: &Row, asked_at: Instant) -> Result<Answer, ControlError> {
     let lsn = |cell| -> Result<Option<Lsn>, pg::Error> {
-        Ok(row
-            .try_get::<_, Option<PgLsn>>(cell)?
-            .map(|lsn| Lsn(lsn.into())))
+        Ok(row.try_get::<_, Option<PgLsn>>(cell)?.map(|lsn| Lsn(lsn.into())))
     };
     if row.try_get(0)? {
         let timeline: Option<i32> = row.try_get(5)?;
         let timeline = timeline.and_then(|timeline| u32::try_from(timeline).ok());
-        return Ok(Answer::Replica {
-            timeline,
-            replay: lsn(4)?,
-        });
+        return Ok(Answer::Replica { timeline, replay: lsn(4)? });
     }
     let file: Option<&str> = row.try_get(3)?;
     let timeline = file.and_then(|file| u32::from_str_radix(file, 16).ok());
@@ -165,14 +147,23 @@ fn read_state(row: &Row, asked_at: Instant) -> Result<Answer, ControlError> {
         let reason = "the server did not say where its write-ahead log is".to_owned();
         return Err(ControlError::Unusable(reason));
     };
-    Ok(Answer::Primary {
-        timeline,
-        position: PrimaryPosition {
-            asked_at,
-            insert,
-            flush,
-        },
-    })
+    Ok(Answer::Primary { timeline, position: PrimaryPosition { asked_at, insert, flush } })
+}
+
+/// A duration as `current_setting` shows it: a number and the largest unit that divides it (manual:
+/// 20.1.1 "Parameter Names and Values").
+fn read_duration(shown: &str) -> Result<Duration, ControlError> {
+    let digits = shown.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let millis = match shown.trim_start_matches(|digit: char| digit.is_ascii_digit()) {
+        "ms" | "" => Some(1),
+        "s" => Some(1000),
+        "min" => Some(60_000),
+        _ => None,
+    };
+    match (digits.parse::<u64>(), millis) {
+        (Ok(number), Some(millis)) => Ok(Duration::from_millis(number.saturating_mul(millis))),
+        _ => Err(ControlError::Unusable(format!("\"{shown}\" is not a duration"))),
+    }
 }
 
 /// The answer to a question that not every role may ask; `None` where this one may not.
@@ -219,12 +210,10 @@ struct Settings {
     max_connections: u32,
     reserved: u32,
     layout: WalLayout,
-    wal_writer_delay: Option<Duration>,
 }
 
 impl Settings {
-    /// Takes one setting. Those of the write-ahead log come in bytes, milliseconds, or (the segment
-    /// size before PostgreSQL 11) pages.
+    /// Takes one setting. Sizes come in bytes or (the segment size before PostgreSQL 11) pages.
     fn note(&mut self, name: &str, value: &str, unit: Option<&str>) {
         let number: u64 = value.parse().unwrap_or_default();
         let small = u32::try_from(number).unwrap_or(u32::MAX);
@@ -239,7 +228,6 @@ impl Settings {
                 let bytes = if unit == Some("8kB") { 8192 } else { 1 };
                 self.layout.segment = number.saturating_mul(bytes);
             }
-            "wal_writer_delay" => self.wal_writer_delay = Some(Duration::from_millis(number)),
             _ => {}
         }
     }
@@ -250,7 +238,7 @@ impl Settings {
             version: self.version,
             system,
             layout: self.layout,
-            wal_writer_delay: self.wal_writer_delay.unwrap_or(DEFAULT_WAL_WRITER_DELAY),
+            wal_writer_delay: DEFAULT_WAL_WRITER_DELAY,
             connection_limit: free.saturating_sub(MONITOR_CONNECTIONS).max(1),
         }
     }
@@ -270,7 +258,6 @@ mod tests {
             ("reserved_connections", "2", None),
             ("wal_block_size", "8192", None),
             ("wal_segment_size", "16777216", Some("B")),
-            ("wal_writer_delay", "200", Some("ms")),
         ] {
             settings.note(name, value, unit);
         }
@@ -282,5 +269,18 @@ mod tests {
             connection_limit: 92,
         };
         assert_eq!(settings.into_info(Some(7)), expected);
+    }
+
+    #[test]
+    fn durations_are_read_as_they_are_shown() {
+        for (shown, expected) in
+            [("200ms", Some(200)), ("10s", Some(10_000)), ("1min", Some(60_000)), ("1", Some(1))]
+        {
+            let expected = expected.map(Duration::from_millis);
+            assert_eq!(read_duration(shown).ok(), expected, "{shown}");
+        }
+        for shown in ["", "s", "-1s", "1h30", "1.5s", "1 s"] {
+            assert!(read_duration(shown).is_err(), "{shown}");
+        }
     }
 }

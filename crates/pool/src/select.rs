@@ -57,10 +57,7 @@ impl Want {
     /// The primary.
     #[must_use]
     pub const fn primary() -> Self {
-        Self {
-            access: Access::Primary,
-            ..Self::replica()
-        }
+        Self { access: Access::Primary, ..Self::replica() }
     }
 
     /// Whoever may serve a read, however fresh.
@@ -160,10 +157,7 @@ impl fmt::Display for Ineligible {
             Self::NotReplica(why) => reason("not a replica", why),
             Self::Spared => "the primary is spared reads".to_owned(),
             Self::NoFreshness(why) => reason("freshness unknown", why),
-            Self::Stale {
-                staleness,
-                max_staleness,
-            } => {
+            Self::Stale { staleness, max_staleness } => {
                 format!("{staleness:.1?} behind, more than max_staleness ({max_staleness:?})")
             }
             Self::BehindClient { by } => {
@@ -190,20 +184,14 @@ pub fn select(
         return serving_primary(topology).ok_or(NoNode::NoPrimary);
     }
     let eligible = eligible_for_reads(topology, policy, want, now);
-    if let Some(preferred) = want
-        .prefer
-        .map(NodeId::index)
-        .filter(|&index| eligible.has(index))
-    {
+    if let Some(preferred) = want.prefer.map(NodeId::index).filter(|&index| eligible.has(index)) {
         return Ok(preferred);
     }
     if let Some(chosen) = balance(topology, eligible, policy.balance, dice) {
         return Ok(chosen);
     }
     if policy.reads == Reads::ReplicasOnly {
-        return Err(NoNode::NoReplica {
-            catching_up: is_catching_up(topology, policy, want, now),
-        });
+        return Err(NoNode::NoReplica { catching_up: is_catching_up(topology, policy, want, now) });
     }
     serving_primary(topology).ok_or(NoNode::NoPrimary)
 }
@@ -223,11 +211,7 @@ pub fn explain(
         let wants_primary = want.access == Access::Primary || policy.reads == Reads::Primary;
         if topology.primary == Some(index) {
             in_service(view)?;
-            if !wants_primary && spared {
-                Err(Ineligible::Spared)
-            } else {
-                Ok(())
-            }
+            if !wants_primary && spared { Err(Ineligible::Spared) } else { Ok(()) }
         } else if wants_primary {
             Err(Ineligible::NotPrimary)
         } else {
@@ -263,19 +247,11 @@ pub(crate) fn eligible_for_reads(
 }
 
 fn serving_primary(topology: &Topology) -> Option<usize> {
-    topology.primary.filter(|_| {
-        topology
-            .primary()
-            .is_some_and(|view| !view.node.is_draining())
-    })
+    topology.primary.filter(|_| topology.primary().is_some_and(|view| !view.node.is_draining()))
 }
 
 fn in_service(view: &NodeView) -> Result<(), Ineligible> {
-    if view.node.is_draining() {
-        Err(Ineligible::Draining)
-    } else {
-        Ok(())
-    }
+    if view.node.is_draining() { Err(Ineligible::Draining) } else { Ok(()) }
 }
 
 fn fit_for_reads(
@@ -298,14 +274,9 @@ fn fit_for_reads(
         return Err(Ineligible::NoFreshness(view.why.clone()));
     };
     let max_staleness = policy.max_staleness;
-    let staleness = topology
-        .staleness_reference(now)
-        .saturating_duration_since(fresh_as_of);
+    let staleness = topology.staleness_reference(now).saturating_duration_since(fresh_as_of);
     if staleness > max_staleness {
-        return Err(Ineligible::Stale {
-            staleness,
-            max_staleness,
-        });
+        return Err(Ineligible::Stale { staleness, max_staleness });
     }
     let elsewhere =
         |seen: &Seen| (seen.node, seen.incarnation) != (view.node.id(), view.node.incarnation());
@@ -313,9 +284,7 @@ fn fit_for_reads(
     if let Some(needed) = want.fresh_after.max(read_until)
         && fresh_as_of < needed
     {
-        return Err(Ineligible::BehindClient {
-            by: needed.duration_since(fresh_as_of),
-        });
+        return Err(Ineligible::BehindClient { by: needed.duration_since(fresh_as_of) });
     }
     match want.lsn_at_least {
         Some(token) if view.replay_lsn < Some(token) => Err(Ineligible::BehindToken { token }),
@@ -359,11 +328,7 @@ impl NodeSet {
     }
 
     fn nodes(self, topology: &Topology) -> impl Iterator<Item = (usize, &NodeView)> {
-        topology
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(move |(index, _)| self.has(*index))
+        topology.nodes.iter().enumerate().filter(move |(index, _)| self.has(*index))
     }
 }
 
@@ -412,11 +377,7 @@ fn better_of_two(
         return Some(first);
     };
     let score_of = |index: usize| topology.nodes.get(index).map(&score);
-    Some(if score_of(second) < score_of(first) {
-        second
-    } else {
-        first
-    })
+    Some(if score_of(second) < score_of(first) { second } else { first })
 }
 
 /// Leases in flight per weight, in fixed point.
@@ -435,17 +396,10 @@ fn slowness(view: &NodeView) -> u64 {
 /// The node whose turn it is: of a cycle as long as all weights together, in which each node comes as
 /// often as its weight says and as evenly as it can.
 fn take_turns(topology: &Topology, set: NodeSet, turn: u64) -> Option<usize> {
-    let greatest = set
-        .nodes(topology)
-        .map(|(_, view)| u64::from(view.node.weight()))
-        .max()?;
+    let greatest = set.nodes(topology).map(|(_, view)| u64::from(view.node.weight())).max()?;
     let share = |view: &NodeView| {
         let weight = u64::from(view.node.weight());
-        if greatest > WEIGHT_STEPS {
-            (weight * WEIGHT_STEPS / greatest).max(1)
-        } else {
-            weight
-        }
+        if greatest > WEIGHT_STEPS { (weight * WEIGHT_STEPS / greatest).max(1) } else { weight }
     };
     let cycle: u64 = set.nodes(topology).map(|(_, view)| share(view)).sum();
     let mut taken = [0_u64; MAX_NODES];
@@ -453,12 +407,10 @@ fn take_turns(topology: &Topology, set: NodeSet, turn: u64) -> Option<usize> {
     for _ in 0..=turn.checked_rem(cycle)? {
         // Next is whoever has gone through the least of its share; compared without fractions.
         let progress = |index: usize| taken.get(index).map_or(0, |taken| 2 * taken + 1);
-        let next = set
-            .nodes(topology)
-            .min_by(|(one, one_view), (other, other_view)| {
-                let one = progress(*one) * share(other_view);
-                one.cmp(&(progress(*other) * share(one_view)))
-            });
+        let next = set.nodes(topology).min_by(|(one, one_view), (other, other_view)| {
+            let one = progress(*one) * share(other_view);
+            one.cmp(&(progress(*other) * share(one_view)))
+        });
         chosen = next.map(|(index, _)| index);
         if let Some(taken) = chosen.and_then(|index| taken.get_mut(index)) {
             *taken += 1;
@@ -484,12 +436,7 @@ mod tests {
 
     fn view(index: usize, weight: u32, role: Role, fresh_as_of: Option<Instant>) -> NodeView {
         let host = format!("db{index}");
-        let spec = NodeSpec {
-            host,
-            port: 5432,
-            weight,
-            role: RoleHint::Auto,
-        };
+        let spec = NodeSpec { host, port: 5432, weight, role: RoleHint::Auto };
         let id = NodeId(u16::try_from(index).unwrap());
         NodeView {
             node: Arc::new(Node::new(id, &spec, Arc::new(Notify::new()))),
@@ -510,23 +457,12 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(index, &weight)| view(index + 1, weight, Role::Replica, Some(now)));
-        let nodes = std::iter::once(view(0, 1, Role::Primary, None))
-            .chain(replicas)
-            .collect();
-        Topology {
-            nodes,
-            primary: Some(0),
-            generation: 1,
-            known: true,
-            ..Topology::default()
-        }
+        let nodes = std::iter::once(view(0, 1, Role::Primary, None)).chain(replicas).collect();
+        Topology { nodes, primary: Some(0), generation: 1, known: true, ..Topology::default() }
     }
 
     fn dice(random: u64) -> Dice {
-        Dice {
-            random,
-            turn: random,
-        }
+        Dice { random, turn: random }
     }
 
     fn chosen(topology: &Topology, policy: &ReadPolicy, want: &Want, now: Instant) -> Vec<usize> {
@@ -554,22 +490,10 @@ mod tests {
         ] {
             let policy = ReadPolicy { reads, ..POLICY };
             let want = Want::replica();
-            assert_eq!(
-                chosen(&full, &policy, &want, now),
-                with_replicas,
-                "{reads:?}"
-            );
+            assert_eq!(chosen(&full, &policy, &want, now), with_replicas, "{reads:?}");
             assert_eq!(chosen(&lone, &policy, &want, now), alone, "{reads:?} alone");
-            assert_eq!(
-                chosen(&headless, &policy, &want, now),
-                without_primary,
-                "{reads:?}"
-            );
-            assert_eq!(
-                chosen(&full, &policy, &Want::primary(), now),
-                [0],
-                "{reads:?} write"
-            );
+            assert_eq!(chosen(&headless, &policy, &want, now), without_primary, "{reads:?}");
+            assert_eq!(chosen(&full, &policy, &Want::primary(), now), [0], "{reads:?} write");
             assert!(chosen(&headless, &policy, &Want::primary(), now).is_empty());
         }
     }
@@ -586,9 +510,7 @@ mod tests {
         let eligible = explain(&topology, &policy, &want, now).remove(1).eligible;
         let chosen = chosen(&topology, &policy, &want, now);
         assert_eq!(chosen.is_empty(), eligible.is_err(), "{eligible:?}");
-        eligible
-            .err()
-            .map_or_else(String::new, |why| why.to_string())
+        eligible.err().map_or_else(String::new, |why| why.to_string())
     }
 
     #[test]
@@ -601,36 +523,12 @@ mod tests {
             ("well", why(|_| {}), ""),
             ("draining", why(|view| view.node.drain()), "draining"),
             ("down", why(|view| view.health = Health::Down), "down"),
-            (
-                "suspect",
-                why(|view| view.health = Health::Suspect),
-                "suspect",
-            ),
-            (
-                "suspected since",
-                why(|view| view.node.suspect()),
-                "suspect",
-            ),
-            (
-                "new",
-                why(|view| view.health = Health::Unknown),
-                "not asked yet",
-            ),
-            (
-                "fenced",
-                why(|view| view.role = Role::Fenced),
-                "not a replica",
-            ),
-            (
-                "unmeasured",
-                why(|view| view.fresh_as_of = None),
-                "freshness unknown",
-            ),
-            (
-                "stale",
-                why(stale),
-                "21.0s behind, more than max_staleness (10s)",
-            ),
+            ("suspect", why(|view| view.health = Health::Suspect), "suspect"),
+            ("suspected since", why(|view| view.node.suspect()), "suspect"),
+            ("new", why(|view| view.health = Health::Unknown), "not asked yet"),
+            ("fenced", why(|view| view.role = Role::Fenced), "not a replica"),
+            ("unmeasured", why(|view| view.fresh_as_of = None), "freshness unknown"),
+            ("stale", why(stale), "21.0s behind, more than max_staleness (10s)"),
         ] {
             assert_eq!(got, expected, "{what}");
         }
@@ -640,25 +538,12 @@ mod tests {
     fn a_replica_that_is_behind_its_client_does_not_serve_and_says_why() {
         let now = Instant::now() + SECOND * 100;
         let plain = Want::replica();
-        let written = |at| Want {
-            fresh_after: Some(at),
-            ..plain
-        };
+        let written = |at| Want { fresh_after: Some(at), ..plain };
         let read = |node, until| {
             let (node, incarnation) = (NodeId(node), 0);
-            Want {
-                seen: Some(Seen {
-                    node,
-                    incarnation,
-                    until,
-                }),
-                ..plain
-            }
+            Want { seen: Some(Seen { node, incarnation, until }), ..plain }
         };
-        let token = |lsn| Want {
-            lsn_at_least: Some(Lsn(lsn)),
-            ..plain
-        };
+        let token = |lsn| Want { lsn_at_least: Some(Lsn(lsn)), ..plain };
         let why = |want| objection(now, want, |_| {});
         let restarted = objection(now, read(1, now), |view| view.node.reincarnate());
         let behind = "not known to be as fresh as this client needs: 1.0s older";
@@ -671,11 +556,7 @@ mod tests {
             ("read elsewhere since", why(read(0, now)), behind),
             ("read elsewhere before", why(read(0, now - SECOND * 2)), ""),
             ("at the token", why(token(1000)), ""),
-            (
-                "behind the token",
-                why(token(1001)),
-                "has not replayed 0/3E9",
-            ),
+            ("behind the token", why(token(1001)), "has not replayed 0/3E9"),
         ] {
             assert_eq!(got, expected, "{what}");
         }
@@ -684,15 +565,9 @@ mod tests {
     #[test]
     fn a_replica_that_only_has_to_catch_up_is_worth_waiting_for() {
         let now = Instant::now();
-        let policy = ReadPolicy {
-            reads: Reads::ReplicasOnly,
-            ..POLICY
-        };
+        let policy = ReadPolicy { reads: Reads::ReplicasOnly, ..POLICY };
         let mut topology = cluster(now, &[1]);
-        let want = Want {
-            fresh_after: Some(now + Duration::from_millis(1)),
-            ..Want::replica()
-        };
+        let want = Want { fresh_after: Some(now + Duration::from_millis(1)), ..Want::replica() };
         let refused = select(&topology, &policy, &want, now, dice(0));
         assert_eq!(refused, Err(NoNode::NoReplica { catching_up: true }));
         topology.nodes[1].health = Health::Down;
@@ -706,10 +581,7 @@ mod tests {
         let now = seen + Duration::from_secs(25);
         let mut topology = cluster(seen, &[1]);
         topology.primary_seen = Some(seen);
-        let policy = ReadPolicy {
-            reads: Reads::ReplicasOnly,
-            ..POLICY
-        };
+        let policy = ReadPolicy { reads: Reads::ReplicasOnly, ..POLICY };
         assert!(chosen(&topology, &policy, &Want::replica(), now).is_empty());
         topology.primary = None;
         assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [1]);
@@ -719,10 +591,7 @@ mod tests {
     fn the_preferred_node_is_taken_while_it_is_eligible() {
         let now = Instant::now();
         let mut topology = cluster(now, &[1, 1, 1]);
-        let want = Want {
-            prefer: Some(NodeId(2)),
-            ..Want::replica()
-        };
+        let want = Want { prefer: Some(NodeId(2)), ..Want::replica() };
         assert_eq!(chosen(&topology, &POLICY, &want, now), [2]);
         topology.nodes[2].health = Health::Down;
         assert_eq!(chosen(&topology, &POLICY, &want, now), [1, 3]);
@@ -733,10 +602,7 @@ mod tests {
         let now = Instant::now();
         let topology = cluster(now, &[1, 1]);
         topology.nodes[1].node.lease_begun();
-        let policy = ReadPolicy {
-            balance: Balance::LeastBusy,
-            ..POLICY
-        };
+        let policy = ReadPolicy { balance: Balance::LeastBusy, ..POLICY };
         assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [2]);
         topology.nodes[2].node.lease_begun();
         assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [1, 2]);
@@ -747,10 +613,7 @@ mod tests {
         let now = Instant::now();
         let mut topology = cluster(now, &[1, 1]);
         topology.nodes[1].latency = Some(Duration::from_millis(3));
-        let policy = ReadPolicy {
-            balance: Balance::Latency,
-            ..POLICY
-        };
+        let policy = ReadPolicy { balance: Balance::Latency, ..POLICY };
         assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [2]);
         for _ in 0..3 {
             topology.nodes[2].node.lease_begun();
@@ -768,10 +631,7 @@ mod tests {
             (vec![2000, 1000], vec![1, 2, 1, 1, 2, 1]),
         ] {
             let topology = cluster(now, &weights);
-            let policy = ReadPolicy {
-                balance: Balance::RoundRobin,
-                ..POLICY
-            };
+            let policy = ReadPolicy { balance: Balance::RoundRobin, ..POLICY };
             let turns: Vec<_> = (0..expected.len() as u64)
                 .map(|turn| {
                     let dice = Dice { random: 0, turn };

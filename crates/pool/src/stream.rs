@@ -52,9 +52,7 @@ impl Stream {
     pub fn read_now(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         let mut context = Context::from_waker(Waker::noop());
-        Pin::new(self)
-            .poll_read(&mut context, &mut buffer)
-            .map_ok(|()| buffer.filled().len())
+        Pin::new(self).poll_read(&mut context, &mut buffer).map_ok(|()| buffer.filled().len())
     }
 
     /// Writes what the socket takes at once, and reports nothing: for a last word on a connection

@@ -83,18 +83,13 @@ pub(crate) fn connector(spec: &TlsSpec) -> Result<Option<TlsConnector>, TlsError
             return Err(TlsError::NothingToVerifyAgainst { mode: "verify-ca" });
         }
         (SslMode::VerifyFull, None) => {
-            return Err(TlsError::NothingToVerifyAgainst {
-                mode: "verify-full",
-            });
+            return Err(TlsError::NothingToVerifyAgainst { mode: "verify-full" });
         }
         (SslMode::VerifyFull, Some(path)) => Check::ChainAndName(Trusted::load(path)?),
         (_, Some(path)) => Check::Chain(Trusted::load(path)?),
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(Verifier {
-        check,
-        provider: Arc::clone(&provider),
-    });
+    let verifier = Arc::new(Verifier { check, provider: Arc::clone(&provider) });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -115,10 +110,7 @@ pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
 
 impl Trusted {
     fn load(path: &Path) -> Result<Self, TlsError> {
-        let wrong = |reason: String| TlsError::CaFile {
-            path: path.display().to_string(),
-            reason,
-        };
+        let wrong = |reason: String| TlsError::CaFile { path: path.display().to_string(), reason };
         let exact = CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| wrong(error.to_string()))?;
@@ -127,9 +119,7 @@ impl Trusted {
         }
         let mut roots = RootCertStore::empty();
         for certificate in &exact {
-            roots
-                .add(certificate.clone())
-                .map_err(|error| wrong(error.to_string()))?;
+            roots.add(certificate.clone()).map_err(|error| wrong(error.to_string()))?;
         }
         Ok(Self { roots, exact })
     }
@@ -197,9 +187,7 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -246,12 +234,7 @@ fn der_element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         if bytes.len() > size_of::<u32>() {
             return None;
         }
-        (
-            bytes
-                .iter()
-                .fold(0, |length, &byte| length << 8 | usize::from(byte)),
-            rest,
-        )
+        (bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)), rest)
     };
     rest.split_at_checked(length)
 }

@@ -102,11 +102,7 @@ impl NodeView {
     #[must_use]
     pub fn staleness(&self, topology: &Topology, now: Instant) -> Option<Duration> {
         let fresh_as_of = self.fresh_as_of?;
-        Some(
-            topology
-                .staleness_reference(now)
-                .saturating_duration_since(fresh_as_of),
-        )
+        Some(topology.staleness_reference(now).saturating_duration_since(fresh_as_of))
     }
 }
 

@@ -137,13 +137,10 @@ impl Tracker {
     pub(crate) fn draw(&mut self) -> Topology {
         let known = self.is_known();
         let primary = self.reigning();
-        let nodes: Vec<NodeView> = (0..self.nodes.len())
-            .filter_map(|index| self.view(index, primary))
-            .collect();
-        let drawn: Vec<Drawn> = nodes
-            .iter()
-            .map(|view| (view.role, view.health, view.node.is_draining()))
-            .collect();
+        let nodes: Vec<NodeView> =
+            (0..self.nodes.len()).filter_map(|index| self.view(index, primary)).collect();
+        let drawn: Vec<Drawn> =
+            nodes.iter().map(|view| (view.role, view.health, view.node.is_draining())).collect();
         if drawn != self.drawn {
             self.generation += 1;
             self.drawn = drawn;
@@ -181,9 +178,7 @@ impl Tracker {
     }
 
     fn is_known(&self) -> bool {
-        self.nodes
-            .iter()
-            .all(|record| record.health != Health::Unknown)
+        self.nodes.iter().all(|record| record.health != Health::Unknown)
     }
 
     /// The reigning primary, while it may be written to.
@@ -198,10 +193,7 @@ impl Tracker {
     /// The highest timeline that a node of the same system is known to be on. A node that may only
     /// be a replica proves nothing by what it became by accident.
     fn highest_timeline(&self, record: &Record) -> Option<u32> {
-        let kin = self
-            .nodes
-            .iter()
-            .filter(|other| other.system() == record.system());
+        let kin = self.nodes.iter().filter(|other| other.system() == record.system());
         kin.filter(|other| other.node.hint() != RoleHint::Replica)
             .filter_map(Record::timeline)
             .max()
@@ -238,13 +230,7 @@ impl Tracker {
             let mut marks = Freshness::new(server.layout, server.wal_writer_delay);
             marks.mark(*position);
             let (timeline, position) = (*timeline, *position);
-            self.reign = Some(Reign {
-                node: index,
-                timeline,
-                system,
-                marks,
-                position,
-            });
+            self.reign = Some(Reign { node: index, timeline, system, marks, position });
         }
     }
 
@@ -253,17 +239,11 @@ impl Tracker {
     /// position. `None` when it has no claim.
     fn claim(&self, index: usize) -> Option<(usize, u32, bool, Lsn)> {
         let record = self.nodes.get(index)?;
-        let timeline = record
-            .claim()
-            .filter(|_| record.serves() && !self.is_outdated(record))?;
+        let timeline = record.claim().filter(|_| record.serves() && !self.is_outdated(record))?;
         let Answer::Primary { position, .. } = &record.said.as_ref()?.answer else {
             return None;
         };
-        let kin = self
-            .nodes
-            .iter()
-            .filter(|other| other.system() == record.system())
-            .count();
+        let kin = self.nodes.iter().filter(|other| other.system() == record.system()).count();
         let reigns = self.reign.as_ref().is_some_and(|reign| reign.node == index);
         Some((kin, timeline, reigns, position.insert))
     }
@@ -271,10 +251,7 @@ impl Tracker {
     /// Marks the reigning primary's position, when it is the one that answered.
     fn mark(&mut self, index: usize) {
         let Some(reign) = &mut self.reign else { return };
-        let said = self
-            .nodes
-            .get(index)
-            .and_then(|record| record.said.as_ref());
+        let said = self.nodes.get(index).and_then(|record| record.said.as_ref());
         let Some(observation) = said.filter(|_| reign.node == index) else {
             return;
         };
@@ -282,9 +259,7 @@ impl Tracker {
             && *timeline == reign.timeline
         {
             let server = &observation.server;
-            reign
-                .marks
-                .set_layout(server.layout, server.wal_writer_delay);
+            reign.marks.set_layout(server.layout, server.wal_writer_delay);
             reign.marks.mark(*position);
             reign.position = *position;
         }
@@ -298,11 +273,7 @@ impl Tracker {
                 let Answer::Replica { replay, .. } = &record.said.as_ref()?.answer else {
                     return None;
                 };
-                if self.mismatch(record).is_some() {
-                    None
-                } else {
-                    marks.fresh_as_of((*replay)?)
-                }
+                if self.mismatch(record).is_some() { None } else { marks.fresh_as_of((*replay)?) }
             });
             if let Some(record) = self.nodes.get_mut(index) {
                 record.fresh_as_of = fresh_as_of;
@@ -319,9 +290,7 @@ impl Tracker {
         if let (Some(own), Some(primary)) = (record.system().flatten(), reign.system)
             && own != primary
         {
-            return Some(format!(
-                "belongs to another cluster: system {own}, not {primary}"
-            ));
+            return Some(format!("belongs to another cluster: system {own}, not {primary}"));
         }
         match record.timeline() {
             None => Some("its timeline is hidden: grant pg_monitor to the monitor role".to_owned()),
@@ -347,11 +316,7 @@ impl Tracker {
             role,
             health,
             timeline: record.timeline(),
-            fresh_as_of: if role == Role::Replica {
-                record.fresh_as_of
-            } else {
-                None
-            },
+            fresh_as_of: if role == Role::Replica { record.fresh_as_of } else { None },
             replay_lsn: said.and_then(|observation| observation.answer.replay()),
             latency: said.map(|observation| observation.latency),
             server_version: said.map(|observation| observation.server.version),
@@ -370,15 +335,13 @@ impl Tracker {
             return (Role::Unknown, None);
         };
         match (&said.answer, record.node.hint()) {
-            (Answer::Replica { .. }, RoleHint::Primary) => (
-                Role::Fenced,
-                Some("is a standby, but configured as a primary".to_owned()),
-            ),
+            (Answer::Replica { .. }, RoleHint::Primary) => {
+                (Role::Fenced, Some("is a standby, but configured as a primary".to_owned()))
+            }
             (Answer::Replica { .. }, _) => (Role::Replica, self.mismatch(record)),
-            (Answer::Primary { .. }, RoleHint::Replica) => (
-                Role::Fenced,
-                Some("is a primary, but configured as a replica".to_owned()),
-            ),
+            (Answer::Primary { .. }, RoleHint::Replica) => {
+                (Role::Fenced, Some("is a primary, but configured as a replica".to_owned()))
+            }
             (Answer::Primary { .. }, _) if primary == Some(index) => (Role::Primary, None),
             (Answer::Primary { timeline, .. }, _) => self.rank(index, record, *timeline),
         }
@@ -391,10 +354,7 @@ impl Tracker {
             let why = format!("writes timeline {timeline}, but timeline {highest} exists");
             return (Role::Fenced, Some(why));
         }
-        match self
-            .reigning()
-            .and_then(|reigning| self.nodes.get(reigning))
-        {
+        match self.reigning().and_then(|reigning| self.nodes.get(reigning)) {
             Some(other) => {
                 let why = format!("says that it is the primary, but {} is", other.node.name());
                 (Role::Fenced, Some(why))
@@ -410,11 +370,7 @@ impl Tracker {
 
 impl Record {
     fn pass(&mut self, observation: Observation) {
-        if self
-            .said
-            .as_ref()
-            .is_some_and(|before| observation.answer.runs_back(&before.answer))
-        {
+        if self.said.as_ref().is_some_and(|before| observation.answer.runs_back(&before.answer)) {
             self.node.reincarnate();
         }
         self.said = Some(observation);
@@ -461,9 +417,7 @@ impl Record {
     }
 
     fn system(&self) -> Option<Option<i64>> {
-        self.said
-            .as_ref()
-            .map(|observation| observation.server.system)
+        self.said.as_ref().map(|observation| observation.server.system)
     }
 
     /// Its timeline, when it says that it is a primary and may be one.
@@ -527,20 +481,12 @@ mod tests {
                 .iter()
                 .enumerate()
                 .map(|(index, &role)| {
-                    let spec = NodeSpec {
-                        host: format!("db{index}"),
-                        port: 5432,
-                        weight: 1,
-                        role,
-                    };
+                    let spec = NodeSpec { host: format!("db{index}"), port: 5432, weight: 1, role };
                     let id = NodeId(u16::try_from(index).unwrap());
                     Arc::new(Node::new(id, &spec, Arc::new(Notify::new())))
                 })
                 .collect();
-            Self {
-                tracker: Tracker::new(&nodes),
-                now: Instant::now(),
-            }
+            Self { tracker: Tracker::new(&nodes), now: Instant::now() }
         }
 
         fn tick(&mut self) -> Instant {
@@ -550,14 +496,7 @@ mod tests {
 
         fn observe(&mut self, index: usize, answer: Answer, system: i64) {
             let latency = Duration::from_millis(1);
-            self.tracker.record(
-                index,
-                Ok(Observation {
-                    answer,
-                    latency,
-                    server: info(system),
-                }),
-            );
+            self.tracker.record(index, Ok(Observation { answer, latency, server: info(system) }));
         }
 
         fn primary(&mut self, index: usize, timeline: u32, end: u64) -> Instant {
@@ -566,42 +505,28 @@ mod tests {
 
         fn primary_of(&mut self, index: usize, timeline: u32, end: u64, system: i64) -> Instant {
             let asked_at = self.tick();
-            let position = PrimaryPosition {
-                asked_at,
-                insert: Lsn(end),
-                flush: Lsn(end),
-            };
+            let position = PrimaryPosition { asked_at, insert: Lsn(end), flush: Lsn(end) };
             self.observe(index, Answer::Primary { timeline, position }, system);
             asked_at
         }
 
         fn replica(&mut self, index: usize, timeline: u32, replay: u64) {
             self.tick();
-            let answer = Answer::Replica {
-                timeline: Some(timeline),
-                replay: Some(Lsn(replay)),
-            };
+            let answer = Answer::Replica { timeline: Some(timeline), replay: Some(Lsn(replay)) };
             self.observe(index, answer, 7);
         }
 
         fn gone(&mut self, index: usize) {
-            self.tracker
-                .record(index, Err(Failure::Gone("connection refused".to_owned())));
+            self.tracker.record(index, Err(Failure::Gone("connection refused".to_owned())));
         }
 
         fn silent(&mut self, index: usize) {
-            self.tracker.record(
-                index,
-                Err(Failure::Silent("no answer within 1s".to_owned())),
-            );
+            self.tracker.record(index, Err(Failure::Silent("no answer within 1s".to_owned())));
         }
 
         fn roles(&mut self) -> (Option<usize>, Vec<Role>) {
             let topology = self.tracker.draw();
-            (
-                topology.primary,
-                topology.nodes.iter().map(|view| view.role).collect(),
-            )
+            (topology.primary, topology.nodes.iter().map(|view| view.role).collect())
         }
 
         fn health(&mut self, index: usize) -> Health {
@@ -643,17 +568,10 @@ mod tests {
         assert_eq!(scene.roles().0, None);
         scene.primary(1, 2, 100);
         assert_eq!(scene.roles().0, Some(1));
-        assert_eq!(
-            scene.fresh(2),
-            None,
-            "it does not follow the new timeline yet"
-        );
+        assert_eq!(scene.fresh(2), None, "it does not follow the new timeline yet");
         scene.primary(0, 1, 900);
         scene.primary(0, 1, 900);
-        assert_eq!(
-            scene.roles(),
-            (Some(1), vec![Role::Fenced, Role::Primary, Role::Replica])
-        );
+        assert_eq!(scene.roles(), (Some(1), vec![Role::Fenced, Role::Primary, Role::Replica]));
         // The new primary dies; the old one still gets no write.
         scene.gone(1);
         scene.primary(0, 1, 950);
@@ -662,10 +580,7 @@ mod tests {
         scene.primary(1, 2, 200);
         scene.primary(1, 2, 200);
         scene.replica(0, 2, 200);
-        assert_eq!(
-            scene.roles(),
-            (Some(1), vec![Role::Replica, Role::Primary, Role::Replica])
-        );
+        assert_eq!(scene.roles(), (Some(1), vec![Role::Replica, Role::Primary, Role::Replica]));
         assert!(scene.fresh(0).is_some());
     }
 
@@ -688,11 +603,7 @@ mod tests {
         scene.primary(1, 5, 900);
         scene.replica(2, 1, 100);
         let expected = vec![Role::Primary, Role::Fenced, Role::Fenced];
-        assert_eq!(
-            scene.roles(),
-            (Some(0), expected),
-            "nor does its timeline fence anybody"
-        );
+        assert_eq!(scene.roles(), (Some(0), expected), "nor does its timeline fence anybody");
     }
 
     #[test]
@@ -701,10 +612,7 @@ mod tests {
         scene.primary(0, 1, 100);
         scene.replica(1, 1, 100);
         scene.primary_of(2, 9, 900, 8);
-        assert_eq!(
-            scene.roles(),
-            (Some(0), vec![Role::Primary, Role::Replica, Role::Fenced])
-        );
+        assert_eq!(scene.roles(), (Some(0), vec![Role::Primary, Role::Replica, Role::Fenced]));
     }
 
     #[test]
@@ -744,24 +652,14 @@ mod tests {
         let topology = scene.tracker.draw();
         assert_eq!(topology.primary_seen, Some(mark));
         let much_later = scene.now + Duration::from_secs(60);
-        assert_eq!(
-            topology.nodes[1].staleness(&topology, much_later),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(topology.nodes[1].staleness(&topology, much_later), Some(Duration::ZERO));
     }
 
     #[test]
     fn a_replica_whose_timeline_is_hidden_is_never_fresh_and_says_why() {
         let mut scene = Scene::new(&[AUTO; 2]);
         scene.primary(0, 1, 100);
-        scene.observe(
-            1,
-            Answer::Replica {
-                timeline: None,
-                replay: Some(Lsn(100)),
-            },
-            7,
-        );
+        scene.observe(1, Answer::Replica { timeline: None, replay: Some(Lsn(100)) }, 7);
         assert_eq!(scene.fresh(1), None);
         let why = scene.tracker.draw().nodes[1].why.clone().unwrap();
         assert!(why.contains("pg_monitor"), "{why}");

@@ -37,9 +37,7 @@ impl Waiting {
         place: Option<Place>,
     ) -> Self {
         let wait = Wait::new(set, policy, want);
-        Self {
-            wait: Box::pin(wait.run(place)),
-        }
+        Self { wait: Box::pin(wait.run(place)) }
     }
 }
 
@@ -84,16 +82,7 @@ impl Wait {
         let begun_at = Instant::now();
         let hold_until = begun_at + policy.hold;
         let (news, changes) = (set.board.news(), set.board.changes());
-        Self {
-            set,
-            policy,
-            want,
-            begun_at,
-            hold_until,
-            turn_until: None,
-            news,
-            changes,
-        }
+        Self { set, policy, want, begun_at, hold_until, turn_until: None, news, changes }
     }
 
     async fn run(mut self, place: Option<Place>) -> Result<Lease, PoolError> {
@@ -122,8 +111,7 @@ impl Wait {
     }
 
     fn given_up(&self) -> PoolError {
-        self.set
-            .no_node(&self.policy, &self.want, Instant::now(), self.waited())
+        self.set.no_node(&self.policy, &self.want, Instant::now(), self.waited())
     }
 
     /// Waits while the pools are paused.
@@ -162,6 +150,9 @@ impl Wait {
         // A write waits for a change of roles; a read may be served as soon as a replica is fresh.
         let for_primary = self.want.access == Access::Primary;
         let closed = self.set.resumed.notified();
+        if self.set.is_closed() {
+            return Err(PoolError::ShuttingDown);
+        }
         tokio::select! {
             changed = self.changes.changed(), if for_primary => heard(changed),
             news = self.news.changed(), if !for_primary => heard(news),
@@ -176,12 +167,14 @@ impl Wait {
             return Ok(Err(Next::Look));
         }
         let patience = self.set.spec().checkout_timeout;
-        let until = *self
-            .turn_until
-            .get_or_insert_with(|| Instant::now() + patience);
+        let until = *self.turn_until.get_or_insert_with(|| Instant::now() + patience);
         tokio::select! {
             biased;
             turn = place.turn() => match turn {
+                Ok(lease) if self.set.is_paused() => {
+                    lease.hand_back();
+                    Ok(Err(Next::Look))
+                }
                 Ok(lease) => Ok(Ok(lease)),
                 Err(unserved) => self.unserved(&place, unserved).await.map(Err),
             },
@@ -217,16 +210,12 @@ impl Wait {
             self.want.access = Access::Primary;
             return Ok(Next::Look);
         }
-        Err(PoolError::Connect {
-            node: node.name().to_owned(),
-            error,
-        })
+        Err(PoolError::Connect { node: node.name().to_owned(), error })
     }
 }
 
 fn heard(news: Result<(), watch::error::RecvError>) -> Result<Next, PoolError> {
-    news.map(|()| Next::Look)
-        .map_err(|_| PoolError::ShuttingDown)
+    news.map(|()| Next::Look).map_err(|_| PoolError::ShuttingDown)
 }
 
 /// Waits for a change of roles or health.

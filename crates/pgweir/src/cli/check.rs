@@ -42,11 +42,8 @@ mod tests {
         let (mut out, mut problems) = (Vec::new(), Vec::new());
         let code = run(&file, &mut out, &mut problems).unwrap();
         std::fs::remove_file(&file).unwrap();
-        let text = |bytes| {
-            String::from_utf8(bytes)
-                .unwrap()
-                .replace(file.to_str().unwrap(), "f.toml")
-        };
+        let text =
+            |bytes| String::from_utf8(bytes).unwrap().replace(file.to_str().unwrap(), "f.toml");
         (code, text(out), text(problems))
     }
 

@@ -136,17 +136,10 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let Arguments {
-        subcommand,
-        config,
-        log,
-    } = Arguments::try_parse_from(arguments)?;
+    let Arguments { subcommand, config, log } = Arguments::try_parse_from(arguments)?;
     match (subcommand, config) {
         (Some(words), _) => Ok(words.into()),
-        (None, Some(config)) => Ok(Command::Run {
-            config,
-            log_format: log.log_format,
-        }),
+        (None, Some(config)) => Ok(Command::Run { config, log_format: log.log_format }),
         (None, None) => {
             let message = format!("give a command, or --config FILE, or set {CONFIG_VARIABLE}");
             Err(Arguments::command().error(ErrorKind::MissingRequiredArgument, message))
@@ -157,19 +150,12 @@ where
 impl From<Words> for Command {
     fn from(words: Words) -> Self {
         match words {
-            Words::Run {
-                file: File { config },
-                log: Log { log_format },
-            } => Self::Run { config, log_format },
-            Words::Demo {
-                dir,
-                port,
-                log: Log { log_format },
-            } => Self::Demo {
-                dir,
-                port,
-                log_format,
-            },
+            Words::Run { file: File { config }, log: Log { log_format } } => {
+                Self::Run { config, log_format }
+            }
+            Words::Demo { dir, port, log: Log { log_format } } => {
+                Self::Demo { dir, port, log_format }
+            }
             Words::Check(File { config }) => Self::Check { config },
             Words::Route { config, json, sql } => Self::Route { config, json, sql },
             Words::Config { schema } => Self::Config { schema },
@@ -188,61 +174,30 @@ mod tests {
     }
 
     fn run(log_format: LogFormat) -> Command {
-        Command::Run {
-            config: "a.toml".into(),
-            log_format,
-        }
+        Command::Run { config: "a.toml".into(), log_format }
     }
 
     fn demo(dir: Option<&str>, port: u16) -> Command {
-        Command::Demo {
-            dir: dir.map(PathBuf::from),
-            port,
-            log_format: LogFormat::Text,
-        }
+        Command::Demo { dir: dir.map(PathBuf::from), port, log_format: LogFormat::Text }
     }
 
     fn route(config: Option<&str>, json: bool) -> Command {
-        Command::Route {
-            config: config.map(PathBuf::from),
-            json,
-            sql: "select".into(),
-        }
+        Command::Route { config: config.map(PathBuf::from), json, sql: "select".into() }
     }
 
     #[test]
     fn command_lines() {
-        assert!(
-            std::env::var_os(CONFIG_VARIABLE).is_none(),
-            "test without {CONFIG_VARIABLE}"
-        );
+        assert!(std::env::var_os(CONFIG_VARIABLE).is_none(), "test without {CONFIG_VARIABLE}");
         let rows = [
             ("run --config a.toml", Ok(run(LogFormat::Text))),
             ("--config a.toml", Ok(run(LogFormat::Text))),
-            (
-                "--config=a.toml --log-format json",
-                Ok(run(LogFormat::Json)),
-            ),
-            (
-                "run --config a.toml --log-format json",
-                Ok(run(LogFormat::Json)),
-            ),
+            ("--config=a.toml --log-format json", Ok(run(LogFormat::Json))),
+            ("run --config a.toml --log-format json", Ok(run(LogFormat::Json))),
             ("demo", Ok(demo(None, 6432))),
-            (
-                "demo --dir /tmp/x --port 7000",
-                Ok(demo(Some("/tmp/x"), 7000)),
-            ),
-            (
-                "check --config a.toml",
-                Ok(Command::Check {
-                    config: "a.toml".into(),
-                }),
-            ),
+            ("demo --dir /tmp/x --port 7000", Ok(demo(Some("/tmp/x"), 7000))),
+            ("check --config a.toml", Ok(Command::Check { config: "a.toml".into() })),
             ("route select", Ok(route(None, false))),
-            (
-                "route --json --config a.toml select",
-                Ok(route(Some("a.toml"), true)),
-            ),
+            ("route --json --config a.toml select", Ok(route(Some("a.toml"), true))),
             ("config", Ok(Command::Config { schema: false })),
             ("config --schema", Ok(Command::Config { schema: true })),
             ("--version", Err(ErrorKind::DisplayVersion)),
@@ -254,10 +209,7 @@ mod tests {
             ("demo --port 0", Err(ErrorKind::ValueValidation)),
             ("demo --config a.toml", Err(ErrorKind::UnknownArgument)),
             ("--config a.toml check", Err(ErrorKind::ArgumentConflict)),
-            (
-                "--log-format xml --config a.toml",
-                Err(ErrorKind::InvalidValue),
-            ),
+            ("--log-format xml --config a.toml", Err(ErrorKind::InvalidValue)),
             ("serve", Err(ErrorKind::InvalidSubcommand)),
         ];
         for (arguments, expected) in rows {

@@ -28,10 +28,7 @@ mod tests {
         run(false, &mut reference).unwrap();
         run(true, &mut schema).unwrap();
         assert_eq!(String::from_utf8(reference).unwrap(), config::reference());
-        assert_eq!(
-            serde_json::from_slice::<serde_json::Value>(&schema).unwrap(),
-            config::schema()
-        );
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&schema).unwrap(), config::schema());
         assert_eq!(schema.last(), Some(&b'\n'));
     }
 }

@@ -34,23 +34,16 @@ impl Address {
         }
         let (host, port) = split(text)?;
         if host.is_empty() || host == "*" {
-            return Err(AddressError::AnyHost {
-                port: port.unwrap_or("6432").to_owned(),
-            });
+            return Err(AddressError::AnyHost { port: port.unwrap_or("6432").to_owned() });
         }
         let port = match (port, usual_port) {
             (Some(port), _) => read_port(port)?,
             (None, Some(usual)) => usual,
             (None, None) => {
-                return Err(AddressError::PortMissing {
-                    host: bracketed(host),
-                });
+                return Err(AddressError::PortMissing { host: bracketed(host) });
             }
         };
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { host: host.to_owned(), port })
     }
 
     /// Reads a host alone, with or without brackets.
@@ -87,11 +80,7 @@ fn split(text: &str) -> Result<(&str, Option<&str>), AddressError> {
     if port.is_some_and(|port| port.contains(':')) {
         let address = text.rsplit_once(':').map_or(text, |(address, _)| address);
         let is_meant = is_ipv6(text) || is_ipv6(address);
-        return Err(if is_meant {
-            AddressError::NoBrackets
-        } else {
-            AddressError::Host
-        });
+        return Err(if is_meant { AddressError::NoBrackets } else { AddressError::Host });
     }
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.chars().all(is_name) || host == "*" {
@@ -106,26 +95,16 @@ fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
     address.parse::<Ipv6Addr>().is_ok()
         && !zone.is_empty()
-        && zone
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        && zone.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }
 
 fn read_port(text: &str) -> Result<u16, AddressError> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if is_number {
-        text.parse().map_err(|_| AddressError::Port)
-    } else {
-        Err(AddressError::Port)
-    }
+    if is_number { text.parse().map_err(|_| AddressError::Port) } else { Err(AddressError::Port) }
 }
 
 fn bracketed(host: &str) -> String {
-    if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    }
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 impl fmt::Display for Address {
@@ -143,19 +122,17 @@ impl AddressError {
                 "names no host",
                 format!("for every address write \"0.0.0.0:{port}\", or \"[::]:{port}\""),
             ),
-            Self::Bracket => Complaint::new(
-                "is not an IPv6 address in brackets",
-                "for example \"[::1]:5432\"",
-            ),
+            Self::Bracket => {
+                Complaint::new("is not an IPv6 address in brackets", "for example \"[::1]:5432\"")
+            }
             Self::Host => Complaint::new("is not a host", "write \"host:port\""),
             Self::Port => Complaint::new("has no valid port", "a port is 1 to 65535"),
             Self::PortMissing { host } => {
                 Complaint::new("has no port", format!("write \"{host}:port\""))
             }
-            Self::NoBrackets => Complaint::new(
-                "is an IPv6 address without brackets",
-                "for example \"[::1]:5432\"",
-            ),
+            Self::NoBrackets => {
+                Complaint::new("is an IPv6 address without brackets", "for example \"[::1]:5432\"")
+            }
         }
     }
 }
@@ -177,19 +154,9 @@ mod tests {
             ("[::1]", Ok("[::1]:7")),
             ("[fe80::1%eth0]:1", Ok("[fe80::1%eth0]:1")),
             ("postgres://a:5432/db", Err(AddressError::Url)),
-            (
-                "*:6432",
-                Err(AddressError::AnyHost {
-                    port: "6432".into(),
-                }),
-            ),
+            ("*:6432", Err(AddressError::AnyHost { port: "6432".into() })),
             (":1", Err(AddressError::AnyHost { port: "1".into() })),
-            (
-                "",
-                Err(AddressError::AnyHost {
-                    port: "6432".into(),
-                }),
-            ),
+            ("", Err(AddressError::AnyHost { port: "6432".into() })),
             ("[::1", Err(AddressError::Bracket)),
             ("[a]:1", Err(AddressError::Bracket)),
             ("[::1]x", Err(AddressError::Bracket)),
@@ -209,9 +176,7 @@ mod tests {
             let got = Address::parse(text, Some(7)).map(|address| address.to_string());
             assert_eq!(got, expected.map(str::to_owned), "{text:?}");
         }
-        let missing = AddressError::PortMissing {
-            host: "[::1]".into(),
-        };
+        let missing = AddressError::PortMissing { host: "[::1]".into() };
         assert_eq!(Address::parse("[::1]", None), Err(missing));
     }
 

@@ -131,9 +131,7 @@ impl<'a, 't> Fields<'a, 't> {
     ) {
         let suggestion = Some(suggestion.into());
         let span = self.get(name).map_or_else(|| scope.span(), Spanned::span);
-        scope.enter(Step::Key(name), span, |scope| {
-            scope.report(message, suggestion)
-        });
+        scope.enter(Step::Key(name), span, |scope| scope.report(message, suggestion));
     }
 
     /// Notes a problem at an element of a list.
@@ -146,10 +144,7 @@ impl<'a, 't> Fields<'a, 't> {
         suggestion: &str,
     ) {
         let Some(value) = self.get(name) else { return };
-        let element = value
-            .get_ref()
-            .as_array()
-            .and_then(|elements| elements.get(at));
+        let element = value.get_ref().as_array().and_then(|elements| elements.get(at));
         let span = element.map_or_else(|| value.span(), Spanned::span);
         scope.enter(Step::Key(name), value.span(), |scope| {
             scope.enter(Step::Element(at), span, |scope| {
@@ -199,9 +194,6 @@ fn judge<T: Setting>(facts: Facts, value: &T, standard: &T, scope: &mut Scope<'_
     };
     let got = (measure.show)(measure.amount);
     let message = format!("{got} is out of range");
-    scope.report(
-        message,
-        Some(format!("the {word} is {}", (measure.show)(bound))),
-    );
+    scope.report(message, Some(format!("the {word} is {}", (measure.show)(bound))));
     false
 }

@@ -48,10 +48,7 @@ pub(crate) fn read_file(file: &Path) -> Result<String, Problem> {
             let text = String::from_utf8_lossy(error.as_bytes().get(..sound).unwrap_or_default());
             let position = Source::new(file, &text).position(sound);
             let suggestion = Some("save it as UTF-8".to_owned());
-            Problem {
-                suggestion,
-                ..Problem::at(position, file, "not UTF-8")
-            }
+            Problem { suggestion, ..Problem::at(position, file, "not UTF-8") }
         }
     })
 }
@@ -59,15 +56,9 @@ pub(crate) fn read_file(file: &Path) -> Result<String, Problem> {
 impl Fields<'_, '_> {
     /// Notes a problem at a key whose file cannot be opened.
     pub(crate) fn require_readable(&self, key: &str, file: &Path, scope: &mut Scope<'_>) {
-        let opened = File::open(file)
-            .and_then(|file| file.metadata())
-            .and_then(|about| {
-                if about.is_dir() {
-                    Err(io::ErrorKind::IsADirectory.into())
-                } else {
-                    Ok(())
-                }
-            });
+        let opened = File::open(file).and_then(|file| file.metadata()).and_then(|about| {
+            if about.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
+        });
         if let Err(error) = opened {
             let message = format!("cannot read {}: {error}", file.display());
             self.report(key, scope, message, RELATIVE);

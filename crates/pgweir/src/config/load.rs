@@ -36,18 +36,11 @@ impl Config {
     ) -> Result<Self, Vec<Problem>> {
         let source = Source::new(file, text);
         let directory = file.parent().unwrap_or(Path::new(""));
-        let world = World {
-            directory,
-            environment,
-        };
+        let world = World { directory, environment };
         let (mut scope, tree) = Scope::parse(&source, text, world);
         let config = read(tree.get_ref(), &mut scope);
         let problems = scope.into_problems();
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 }
 
@@ -95,9 +88,7 @@ fn read_databases(fields: &Fields<'_, '_>, config: &Config, scope: &mut Scope<'_
             Some(name) => config.clusters.get(&name),
             None => config.only_cluster().map(|(_, cluster)| cluster),
         };
-        let pool = cluster
-            .map_or(&config.pool, |cluster| &cluster.pool)
-            .clone();
+        let pool = cluster.map_or(&config.pool, |cluster| &cluster.pool).clone();
         Database {
             pool,
             routing: config.routing.clone(),
@@ -105,14 +96,9 @@ fn read_databases(fields: &Fields<'_, '_>, config: &Config, scope: &mut Scope<'_
             ..Database::default()
         }
     };
-    fields.named(
-        "databases",
-        scope,
-        start,
-        |name, database, fields, scope| {
-            check_database(name, database, &config.clusters, fields, scope);
-        },
-    )
+    fields.named("databases", scope, start, |name, database, fields, scope| {
+        check_database(name, database, &config.clusters, fields, scope);
+    })
 }
 
 fn check_database(
@@ -166,10 +152,7 @@ fn read_users(config: &Config, scope: &mut Scope<'_>) -> Users {
         }
     };
     let directory = file.parent().unwrap_or(Path::new(""));
-    let world = World {
-        directory,
-        ..scope.world()
-    };
+    let world = World { directory, ..scope.world() };
     let (users, problems) = users::read(file, &text, world, config.auth.method);
     scope.adopt(problems);
     users
@@ -184,14 +167,7 @@ fn check(fields: &Fields<'_, '_>, config: &Config, scope: &mut Scope<'_>) {
         && scope.is_sure("http")
     {
         let message = format!("\"{address}\" is in listen.address too");
-        report_in(
-            fields,
-            "http",
-            "address",
-            scope,
-            message,
-            "choose another port",
-        );
+        report_in(fields, "http", "address", scope, message, "choose another port");
     }
     let is_ambiguous = config.clusters.len() > 1 && config.databases.is_empty();
     if is_ambiguous && scope.is_sure("databases") && !scope.is_partial() {

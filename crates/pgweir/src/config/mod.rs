@@ -145,10 +145,7 @@ impl Config {
             });
         };
         let (cluster_name, cluster) = match &entry.cluster {
-            Some(name) => self
-                .clusters
-                .get_key_value(name)
-                .map(|(k, v)| (k.as_str(), v))?,
+            Some(name) => self.clusters.get_key_value(name).map(|(k, v)| (k.as_str(), v))?,
             None => self.only_cluster()?,
         };
         Some(Effective {
@@ -175,16 +172,10 @@ impl Config {
         let is_used = |name: &String| {
             self.databases.is_empty()
                 || self.clusters.len() == 1
-                || self
-                    .databases
-                    .values()
-                    .any(|database| database.cluster.as_ref() == Some(name))
+                || self.databases.values().any(|database| database.cluster.as_ref() == Some(name))
         };
         for name in self.clusters.keys().filter(|name| !is_used(name)) {
-            notes.push(format!(
-                "clusters.{}: no database uses it",
-                scope::key_text(name)
-            ));
+            notes.push(format!("clusters.{}: no database uses it", scope::key_text(name)));
         }
         notes
     }

@@ -69,11 +69,7 @@ pub(crate) struct Source<'a> {
 impl<'a> Source<'a> {
     pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
         let after_newline = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self {
-            file,
-            text,
-            lines: std::iter::once(0).chain(after_newline).collect(),
-        }
+        Self { file, text, lines: std::iter::once(0).chain(after_newline).collect() }
     }
 
     pub(crate) fn file(&self) -> &'a Path {

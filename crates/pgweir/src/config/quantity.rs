@@ -37,28 +37,19 @@ const BYTES_PER: [(&str, u64); 10] = [
 
 /// Splits `"250ms"` into 250 and `"ms"`.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(end)?;
     Some((digits.parse().ok()?, unit))
 }
 
 fn factor(units: &[(&str, u64)], unit: &str) -> Option<u64> {
-    units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, factor)| *factor)
+    units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
 }
 
 /// Reads a whole number with a unit: `us`, `ms`, `s`, `m`, `h`, `d`; zero needs none.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
-    let factor = if number == 0 && unit.is_empty() {
-        1
-    } else {
-        factor(&MICROS_PER, unit)?
-    };
+    let factor = if number == 0 && unit.is_empty() { 1 } else { factor(&MICROS_PER, unit)? };
     let duration = Duration::from_micros(number.checked_mul(factor)?);
     (duration <= MAX_DURATION).then_some(duration)
 }
@@ -73,9 +64,7 @@ pub(crate) fn duration_text(duration: Duration) -> String {
 }
 
 fn largest(units: &[(&str, u64)], amount: u64) -> String {
-    let unit = units
-        .iter()
-        .find(|(_, factor)| amount.is_multiple_of(*factor));
+    let unit = units.iter().find(|(_, factor)| amount.is_multiple_of(*factor));
     let (name, factor) = unit.copied().unwrap_or(("", 1));
     format!("{}{name}", amount / factor)
 }
@@ -84,11 +73,7 @@ fn largest(units: &[(&str, u64)], amount: u64) -> String {
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
     let unit = unit.strip_prefix(' ').unwrap_or(unit);
-    let factor = if unit.is_empty() {
-        1
-    } else {
-        factor(&BYTES_PER, unit)?
-    };
+    let factor = if unit.is_empty() { 1 } else { factor(&BYTES_PER, unit)? };
     number.checked_mul(factor)
 }
 

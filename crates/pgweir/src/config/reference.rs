@@ -51,10 +51,7 @@ const fn named<S: Section>(name: &'static str, example: &'static str, facts: Fac
         name,
         why: S::TABLE.about,
         facts,
-        shape: Shape::Named {
-            table: S::TABLE,
-            example,
-        },
+        shape: Shape::Named { table: S::TABLE, example },
         default: String::new,
     }
 }
@@ -133,11 +130,7 @@ fn write_why(text: &mut String, key: &Key) {
     for line in first {
         push_line(text, "", &format!("#{line}"));
     }
-    let last = if note.is_empty() {
-        last
-    } else {
-        last.trim_end_matches('.')
-    };
+    let last = if note.is_empty() { last } else { last.trim_end_matches('.') };
     push_line(text, "", &format!("#{last}{note}"));
 }
 
@@ -173,11 +166,8 @@ pub(crate) fn pending() -> Vec<String> {
 
 fn collect_pending(table: &Table, path: &str, notes: &mut Vec<String>) {
     for key in table.keys {
-        let here = if path.is_empty() {
-            key.name.to_owned()
-        } else {
-            format!("{path}.{}", key.name)
-        };
+        let here =
+            if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
         match &key.shape {
             Shape::Table(inner) if key.facts.overrides.is_none() => {
                 collect_pending(inner, &here, notes);

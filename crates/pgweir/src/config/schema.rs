@@ -24,19 +24,11 @@ pub fn schema() -> Json {
 
 /// The schema of one section.
 pub(crate) fn of_table(table: &Table) -> Json {
-    let keys = || {
-        table
-            .keys
-            .iter()
-            .filter(|key| !matches!(key.shape, Shape::Reserved))
-    };
-    let properties: Map<String, Json> = keys()
-        .map(|key| (key.name.to_owned(), of_key(key)))
-        .collect();
-    let required: Vec<&str> = keys()
-        .filter(|key| key.facts.is_required)
-        .map(|key| key.name)
-        .collect();
+    let keys = || table.keys.iter().filter(|key| !matches!(key.shape, Shape::Reserved));
+    let properties: Map<String, Json> =
+        keys().map(|key| (key.name.to_owned(), of_key(key))).collect();
+    let required: Vec<&str> =
+        keys().filter(|key| key.facts.is_required).map(|key| key.name).collect();
     let mut schema = json!({
         "type": "object",
         "properties": properties,
@@ -50,11 +42,7 @@ pub(crate) fn of_table(table: &Table) -> Json {
 
 fn of_key(key: &Key) -> Json {
     let mut schema = match &key.shape {
-        Shape::Value {
-            schema,
-            is_optional,
-            ..
-        } => of_value(key, schema(), *is_optional),
+        Shape::Value { schema, is_optional, .. } => of_value(key, schema(), *is_optional),
         Shape::Table(table) => of_table(table),
         Shape::Named { table, .. } => {
             json!({ "type": "object", "additionalProperties": of_table(table) })
@@ -86,10 +74,7 @@ fn of_value(key: &Key, mut schema: Json, is_optional: bool) -> Json {
     }
     if let (Some((least, greatest)), Some(integer)) = (key.facts.range, integer_branch(&mut schema))
     {
-        integer.insert(
-            "minimum".to_owned(),
-            if is_optional { 0 } else { least }.into(),
-        );
+        integer.insert("minimum".to_owned(), if is_optional { 0 } else { least }.into());
         integer.insert("maximum".to_owned(), greatest.into());
     }
     schema
@@ -107,9 +92,6 @@ fn integer_branch(schema: &mut Json) -> Option<&mut Map<String, Json>> {
 /// The default as JSON.
 fn default(key: &Key) -> Option<Json> {
     let toml = (key.default)();
-    let value: toml::Value = format!("v = {toml}")
-        .parse::<toml::Table>()
-        .ok()?
-        .remove("v")?;
+    let value: toml::Value = format!("v = {toml}").parse::<toml::Table>().ok()?.remove("v")?;
     serde_json::to_value(value).ok()
 }

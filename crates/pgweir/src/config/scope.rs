@@ -56,9 +56,7 @@ impl<'a> Scope<'a> {
         for error in errors {
             scope.span = error.span().unwrap_or(text.len()..text.len());
             scope.report(error.message().replace('\n', ", "), None);
-            scope
-                .broken_lines
-                .extend(scope.problems.last().map(|problem| problem.line));
+            scope.broken_lines.extend(scope.problems.last().map(|problem| problem.line));
         }
         scope.span = 0..0;
         (scope, tree)
@@ -171,16 +169,9 @@ impl<'a> Scope<'a> {
         match value {
             DeValue::Table(table) => read(&Fields::new(table, known), self),
             other => {
-                let path = if self.path.is_empty() {
-                    "name"
-                } else {
-                    &self.path
-                };
+                let path = if self.path.is_empty() { "name" } else { &self.path };
                 let suggestion = format!("write [{path}] and its keys below");
-                self.report(
-                    format!("expected a table, got {}", kind(other)),
-                    Some(suggestion),
-                );
+                self.report(format!("expected a table, got {}", kind(other)), Some(suggestion));
                 false
             }
         }
@@ -217,19 +208,13 @@ impl<'a> Scope<'a> {
     fn variable(&mut self, name: &str) -> Option<String> {
         if name.is_empty() || name.contains(['=', '\0']) {
             let suggestion = "write ${NAME}".to_owned();
-            self.report(
-                format!("{name:?} cannot name an environment variable"),
-                Some(suggestion),
-            );
+            self.report(format!("{name:?} cannot name an environment variable"), Some(suggestion));
             return None;
         }
         let value = (self.world.environment)(name);
         if value.is_none() {
             let suggestion = format!("export {name}, or write $${{ for the characters themselves");
-            self.report(
-                format!("the environment variable {name} is not set"),
-                Some(suggestion),
-            );
+            self.report(format!("the environment variable {name} is not set"), Some(suggestion));
         }
         value
     }

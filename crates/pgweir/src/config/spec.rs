@@ -50,51 +50,33 @@ pub(crate) const fn available() -> Facts {
 
 /// A key or word whose feature is not built yet.
 pub(crate) const fn planned() -> Facts {
-    Facts {
-        availability: Availability::Planned,
-        ..available()
-    }
+    Facts { availability: Availability::Planned, ..available() }
 }
 
 /// A key that is on by default and whose feature is not built yet.
 pub(crate) const fn pending() -> Facts {
-    Facts {
-        availability: Availability::Pending,
-        ..available()
-    }
+    Facts { availability: Availability::Pending, ..available() }
 }
 
 impl Facts {
     /// Bounds the value: a count, milliseconds or bytes, both ends included.
     pub(crate) const fn within(self, least: u64, greatest: u64) -> Self {
-        Self {
-            range: Some((least, greatest)),
-            ..self
-        }
+        Self { range: Some((least, greatest)), ..self }
     }
 
     /// Shows this TOML value, commented out, where there is no default.
     pub(crate) const fn example(self, toml: &'static str) -> Self {
-        Self {
-            example: Some(toml),
-            ..self
-        }
+        Self { example: Some(toml), ..self }
     }
 
     /// The section must have this key.
     pub(crate) const fn required(self) -> Self {
-        Self {
-            is_required: true,
-            ..self
-        }
+        Self { is_required: true, ..self }
     }
 
     /// The key is a section of what differs from the section of that name.
     pub(crate) const fn overriding(self, section: &'static str) -> Self {
-        Self {
-            overrides: Some(section),
-            ..self
-        }
+        Self { overrides: Some(section), ..self }
     }
 }
 

@@ -65,11 +65,8 @@ pub(crate) fn for_key(name: &str, section: &'static Table) -> Option<String> {
 /// Every path that ends in the name. Sections that only override others are left out.
 fn find_places(name: &str, table: &'static Table, path: &str, places: &mut Vec<String>) {
     for key in table.keys {
-        let here = if path.is_empty() {
-            key.name.to_owned()
-        } else {
-            format!("{path}.{}", key.name)
-        };
+        let here =
+            if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
         if key.name == name {
             places.push(here.clone());
         }
@@ -183,10 +180,7 @@ mod tests {
             let mut places = Vec::new();
             let last = ours.rsplit('.').next().unwrap();
             find_places(last, &ROOT, "", &mut places);
-            assert!(
-                places.iter().any(|place| place == ours),
-                "{foreign} leads to {ours}"
-            );
+            assert!(places.iter().any(|place| place == ours), "{foreign} leads to {ours}");
             let mut taken = Vec::new();
             find_places(foreign, &ROOT, "", &mut taken);
             assert_eq!(taken, [""; 0], "{foreign} is a key of pgweir's own");

@@ -97,10 +97,7 @@ impl Setting for Admin {
             DeValue::String(word) if word == "read-only" => Self::ReadOnly,
             other => {
                 let suggestion = "true, false or \"read-only\"".to_owned();
-                scope.report(
-                    format!("{} says nothing here", kind(other)),
-                    Some(suggestion),
-                );
+                scope.report(format!("{} says nothing here", kind(other)), Some(suggestion));
                 return false;
             }
         };
@@ -142,22 +139,17 @@ pub(crate) fn read(
     fields.report_unknown(&mut scope);
     let mut users = Users::default();
     if let Some(value) = fields.get(USER) {
-        scope.enter(Step::Key(USER), value.span(), |scope| {
-            match value.get_ref() {
-                DeValue::Array(entries) => {
-                    for (at, entry) in entries.iter().enumerate() {
-                        scope.enter(Step::Element(at), entry.span(), |scope| {
-                            read_entry(entry.get_ref(), method, &mut users, scope);
-                        });
-                    }
+        scope.enter(Step::Key(USER), value.span(), |scope| match value.get_ref() {
+            DeValue::Array(entries) => {
+                for (at, entry) in entries.iter().enumerate() {
+                    scope.enter(Step::Element(at), entry.span(), |scope| {
+                        read_entry(entry.get_ref(), method, &mut users, scope);
+                    });
                 }
-                other => {
-                    let suggestion = "begin each user with [[user]]".to_owned();
-                    scope.report(
-                        format!("expected a list, got {}", kind(other)),
-                        Some(suggestion),
-                    );
-                }
+            }
+            other => {
+                let suggestion = "begin each user with [[user]]".to_owned();
+                scope.report(format!("expected a list, got {}", kind(other)), Some(suggestion));
             }
         });
     }
@@ -177,12 +169,7 @@ fn read_entry(value: &DeValue<'_>, method: AuthMethod, users: &mut Users, scope:
             fields.report("password", scope, "missing", suggestion);
         }
         if users.0.insert(name.clone(), user).is_some() {
-            fields.report(
-                "name",
-                scope,
-                format!("{name:?} is there twice"),
-                "leave one out",
-            );
+            fields.report("name", scope, format!("{name:?} is there twice"), "leave one out");
         }
         true
     });
@@ -206,10 +193,7 @@ impl Entry {
             (None, None, Some(secret)) => UserSecret::Md5(secret),
             (None, None, None) => UserSecret::None,
         };
-        User {
-            secret,
-            admin: self.admin,
-        }
+        User { secret, admin: self.admin }
     }
 }
 
@@ -226,12 +210,7 @@ fn check_entry(entry: &mut Entry, fields: &Fields<'_, '_>, scope: &mut Scope<'_>
     if entry.scram.as_ref().is_some_and(|secret| !is_scram(secret)) {
         let suggestion =
             "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, as in pg_authid.rolpassword";
-        fields.report(
-            "scram",
-            scope,
-            "the value is not a SCRAM secret",
-            suggestion,
-        );
+        fields.report("scram", scope, "the value is not a SCRAM secret", suggestion);
     }
     if entry.md5.as_ref().is_some_and(|secret| !is_md5(secret)) {
         let suggestion = "md5 and 32 hexadecimal digits, as in pg_authid.rolpassword";

@@ -67,21 +67,14 @@ pub(crate) struct Complaint {
 
 impl Complaint {
     pub(crate) fn new(message: impl Into<String>, suggestion: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            suggestion: suggestion.into(),
-        }
+        Self { message: message.into(), suggestion: suggestion.into() }
     }
 
     /// Reports the complaint about a string of the file, of which `${…}` may have made another: what
     /// a variable holds may be secret, so only the file's own words are repeated.
     pub(crate) fn report(self, value: &DeValue<'_>, is_secret: bool, scope: &mut Scope<'_>) {
         let raw = value.as_str().unwrap_or_default();
-        let subject = if is_secret {
-            "the value".to_owned()
-        } else {
-            quoted(raw)
-        };
+        let subject = if is_secret { "the value".to_owned() } else { quoted(raw) };
         let suggestion = (!raw.contains("${")).then_some(self.suggestion);
         scope.report(format!("{subject} {}", self.message), suggestion);
     }
@@ -149,10 +142,7 @@ impl Text for String {
 
     fn from_text(text: &str, _: &Scope<'_>) -> Result<Self, Complaint> {
         if text.contains('\0') {
-            return Err(Complaint::new(
-                "holds a zero byte",
-                "PostgreSQL's names and SQL cannot",
-            ));
+            return Err(Complaint::new("holds a zero byte", "PostgreSQL's names and SQL cannot"));
         }
         Ok(text.to_owned())
     }
@@ -168,10 +158,7 @@ impl Text for PathBuf {
 
     fn from_text(text: &str, scope: &Scope<'_>) -> Result<Self, Complaint> {
         if text.is_empty() || text.contains('\0') {
-            return Err(Complaint::new(
-                "is not a path",
-                "leave the key out for none",
-            ));
+            return Err(Complaint::new("is not a path", "leave the key out for none"));
         }
         Ok(scope.world().directory.join(text))
     }
@@ -222,10 +209,7 @@ impl Text for IpNet {
         };
         if network.addr() != network.network() {
             let suggestion = format!("did you mean \"{}\"?", network.trunc());
-            return Err(Complaint::new(
-                "has bits set to the right of its mask",
-                suggestion,
-            ));
+            return Err(Complaint::new("has bits set to the right of its mask", suggestion));
         }
         Ok(network)
     }
@@ -289,15 +273,8 @@ fn read_count<T: TryFrom<i128>>(value: &DeValue<'_>, scope: &mut Scope<'_>) -> O
     };
     let count = number.and_then(|number| T::try_from(number).ok());
     if let (None, Some(number)) = (&count, number) {
-        let end = if number < 0 {
-            "the least is 0"
-        } else {
-            "that is too many"
-        };
-        scope.report(
-            format!("{} is out of range", describe(value)),
-            Some(end.to_owned()),
-        );
+        let end = if number < 0 { "the least is 0" } else { "that is too many" };
+        scope.report(format!("{} is out of range", describe(value)), Some(end.to_owned()));
     } else if count.is_none() {
         let suggestion = match value {
             DeValue::String(raw) if raw.parse::<u32>().is_ok() => {
@@ -305,10 +282,7 @@ fn read_count<T: TryFrom<i128>>(value: &DeValue<'_>, scope: &mut Scope<'_>) -> O
             }
             _ => None,
         };
-        scope.report(
-            format!("expected a whole number, got {}", describe(value)),
-            suggestion,
-        );
+        scope.report(format!("expected a whole number, got {}", describe(value)), suggestion);
     }
     count
 }
@@ -361,10 +335,7 @@ fn read_duration(value: &DeValue<'_>, scope: &mut Scope<'_>) -> Option<Duration>
     let read = quantity::parse_duration(&text);
     if read.is_none() {
         let message = format!("{} is not a duration", describe(value));
-        scope.report(
-            message,
-            Some("for example \"250ms\", \"5s\", \"10m\", \"1h\"".into()),
-        );
+        scope.report(message, Some("for example \"250ms\", \"5s\", \"10m\", \"1h\"".into()));
     }
     read
 }
@@ -383,9 +354,7 @@ impl Setting for Duration {
     };
 
     fn overlay(&mut self, value: &DeValue<'_>, scope: &mut Scope<'_>) -> bool {
-        read_duration(value, scope)
-            .map(|read| *self = read)
-            .is_some()
+        read_duration(value, scope).map(|read| *self = read).is_some()
     }
 
     fn toml(&self) -> String {
@@ -394,12 +363,8 @@ impl Setting for Duration {
 
     fn measure(&self) -> Option<Measure> {
         let amount = u64::try_from(self.as_millis()).unwrap_or(u64::MAX);
-        let show = |amount| {
-            format!(
-                "\"{}\"",
-                quantity::duration_text(Duration::from_millis(amount))
-            )
-        };
+        let show =
+            |amount| format!("\"{}\"", quantity::duration_text(Duration::from_millis(amount)));
         Some(Measure { amount, show })
     }
 }
@@ -450,10 +415,7 @@ impl Setting for Size {
     }
 
     fn measure(&self) -> Option<Measure> {
-        Some(Measure {
-            amount: self.0,
-            show: |amount| format!("\"{}\"", Size(amount)),
-        })
+        Some(Measure { amount: self.0, show: |amount| format!("\"{}\"", Size(amount)) })
     }
 }
 
@@ -476,11 +438,7 @@ pub(crate) trait Optional: Setting {
 
 impl<T: Optional> Setting for Option<T> {
     const SHAPE: Shape = match T::SHAPE {
-        Shape::Value { schema, words, .. } => Shape::Value {
-            schema,
-            words,
-            is_optional: true,
-        },
+        Shape::Value { schema, words, .. } => Shape::Value { schema, words, is_optional: true },
         other => other,
     };
 
@@ -489,8 +447,7 @@ impl<T: Optional> Setting for Option<T> {
     }
 
     fn toml(&self) -> String {
-        self.as_ref()
-            .map_or_else(|| T::NOTHING.to_owned(), Setting::toml)
+        self.as_ref().map_or_else(|| T::NOTHING.to_owned(), Setting::toml)
     }
 
     fn measure(&self) -> Option<Measure> {
@@ -591,10 +548,7 @@ pub(crate) fn read_word<T: Copy>(
     let text = read_string("a string", value, scope)?;
     let Some((read, word)) = words.iter().find(|(_, word)| word.text == text) else {
         let suggestion = suggest::for_word(&text, &all);
-        scope.report(
-            format!("{} is not one of its values", describe(value)),
-            Some(suggestion),
-        );
+        scope.report(format!("{} is not one of its values", describe(value)), Some(suggestion));
         return None;
     };
     if word.facts.availability == Availability::Available {

@@ -93,10 +93,7 @@ fn readiness(gateway: &Gateway, query: Option<&str>) -> Answer {
     if *gateway.phase().borrow() != Phase::Serving {
         return verdict(Err("draining\n".to_owned()));
     }
-    let role = query
-        .unwrap_or_default()
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("role="));
+    let role = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("role="));
     let accesses: &[Access] = match role {
         Some("read") => &[Access::Replica],
         Some("write") => &[Access::Primary],
@@ -107,20 +104,12 @@ fn readiness(gateway: &Gateway, query: Option<&str>) -> Answer {
     for policy in gateway.policies() {
         for access in accesses {
             if !has_node(&policy, *access) {
-                let what = if *access == Access::Primary {
-                    "primary"
-                } else {
-                    "node for reads"
-                };
+                let what = if *access == Access::Primary { "primary" } else { "node for reads" };
                 missing.push_str(&format!("cluster {}: no {what}\n", policy.cluster.name()));
             }
         }
     }
-    verdict(if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(missing)
-    })
+    verdict(if missing.is_empty() { Ok(()) } else { Err(missing) })
 }
 
 fn has_node(policy: &Policy, access: Access) -> bool {

@@ -56,18 +56,12 @@ fn table(page: &mut String, name: &str, cluster: &Cluster) {
 pub(crate) fn staleness(view: &NodeView) -> String {
     match view.fresh_as_of {
         Some(fresh) if view.role == pgweir_pool::Role::Replica => {
-            format!(
-                "{} ms",
-                Instant::now().saturating_duration_since(fresh).as_millis()
-            )
+            format!("{} ms", Instant::now().saturating_duration_since(fresh).as_millis())
         }
         _ => String::new(),
     }
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -145,8 +145,7 @@ impl ClientTask {
             Signal::Drain if self.server.is_some() || self.waiting.is_some() => Ok(()),
             Signal::Drain | Signal::Kill => {
                 self.to_client.clear();
-                self.to_client
-                    .own(|out| refusal::shutting_down().encode_error(out));
+                self.to_client.own(|out| refusal::shutting_down().encode_error(out));
                 self.write_client(&[], cx).map_err(|error| ending(&error))?;
                 Err(Ending::Shutdown)
             }
@@ -185,10 +184,7 @@ impl ClientTask {
     }
 
     fn may_read_client(&self) -> bool {
-        let is_server_behind = self
-            .server
-            .as_ref()
-            .is_some_and(|server| !server.wire.is_flushed());
+        let is_server_behind = self.server.as_ref().is_some_and(|server| !server.wire.is_flushed());
         let is_full = self.waits() && self.wire.kept.len() >= SCRATCH;
         !is_server_behind && !is_full
     }
@@ -215,9 +211,7 @@ impl ClientTask {
             let rest = input.get(used..).unwrap_or_default();
             self.to_server.clear();
             self.to_client.clear();
-            let taken = self
-                .session
-                .on_client(rest, &mut self.to_server, &mut self.to_client);
+            let taken = self.session.on_client(rest, &mut self.to_server, &mut self.to_client);
             self.write_server(rest, cx)?;
             self.write_client(rest, cx).map_err(|error| ending(&error))?;
             used += taken.consumed;
@@ -247,8 +241,7 @@ impl ClientTask {
     }
 
     fn write_client(&mut self, input: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
-        self.wire
-            .write(&mut self.stream, &self.to_client, input, cx)
+        self.wire.write(&mut self.stream, &self.to_client, input, cx)
     }
 
     // ---- the server's side ----
@@ -260,9 +253,7 @@ impl ClientTask {
         let Some(server) = &mut self.server else {
             return Ok(());
         };
-        let written = server
-            .wire
-            .write(&mut server.lease.stream, &self.to_server, input, cx);
+        let written = server.wire.write(&mut server.lease.stream, &self.to_server, input, cx);
         match written {
             Ok(()) => Ok(()),
             Err(error) => self.lose_server(&error.to_string(), cx),
@@ -275,10 +266,7 @@ impl ClientTask {
         };
         let mut scratch = scratch();
         let mut buffer = ReadBuf::uninit(&mut scratch);
-        let read = match server
-            .wire
-            .poll_read(&mut server.lease.stream, &mut buffer, cx)
-        {
+        let read = match server.wire.poll_read(&mut server.lease.stream, &mut buffer, cx) {
             Poll::Pending => return Ok(false),
             Poll::Ready(read) => read,
         };
@@ -330,15 +318,12 @@ impl ClientTask {
     /// more, the client's next message can go.
     fn after_server(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         if self.session.take_wrote() {
-            self.policy.cluster.nudge();
+            // The floor first: a probe that the nudge starts must begin after it.
             self.floor = Some(Instant::now());
+            self.policy.cluster.nudge();
         }
         self.detach_if_done();
-        if self.is_blocked {
-            self.resume_client(cx)
-        } else {
-            Ok(())
-        }
+        if self.is_blocked { self.resume_client(cx) } else { Ok(()) }
     }
 
     /// Gives the server connection back when the session is through with it.
@@ -373,11 +358,7 @@ impl ClientTask {
         if let Some(server) = self.server.take() {
             self.handle.detached();
             server.lease.node().suspect();
-            tracing::debug!(
-                node = server.lease.node().name(),
-                cause,
-                "server connection lost"
-            );
+            tracing::debug!(node = server.lease.node().name(), cause, "server connection lost");
         }
         self.to_client.clear();
         let loss = self.session.server_lost(cause, &mut self.to_client);
@@ -393,10 +374,7 @@ impl ClientTask {
     /// Leases a server connection; false when that takes time.
     fn lease(&mut self, target: Target, cx: &mut Context<'_>) -> Step {
         let want = self.want(target);
-        match self
-            .pools
-            .checkout(&self.policy.reads, &want, Instant::now())
-        {
+        match self.pools.checkout(&self.policy.reads, &want, Instant::now()) {
             Checkout::Ready(lease) => {
                 self.attach(lease, cx)?;
                 Ok(true)
@@ -413,16 +391,11 @@ impl ClientTask {
     }
 
     fn want(&self, target: Target) -> Want {
-        let settings_mark = Some(self.session.settings().mark());
-        let fresh_after = self
-            .floor
-            .filter(|_| self.session.router().sees_own_writes());
+        let settings = self.session.settings();
+        let settings_mark = Some(settings.mark());
+        let fresh_after = self.floor.filter(|_| self.session.router().sees_own_writes(settings));
         let access = access_of(target);
-        Want {
-            fresh_after,
-            settings_mark,
-            ..crate::gateway::want(access)
-        }
+        Want { fresh_after, settings_mark, ..crate::gateway::want(access) }
     }
 
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Step {
@@ -450,15 +423,8 @@ impl ClientTask {
         self.session.router_mut().attached(lease.node());
         let primary = self.policy.cluster.topology().primary;
         let is_primary = primary == Some(usize::from(lease.node_id().0));
-        let role = if is_primary {
-            Target::Primary
-        } else {
-            Target::Replica
-        };
-        self.server = Some(Server {
-            lease,
-            wire: Wire::default(),
-        });
+        let role = if is_primary { Target::Primary } else { Target::Replica };
+        self.server = Some(Server { lease, wire: Wire::default() });
         self.to_server.clear();
         self.session.attach(facts, role, &mut self.to_server);
         self.write_server(&[], cx)

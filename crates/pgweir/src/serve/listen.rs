@@ -1,7 +1,9 @@
 //! Listening sockets, and a task per client.
 
+use std::fs::{Permissions, set_permissions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,10 @@ use super::login;
 
 /// Connections the kernel keeps for us while we are busy, per socket.
 const BACKLOG: u32 = 1024;
+
+/// Everyone who reaches the socket's directory may connect; who they are is asked then. Like
+/// PostgreSQL's `unix_socket_permissions`, whatever the umask.
+const SOCKET_MODE: u32 = 0o777;
 
 /// How long accepting rests when the system has no descriptor to give.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -50,32 +56,23 @@ impl Listeners {
     pub async fn bind(listen: &Listen) -> Result<Self, ListenError> {
         let mut listeners = Self::default();
         for address in &listen.address {
-            let failed = |error| ListenError::Bind {
-                address: address.to_string(),
-                error,
-            };
-            let resolved = lookup_host((address.host.as_str(), address.port))
-                .await
-                .map_err(failed)?;
+            let failed = |error| ListenError::Bind { address: address.to_string(), error };
+            let resolved =
+                lookup_host((address.host.as_str(), address.port)).await.map_err(failed)?;
             for resolved in resolved {
                 listeners.tcp.push(bind_tcp(resolved).map_err(failed)?);
             }
         }
         if let Some(directory) = &listen.unix_socket_dir {
-            let port = listen
-                .address
-                .first()
-                .map_or(6432, |address: &Address| address.port);
+            let port = listen.address.first().map_or(6432, |address: &Address| address.port);
             let path = directory.join(format!(".s.PGSQL.{port}"));
-            let failed = |error| ListenError::Bind {
-                address: path.display().to_string(),
-                error,
-            };
+            let failed = |error| ListenError::Bind { address: path.display().to_string(), error };
             // A socket file that nobody listens on any more is in the way of its successor.
             if std::os::unix::net::UnixStream::connect(&path).is_err() {
                 let _ = std::fs::remove_file(&path);
             }
             let listener = UnixListener::bind(&path).map_err(failed)?;
+            set_permissions(&path, Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
             listeners.unix = Some((listener, path));
         }
         Ok(listeners)
@@ -84,10 +81,7 @@ impl Listeners {
     /// The TCP addresses bound.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.tcp
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect()
+        self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Accepts clients until pgweir drains.
@@ -104,11 +98,7 @@ impl Listeners {
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

@@ -81,11 +81,7 @@ pub(super) fn spawn(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) {
     let gateway = gateway.clone();
     tokio::spawn(async move {
         gateway.metrics.clients_accepted.increment(1);
-        let limit = gateway
-            .config()
-            .limits
-            .client_login_timeout
-            .unwrap_or(Duration::MAX);
+        let limit = gateway.config().limits.client_login_timeout.unwrap_or(Duration::MAX);
         // The login is boxed: it is large, and gone for nearly all of a client's life.
         let admitted = timeout(limit, Box::pin(admit(stream, peer, &gateway))).await;
         if let Ok(Some((task, place))) = admitted {
@@ -191,9 +187,7 @@ async fn read_opening(stream: &mut Stream) -> Result<Opening, Denied> {
         return Err(Denied::Silently);
     };
     packet.resize(length, 0);
-    stream
-        .read_exact(packet.get_mut(4..).unwrap_or_default())
-        .await?;
+    stream.read_exact(packet.get_mut(4..).unwrap_or_default()).await?;
     Ok(startup::read_opening(&packet)?)
 }
 
@@ -221,11 +215,7 @@ fn check_peer(stream: &Stream, peer: Peer, gateway: &Gateway) -> Result<(), Deni
         return Ok(());
     };
     if !config.auth.allow.is_empty()
-        && !config
-            .auth
-            .allow
-            .iter()
-            .any(|range| range.contains(&address.to_canonical()))
+        && !config.auth.allow.iter().any(|range| range.contains(&address.to_canonical()))
     {
         return Err(Report::new(
             Severity::Fatal,
@@ -257,11 +247,7 @@ async fn cancel(gateway: &Gateway, pid: i32, key: &[u8]) {
         return;
     };
     for (_, cluster) in gateway.clusters() {
-        if cluster
-            .nodes()
-            .iter()
-            .any(|node| Arc::ptr_eq(node, server.node()))
-        {
+        if cluster.nodes().iter().any(|node| Arc::ptr_eq(node, server.node())) {
             if let Err(error) = cluster.cancel(&server).await {
                 tracing::warn!(%error, node = server.node().name(), "cancel request failed");
             }
@@ -293,10 +279,7 @@ async fn let_in(
         return Err(Report::new(
             Severity::Fatal,
             SqlState::INVALID_CATALOG_NAME,
-            format!(
-                "pgweir: database \"{}\" is not served here",
-                startup.database
-            ),
+            format!("pgweir: database \"{}\" is not served here", startup.database),
         )
         .with_hint("[databases] lists the names that are.")
         .into());
@@ -322,12 +305,12 @@ async fn let_in(
         .map_err(|error| refused(&error))?;
     pools.set_credentials(credentials);
     let settings = welcome::startup_settings(&startup);
-    let reported = welcome::reported(gateway, &policy, &pools, &settings).await?;
+    let welcome = welcome::reported(gateway, &policy, &pools, settings).await?;
     let mode = match effective.pool.mode {
         ConfiguredMode::Session => PoolMode::Session,
         ConfiguredMode::Transaction | ConfiguredMode::Statement => PoolMode::Transaction,
     };
-    for (name, value) in reported.iter() {
+    for (name, value) in welcome.reported.iter() {
         message::parameter_status(name, value, &mut out);
     }
     message::backend_key_data(place.handle.pid, &key, &mut out);
@@ -336,30 +319,18 @@ async fn let_in(
     stream.flush().await?;
     if config.log.connections {
         let (user, database) = (&startup.user, &startup.database);
-        tracing::info!(
-            client = place.handle.pid,
-            user,
-            database,
-            "client connected"
-        );
+        tracing::info!(client = place.handle.pid, user, database, "client connected");
     }
     let start = SessionStart {
         mode,
         max_message: max_message(gateway),
         id: place.id,
         registry: gateway.registry.clone(),
-        startup: settings,
-        reported,
+        startup: welcome.settings.clone(),
+        reported: welcome.reported.clone(),
     };
     let router = ClientRouter::new(gateway.router(&startup.database), policy.clone());
-    Ok((
-        LetIn {
-            session: Session::new(start, router),
-            pools,
-            policy,
-        },
-        place,
-    ))
+    Ok((LetIn { session: Session::new(start, router), pools, policy }, place))
 }
 
 fn refuse_unserved(startup: &Startup) -> Result<(), Denied> {
@@ -377,15 +348,15 @@ fn refuse_unserved(startup: &Startup) -> Result<(), Denied> {
 pub(super) fn refused(error: &pgweir_pool::PoolError) -> Denied {
     match super::refusal::of_pool(error) {
         super::refusal::Refused::Report(report) => Denied::Report(report),
-        super::refusal::Refused::Verbatim(frame) => Denied::Verbatim(frame),
+        super::refusal::Refused::Verbatim(frame) => {
+            Denied::Verbatim(super::refusal::as_fatal(&frame))
+        }
     }
 }
 
 fn max_message(gateway: &Gateway) -> usize {
     let bytes = gateway.config().limits.max_message.map(|size| size.bytes());
-    bytes
-        .and_then(|bytes| usize::try_from(bytes).ok())
-        .unwrap_or(usize::MAX)
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
 }
 
 fn cancel_key(startup: &Startup) -> Vec<u8> {
@@ -437,9 +408,7 @@ async fn scram_from_file(
         _ => passthrough::scram_login(gateway.scram_secret(user), user, gateway),
     };
     let proven = converse(stream, login, user).await?;
-    Ok(configured_credentials(gateway, user)
-        .or(proven)
-        .unwrap_or(Credentials::None))
+    Ok(configured_credentials(gateway, user).or(proven).unwrap_or(Credentials::None))
 }
 
 /// Leads the exchange with the client to its end; returns the keys that it reveals.
@@ -458,9 +427,7 @@ pub(super) async fn converse(
             return Ok(keys.map(Credentials::Scram));
         }
         let body = read_password(stream).await?;
-        step = login
-            .handle(&body, &mut out)
-            .map_err(|error| Denied::Report(error.report(user)))?;
+        step = login.handle(&body, &mut out).map_err(|error| Denied::Report(error.report(user)))?;
     }
 }
 
@@ -473,11 +440,7 @@ async fn read_password(stream: &mut Stream) -> Result<Vec<u8>, Denied> {
     }
     if header.tag != b'p' {
         let expected = "a password message";
-        return Err(ProtocolError::UnexpectedMessage {
-            tag: header.tag,
-            expected,
-        }
-        .into());
+        return Err(ProtocolError::UnexpectedMessage { tag: header.tag, expected }.into());
     }
     if header.length > MAX_LOGIN_MESSAGE {
         return Err(ProtocolError::InvalidLength {

@@ -65,16 +65,12 @@ async fn verify(
     let login = match &secret {
         Some(hash) if md5::is_md5_hash(hash) => ClientLogin::md5(hash.clone(), random::bytes()),
         _ => {
-            let secret = secret
-                .as_deref()
-                .and_then(|text| ScramSecret::parse(text).ok());
+            let secret = secret.as_deref().and_then(|text| ScramSecret::parse(text).ok());
             scram_login(secret, user, gateway)
         }
     };
     let proven = converse(stream, login, user).await?;
-    Ok(proven
-        .or(secret.map(Credentials::Md5))
-        .unwrap_or(Credentials::None))
+    Ok(proven.or(secret.map(Credentials::Md5)).unwrap_or(Credentials::None))
 }
 
 /// A SCRAM exchange; for a user without a secret, one that nobody can pass.
@@ -94,11 +90,7 @@ async fn demand(
     policy: &Policy,
     gateway: &Gateway,
 ) -> Result<Asks, Denied> {
-    let key = (
-        policy.cluster.name().to_owned(),
-        dbname.to_owned(),
-        user.to_owned(),
-    );
+    let key = (policy.cluster.name().to_owned(), dbname.to_owned(), user.to_owned());
     if let Some(known) = gateway.demands.get(&key)
         && known.since.elapsed() < DEMAND_LIFETIME
     {
@@ -106,22 +98,13 @@ async fn demand(
     }
     let node = some_node(&policy.cluster).await.ok_or_else(no_server)?;
     let limit = gateway.config().pool.connect_timeout;
-    let dialled = policy
-        .cluster
-        .dial(&node, dbname, user, &Credentials::None, &[], limit)
-        .await;
+    let dialled = policy.cluster.dial(&node, dbname, user, &Credentials::None, &[], limit).await;
     let asks = match dialled {
         Ok(_) => Asks::Nothing,
         Err(ConnectError::Asked(Method::Scram | Method::Md5)) => Asks::Secret,
         Err(error) => return Err(refused(&node, error)),
     };
-    gateway.demands.insert(
-        key,
-        Demand {
-            asks,
-            since: Instant::now(),
-        },
-    );
+    gateway.demands.insert(key, Demand { asks, since: Instant::now() });
     Ok(asks)
 }
 
@@ -151,12 +134,8 @@ fn refused(node: &Node, error: ConnectError) -> Denied {
 }
 
 fn no_server() -> Report {
-    Report::new(
-        Severity::Fatal,
-        SqlState::CANNOT_CONNECT_NOW,
-        "pgweir: no server answers",
-    )
-    .with_hint("The log says why of each node; the monitor role must be able to connect.")
+    Report::new(Severity::Fatal, SqlState::CANNOT_CONNECT_NOW, "pgweir: no server answers")
+        .with_hint("The log says why of each node; the monitor role must be able to connect.")
 }
 
 /// The primary, or while there is none any node that answers.
@@ -167,12 +146,7 @@ async fn some_node(cluster: &Cluster) -> Option<Arc<Node>> {
             changes.mark_unchanged();
             let topology = cluster.snapshot();
             let primary = topology.primary.and_then(|at| topology.nodes.get(at));
-            let any = || {
-                topology
-                    .nodes
-                    .iter()
-                    .find(|view| view.role == Role::Replica)
-            };
+            let any = || topology.nodes.iter().find(|view| view.role == Role::Replica);
             if let Some(view) = primary.or_else(any) {
                 return Some(view.node.clone());
             }

@@ -19,9 +19,7 @@ pub(super) fn of_pool(error: &PoolError) -> Refused {
         && let ConnectError::Refused { body } = &**cause
     {
         let mut frame = Vec::with_capacity(body.len() + 5);
-        put_frame(&mut frame, b'E', |out| {
-            out.extend_from_slice(&as_error(body))
-        });
+        put_frame(&mut frame, b'E', |out| out.extend_from_slice(&as_error(body)));
         return Refused::Verbatim(frame);
     }
     let (code, hint) = match error {
@@ -64,10 +62,7 @@ fn detail(error: &PoolError) -> Option<String> {
                  waiting; the node has {} of {} connections.",
                 congestion.database,
                 congestion.user,
-                congestion
-                    .node
-                    .as_ref()
-                    .map_or(String::new(), |node| format!(" on {node}")),
+                congestion.node.as_ref().map_or(String::new(), |node| format!(" on {node}")),
                 congestion.size,
                 congestion.in_use,
                 congestion.connecting,

@@ -25,15 +25,17 @@ use super::login::{Denied, refused};
 /// How long an answer is good: a role's or the server's defaults may change.
 const WELCOME_LIFETIME: Duration = Duration::from_secs(30);
 
+/// The one setting that decides where statements can run and that no server reports.
+const ISOLATION: &str = "default_transaction_isolation";
+
 /// The largest reply to the settings of a startup packet, in bytes.
 const MAX_REPLY: usize = 1 << 20;
 
 /// The client's startup parameters as settings: `options` first, so that parameters win.
 pub(super) fn startup_settings(startup: &Startup) -> SettingsMap {
     let given = startup.options.iter().chain(&startup.parameters);
-    let settings: Settings = given
-        .map(|(name, value)| (name.to_lowercase().into(), assignment(name, value)))
-        .collect();
+    let settings: Settings =
+        given.map(|(name, value)| (name.to_lowercase().into(), assignment(name, value))).collect();
     SettingsMap::new(settings)
 }
 
@@ -42,48 +44,41 @@ pub(super) async fn reported(
     gateway: &Gateway,
     policy: &Policy,
     pools: &Arc<PoolSet>,
-    settings: &SettingsMap,
-) -> Result<Parameters, Denied> {
+    asked: SettingsMap,
+) -> Result<Arc<Welcome>, Denied> {
     let key = WelcomeKey {
         cluster: policy.cluster.name().to_owned(),
         database: pools.database().to_owned(),
         user: pools.user().to_owned(),
-        startup: settings.mark(),
+        startup: asked.mark(),
     };
     if let Some(known) = gateway.welcomes.get(&key)
         && known.since.elapsed() < WELCOME_LIFETIME
+        && known.asked == asked
     {
-        return Ok(known.reported.clone());
+        return Ok(known);
     }
     let mut lease = lease(policy, pools).await?;
     let mut facts = lease.take_facts().ok_or(Denied::Silently)?;
-    let sql = transition(&facts.in_force, settings);
-    if !sql.is_empty() {
-        apply(&mut lease, &sql, &mut facts.reported).await?;
-        facts.in_force = settings.clone();
-    }
+    let sql = transition(&facts.in_force, &asked);
+    let isolation = apply(&mut lease, &sql, &mut facts.reported).await?;
+    facts.in_force = asked.clone();
     let mut reported = facts.reported.clone();
     // A client is told what the primary would tell it, whichever node was asked.
     if reported.get("in_hot_standby").is_some() {
         reported.note("in_hot_standby", "off");
     }
     lease.give_back(facts);
-    let welcome = Welcome {
-        reported: reported.clone(),
-        since: Instant::now(),
-    };
-    gateway.welcomes.insert(key, Arc::new(welcome));
-    Ok(reported)
+    let settings = with_isolation(&asked, &isolation);
+    let welcome = Arc::new(Welcome { asked, settings, reported, since: Instant::now() });
+    gateway.welcomes.insert(key, welcome.clone());
+    Ok(welcome)
 }
 
 /// A connection to the primary; to a replica while there is no primary.
 async fn lease(policy: &Policy, pools: &Arc<PoolSet>) -> Result<Lease, Denied> {
     let has_primary = policy.cluster.topology().primary.is_some();
-    let access = if has_primary {
-        Access::Primary
-    } else {
-        Access::Replica
-    };
+    let access = if has_primary { Access::Primary } else { Access::Replica };
     match pools.checkout(&policy.reads, &want(access), Instant::now()) {
         Checkout::Ready(lease) => Ok(lease),
         Checkout::Wait(waiting) => waiting.await.map_err(|error| refused(&error)),
@@ -91,20 +86,31 @@ async fn lease(policy: &Policy, pools: &Arc<PoolSet>) -> Result<Lease, Denied> {
     }
 }
 
-/// Makes the settings, noting what the server reports.
-async fn apply(lease: &mut Lease, sql: &str, reported: &mut Parameters) -> Result<(), Denied> {
+/// SERIALIZABLE by default, of a role or a database, as a setting of the client's own: the server
+/// does not report it, but a standby refuses whatever runs under it.
+fn with_isolation(asked: &SettingsMap, isolation: &str) -> SettingsMap {
+    if isolation != "serializable" || asked.get(ISOLATION).is_some() {
+        return asked.clone();
+    }
+    let own = (ISOLATION.into(), assignment(ISOLATION, isolation));
+    let asked = asked.iter().map(|(name, statement)| (name.into(), statement.clone()));
+    SettingsMap::new(asked.chain([own]).collect())
+}
+
+/// Makes the settings, noting what the server reports; returns the default isolation level.
+async fn apply(
+    lease: &mut Lease,
+    sql: &str,
+    reported: &mut Parameters,
+) -> Result<String, Denied> {
     let mut out = Vec::new();
-    message::query(sql.as_bytes(), &mut out);
+    message::query(format!("{sql};SHOW {ISOLATION}").as_bytes(), &mut out);
     lease.stream.write_all(&out).await?;
     lease.stream.flush().await?;
-    let mut error = None;
+    let (mut error, mut isolation) = (None, String::new());
     loop {
         let mut frame = vec![0; HEADER_LENGTH];
-        lease
-            .stream
-            .read_exact(&mut frame)
-            .await
-            .map_err(|_| lost())?;
+        lease.stream.read_exact(&mut frame).await.map_err(|_| lost())?;
         let header = Header::read(&frame)?.ok_or(Denied::Silently)?;
         if header.length > MAX_REPLY {
             return Err(lost().into());
@@ -114,6 +120,7 @@ async fn apply(lease: &mut Lease, sql: &str, reported: &mut Parameters) -> Resul
         lease.stream.read_exact(body).await.map_err(|_| lost())?;
         match header.tag {
             b'S' => note(body, reported),
+            b'D' => isolation = only_cell(body),
             b'E' => error = Some(frame),
             b'Z' => break,
             _ => {}
@@ -121,8 +128,14 @@ async fn apply(lease: &mut Lease, sql: &str, reported: &mut Parameters) -> Resul
     }
     match error {
         Some(frame) => Err(Denied::Verbatim(super::refusal::as_fatal(&frame))),
-        None => Ok(()),
+        None => Ok(isolation),
     }
+}
+
+/// The value in a DataRow of one column: behind the number of columns and the value's length
+/// (manual, 55.7).
+fn only_cell(body: &[u8]) -> String {
+    String::from_utf8_lossy(body.get(6..).unwrap_or_default()).into_owned()
 }
 
 fn note(body: &[u8], reported: &mut Parameters) {

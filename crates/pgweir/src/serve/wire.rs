@@ -76,11 +76,7 @@ impl Wire {
         }
         let missing = self.need.saturating_sub(self.kept.len());
         self.kept.reserve(missing.clamp(MIN_READ, MAX_READ));
-        let count = ready!(tokio_util::io::poll_read_buf(
-            Pin::new(stream),
-            cx,
-            &mut self.kept
-        ))?;
+        let count = ready!(tokio_util::io::poll_read_buf(Pin::new(stream), cx, &mut self.kept))?;
         Poll::Ready(Ok(if count == 0 { Read::End } else { Read::Kept }))
     }
 
@@ -114,8 +110,7 @@ impl Wire {
         for slice in out.slices(input) {
             let skip = written.min(slice.len());
             written -= skip;
-            self.unsent
-                .extend_from_slice(slice.get(skip..).unwrap_or_default());
+            self.unsent.extend_from_slice(slice.get(skip..).unwrap_or_default());
         }
         if self.unsent.is_empty() && stream.is_encrypted() {
             // TLS records may wait inside the stream: a flush sends them, or asks to be woken.

@@ -73,9 +73,7 @@ fn targets(level: LogLevel) -> Targets {
         LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
     };
     // A target matches by its beginning: `pgweir_pool` and the other crates are meant too.
-    Targets::new()
-        .with_default(libraries)
-        .with_target("pgweir", own)
+    Targets::new().with_default(libraries).with_target("pgweir", own)
 }
 
 #[cfg(test)]
@@ -120,12 +118,9 @@ mod tests {
             tracing::info!(target: "rustls", "three");
             tracing::warn!(target: "rustls", "four");
             let text = captured.take();
-            for (word, is_there) in [
-                ("one", true),
-                ("two", false),
-                ("three", false),
-                ("four", true),
-            ] {
+            for (word, is_there) in
+                [("one", true), ("two", false), ("three", false), ("four", true)]
+            {
                 assert_eq!(text.contains(word), is_there, "{word} in {text}");
             }
             assert!(text.contains("node=\"a:5432\""), "{text}");

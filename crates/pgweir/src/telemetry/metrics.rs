@@ -7,11 +7,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use pgweir_pool::Node;
+use pgweir_pool::{Cluster, Node};
 use pgweir_protocol::verdict::{Target, Verdict};
 
 const METADATA: Metadata<'static> = Metadata::new("pgweir", Level::INFO, Some("pgweir"));
@@ -26,15 +27,31 @@ pub struct Metrics {
     pub clients_refused: Counter,
     /// Cancel requests received.
     pub cancel_requests: Counter,
-    reasons: HashMap<&'static str, [Counter; 2]>,
-    nodes: HashMap<String, Served>,
+    reasons: Vec<[Counter; 2]>,
+    clusters: HashMap<String, Arc<[Served]>>,
 }
 
 /// Statements sent to one node, counted here besides: a counter of the recorder cannot be read.
 #[derive(Debug)]
-struct Served {
+pub(crate) struct Served {
     counters: [Counter; 2],
     counts: [AtomicU64; 2],
+}
+
+impl Served {
+    /// A statement is on its way to the node.
+    pub(crate) fn count(&self, is_write: bool) {
+        let class = usize::from(is_write);
+        if let (Some(counter), Some(count)) = (self.counters.get(class), self.counts.get(class)) {
+            counter.increment(1);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads and writes sent to the node so far.
+    pub(crate) fn counts(&self) -> [u64; 2] {
+        self.counts.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -44,9 +61,9 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Metrics for these nodes, all at zero.
+    /// Metrics for these clusters, all at zero.
     #[must_use]
-    pub fn new<'a>(nodes: impl Iterator<Item = &'a Node>) -> Self {
+    pub fn new<'a>(clusters: impl Iterator<Item = &'a Arc<Cluster>>) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         let counter = |name: &'static str, help: &'static str, labels: Vec<Label>| {
@@ -68,21 +85,17 @@ impl Metrics {
                     let labels = vec![Label::new("reason", *reason), Label::new("target", target)];
                     counter(name, help, labels)
                 };
-                (*reason, ["replica", "primary"].map(target))
+                ["replica", "primary"].map(target)
             })
             .collect();
-        let nodes = nodes
-            .map(|node| {
-                let help = "Statements sent to servers, by node and class.";
-                let name = node.name().to_owned();
-                let counters = by_class("pgweir_queries_total", help, "node", name.clone());
-                (
-                    name,
-                    Served {
-                        counters,
-                        counts: Default::default(),
-                    },
-                )
+        let served = |node: &Arc<Node>| {
+            let help = "Statements sent to servers, by node and class.";
+            let counters = by_class("pgweir_queries_total", help, "node", node.name().to_owned());
+            Served { counters, counts: Default::default() }
+        };
+        let clusters = clusters
+            .map(|cluster| {
+                (cluster.name().to_owned(), cluster.nodes().iter().map(served).collect())
             })
             .collect();
         let plain = |name, help| counter(name, help, Vec::new());
@@ -91,60 +104,38 @@ impl Metrics {
             clients_refused: plain("pgweir_clients_refused_total", "Clients not let in."),
             cancel_requests: plain("pgweir_cancel_requests_total", "Cancel requests received."),
             reasons,
-            nodes,
+            clusters,
             handle,
             recorder,
         }
     }
 
-    /// A statement is on its way to a server.
-    pub(crate) fn sent(&self, verdict: &Verdict, on: Target, node: Option<&Node>) {
-        let place = usize::from(on == Target::Primary);
-        if let Some(counter) = self
-            .reasons
-            .get(verdict.reason)
-            .and_then(|both| both.get(place))
-        {
-            counter.increment(1);
-        }
-        let class = usize::from(verdict.is_write);
-        let Some(served) = node.and_then(|node| self.nodes.get(node.name())) else {
-            return;
-        };
-        if let (Some(counter), Some(count)) = (served.counters.get(class), served.counts.get(class))
-        {
-            counter.increment(1);
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+    /// The counters of a cluster's nodes, in the order of the nodes.
+    pub(crate) fn served(&self, cluster: &str) -> Arc<[Served]> {
+        self.clusters.get(cluster).cloned().unwrap_or_default()
     }
 
-    /// Reads and writes sent to a node so far.
-    #[must_use]
-    pub fn served(&self, node: &Node) -> [u64; 2] {
-        self.nodes.get(node.name()).map_or([0; 2], |served| {
-            served
-                .counts
-                .each_ref()
-                .map(|count| count.load(Ordering::Relaxed))
-        })
+    /// A statement is on its way to a server.
+    pub(crate) fn sent(&self, verdict: &Verdict, on: Target) {
+        let place = usize::from(on == Target::Primary);
+        let counters = self.reasons.get(verdict.reason_index);
+        if let Some(counter) = counters.and_then(|both| both.get(place)) {
+            counter.increment(1);
+        }
     }
 
     /// A gauge to be set while the metrics are rendered.
     #[must_use]
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Gauge {
-        self.recorder
-            .describe_gauge(KeyName::from(name), None, help.into());
-        self.recorder
-            .register_gauge(&Key::from_parts(name, labels), &METADATA)
+        self.recorder.describe_gauge(KeyName::from(name), None, help.into());
+        self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
     /// A counter that somebody else keeps, to be set while the metrics are rendered.
     #[must_use]
     pub fn counter(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Counter {
-        self.recorder
-            .describe_counter(KeyName::from(name), Some(Unit::Count), help.into());
-        self.recorder
-            .register_counter(&Key::from_parts(name, labels), &METADATA)
+        self.recorder.describe_counter(KeyName::from(name), Some(Unit::Count), help.into());
+        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
     /// Everything, in Prometheus' text format.

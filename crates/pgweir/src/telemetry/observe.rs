@@ -36,9 +36,7 @@ fn observe_nodes(gateway: &Gateway, name: &str, cluster: &Cluster) {
         for (role, word) in [(Role::Primary, "primary"), (Role::Replica, "replica")] {
             let help = "Whether the node has this role.";
             let labels = labels(Some(Label::new("role", word)));
-            metrics
-                .gauge("pgweir_node_role", help, labels)
-                .set(truth(view.role == role));
+            metrics.gauge("pgweir_node_role", help, labels).set(truth(view.role == role));
         }
         let help = "Whether the node answers its probes.";
         metrics
@@ -79,9 +77,7 @@ fn observe_pools(gateway: &Gateway, name: &str, cluster: &Cluster) {
                     .set(f64::from(value));
             }
             let help = "Clients waiting for a server connection.";
-            metrics
-                .gauge("pgweir_pool_waiting", help, labels(None))
-                .set(f64::from(stats.waiting));
+            metrics.gauge("pgweir_pool_waiting", help, labels(None)).set(f64::from(stats.waiting));
             let help = "Server connections opened.";
             metrics
                 .counter("pgweir_pool_connects_total", help, labels(None))

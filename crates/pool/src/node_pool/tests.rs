@@ -54,13 +54,7 @@ impl Opener for FakeOpener {
             let stream = Stream::Unix(ours);
             // The pool measures ages on the system's clock.
             let opened_at = Instant::now();
-            Ok(ServerConnection {
-                stream,
-                facts,
-                node,
-                opened_at,
-                derived: None,
-            })
+            Ok(ServerConnection { stream, facts, node, opened_at, derived: None })
         })
     }
 }
@@ -85,18 +79,10 @@ fn spec(size: u32) -> PoolSpec {
 impl Scene {
     fn new(limit: u32) -> Self {
         let host = "db".to_owned();
-        let spec = NodeSpec {
-            host,
-            port: 5432,
-            weight: 1,
-            role: RoleHint::Auto,
-        };
+        let spec = NodeSpec { host, port: 5432, weight: 1, role: RoleHint::Auto };
         let node = Arc::new(Node::new(NodeId(0), &spec, Arc::new(Notify::new())));
         node.admission.set_limit(limit);
-        Self {
-            node,
-            server: Arc::default(),
-        }
+        Self { node, server: Arc::default() }
     }
 
     fn pool(&self, spec: &PoolSpec) -> Arc<NodePool> {
@@ -124,10 +110,7 @@ fn give_back(mut lease: Lease) {
 
 /// Whether it is somebody's turn right away.
 async fn is_served(place: &mut Place) -> Option<Lease> {
-    timeout(Duration::from_millis(5), place.turn())
-        .await
-        .ok()
-        .map(Result::unwrap)
+    timeout(Duration::from_millis(5), place.turn()).await.ok().map(Result::unwrap)
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,10 +119,7 @@ async fn a_connection_is_used_again() {
     let pool = scene.pool(&spec(2));
     assert!(pool.try_checkout(None).is_none());
     let lease = checkout(&pool).await;
-    assert_eq!(
-        (scene.node.in_flight(), scene.node.open_connections()),
-        (1, 1)
-    );
+    assert_eq!((scene.node.in_flight(), scene.node.open_connections()), (1, 1));
     give_back(lease);
     assert_eq!(scene.node.in_flight(), 0);
     for _ in 0..10 {
@@ -154,10 +134,7 @@ async fn a_lease_that_is_dropped_is_closed_and_its_place_is_free() {
     let scene = Scene::new(1);
     let pool = scene.pool(&spec(1));
     drop(checkout(&pool).await);
-    assert_eq!(
-        (scene.node.in_flight(), scene.node.open_connections()),
-        (0, 0)
-    );
+    assert_eq!((scene.node.in_flight(), scene.node.open_connections()), (0, 0));
     give_back(checkout(&pool).await);
     assert_eq!(scene.server.opened(), 2);
 }
@@ -180,6 +157,20 @@ async fn clients_are_served_in_the_order_in_which_they_came() {
         assert!(pool.try_checkout(None).is_none());
     }
     assert_eq!(scene.server.opened(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_leave_do_not_pile_up() {
+    let scene = Scene::new(10);
+    let pool = scene.pool(&spec(1));
+    let lease = checkout(&pool).await;
+    let mut patient = pool.enqueue().unwrap();
+    for _ in 0..1000 {
+        drop(pool.enqueue().unwrap());
+        assert!(pool.inner().waiters.len() <= 3);
+    }
+    give_back(lease);
+    assert!(is_served(&mut patient).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,11 +208,7 @@ async fn an_attempt_whose_client_left_is_finished_for_the_next() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(1));
     let mut place = pool.enqueue().unwrap();
-    assert!(
-        timeout(Duration::from_micros(500), place.turn())
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_micros(500), place.turn()).await.is_err());
     drop(place);
     timeout(Duration::from_secs(1), async {
         while pool.stats().idle == 0 {
@@ -253,11 +240,7 @@ async fn a_connection_that_the_server_closed_is_not_handed_out() {
 async fn the_last_used_comes_first() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(3));
-    let leases = [
-        checkout(&pool).await,
-        checkout(&pool).await,
-        checkout(&pool).await,
-    ];
+    let leases = [checkout(&pool).await, checkout(&pool).await, checkout(&pool).await];
     let pids: Vec<_> = leases.iter().map(pid).collect();
     leases.into_iter().for_each(give_back);
     assert_eq!(pid(&checkout(&pool).await), pids[2]);
@@ -275,9 +258,7 @@ async fn a_refused_login_is_told_to_everybody_who_waits_and_tried_again_at_once(
     scene.server.refuse_next(refused("28P01"));
     let mut places = [pool.enqueue().unwrap(), pool.enqueue().unwrap()];
     for place in &mut places {
-        let Err(Unserved::Failed(error)) = place.turn().await else {
-            panic!("served")
-        };
+        let Err(Unserved::Failed(error)) = place.turn().await else { panic!("served") };
         assert_eq!(error.fault(), Fault::Login);
     }
     assert!(!scene.node.is_suspected());
@@ -289,9 +270,7 @@ async fn a_node_that_cannot_be_reached_is_suspected_and_left_alone_for_a_while()
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(5));
     for _ in 0..2 {
-        scene
-            .server
-            .refuse_next(ConnectError::Io(io::ErrorKind::ConnectionRefused.into()));
+        scene.server.refuse_next(ConnectError::Io(io::ErrorKind::ConnectionRefused.into()));
     }
     for _ in 0..2 {
         let outcome = pool.enqueue().unwrap().turn().await;
@@ -316,10 +295,7 @@ async fn a_crowded_server_is_waited_for() {
         scene.server.refuse_next(refused("53300"));
     }
     let mut place = pool.enqueue().unwrap();
-    let lease = timeout(Duration::from_secs(2), place.turn())
-        .await
-        .unwrap()
-        .unwrap();
+    let lease = timeout(Duration::from_secs(2), place.turn()).await.unwrap().unwrap();
     assert_eq!(pool.stats().connect_failures, 3);
     assert!(!scene.node.is_suspected());
     drop(lease);
@@ -365,10 +341,7 @@ async fn a_busy_pool_does_not_starve_another_for_ever() {
         }
         rounds += 1;
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(
-            starved.elapsed() < STARVATION_PATIENCE * 20,
-            "{rounds} rounds"
-        );
+        assert!(starved.elapsed() < STARVATION_PATIENCE * 20, "{rounds} rounds");
     };
     assert!(rounds > 1, "not before patience has run out");
     drop(lucky);
@@ -378,17 +351,9 @@ async fn a_busy_pool_does_not_starve_another_for_ever() {
 async fn housekeeping_keeps_the_least_number_ready_and_closes_the_rest_in_time() {
     let scene = Scene::new(10);
     let timeout = Duration::from_secs(60);
-    let pool = scene.pool(&PoolSpec {
-        min_idle: 2,
-        idle_timeout: timeout,
-        ..spec(5)
-    });
+    let pool = scene.pool(&PoolSpec { min_idle: 2, idle_timeout: timeout, ..spec(5) });
     pool.tend(Instant::now(), true);
-    let leases = [
-        checkout(&pool).await,
-        checkout(&pool).await,
-        checkout(&pool).await,
-    ];
+    let leases = [checkout(&pool).await, checkout(&pool).await, checkout(&pool).await];
     leases.into_iter().for_each(give_back);
     pool.tend(Instant::now(), true);
     assert_eq!(pool.stats().idle, 3);
@@ -410,19 +375,13 @@ async fn housekeeping_keeps_the_least_number_ready_and_closes_the_rest_in_time()
 async fn a_connection_that_is_too_old_ends_with_its_lease_or_while_idle() {
     let scene = Scene::new(10);
     let lifetime = Duration::from_secs(3600);
-    let pool = scene.pool(&PoolSpec {
-        max_lifetime: lifetime,
-        ..spec(5)
-    });
+    let pool = scene.pool(&PoolSpec { max_lifetime: lifetime, ..spec(5) });
     give_back(checkout(&pool).await);
     pool.tend(Instant::now() + lifetime / 2, true);
     assert_eq!(pool.stats().idle, 1);
     pool.tend(Instant::now() + lifetime, true);
     assert_eq!(pool.stats().idle, 0);
-    let brief = scene.pool(&PoolSpec {
-        max_lifetime: Duration::from_nanos(1),
-        ..spec(5)
-    });
+    let brief = scene.pool(&PoolSpec { max_lifetime: Duration::from_nanos(1), ..spec(5) });
     give_back(checkout(&brief).await);
     assert_eq!(brief.stats().idle, 0);
 }
@@ -459,10 +418,7 @@ async fn a_pool_that_is_closed_refuses_and_closes_what_comes_back() {
     let mut waiting = pool.enqueue().unwrap();
     pool.close();
     assert!(matches!(waiting.turn().await, Err(Unserved::Closed)));
-    assert!(matches!(
-        pool.enqueue().unwrap().turn().await,
-        Err(Unserved::Closed)
-    ));
+    assert!(matches!(pool.enqueue().unwrap().turn().await, Err(Unserved::Closed)));
     give_back(lease);
     assert!(pool.is_empty());
     assert_eq!(scene.node.open_connections(), 0);

@@ -32,14 +32,7 @@ fn sandbox(method: &str, replicas: usize) -> Sandbox {
     Sandbox::builder()
         .replicas(replicas)
         .superuser("postgres")
-        .setting(
-            "password_encryption",
-            if method == "md5" {
-                "md5"
-            } else {
-                "scram-sha-256"
-            },
-        )
+        .setting("password_encryption", if method == "md5" { "md5" } else { "scram-sha-256" })
         .hba(hba(method))
         .role("app", format!("LOGIN PASSWORD '{PASSWORD}'"))
         .start()
@@ -66,9 +59,7 @@ async fn is_let_in(cluster: &Cluster, credentials: Credentials) -> Result<(), Ar
 }
 
 fn sqlstate(error: &ConnectError) -> String {
-    let ConnectError::Refused { body } = error else {
-        panic!("{error:?}")
-    };
+    let ConnectError::Refused { body } = error else { panic!("{error:?}") };
     ServerReport::parse(body).unwrap().code.to_string()
 }
 
@@ -80,31 +71,16 @@ async fn scram_keys_that_a_client_revealed_open_the_servers() {
     let secret = ScramSecret::parse(&secret).unwrap();
     let keys = ScramKeys::derive(PASSWORD, &secret.salt, secret.iterations);
     let set = set(&cluster, Credentials::Scram(keys));
-    assert_eq!(
-        ask(&set, &Want::primary(), "SELECT current_user").await,
-        ["app"]
-    );
-    assert_eq!(
-        ask(&set, &Want::replica(), "SELECT current_user").await,
-        ["app"]
-    );
-    is_let_in(&cluster, Credentials::Password(PASSWORD.to_owned()))
-        .await
-        .unwrap();
+    assert_eq!(ask(&set, &Want::primary(), "SELECT current_user").await, ["app"]);
+    assert_eq!(ask(&set, &Want::replica(), "SELECT current_user").await, ["app"]);
+    is_let_in(&cluster, Credentials::Password(PASSWORD.to_owned())).await.unwrap();
     let asked = is_let_in(&cluster, Credentials::None).await.unwrap_err();
-    assert!(
-        matches!(*asked, ConnectError::Asked(Method::Scram)),
-        "{asked:?}"
-    );
+    assert!(matches!(*asked, ConnectError::Asked(Method::Scram)), "{asked:?}");
     assert_eq!(asked.fault(), Fault::Login);
-    let wrong = is_let_in(&cluster, Credentials::Password("wrong".to_owned()))
-        .await
-        .unwrap_err();
+    let wrong = is_let_in(&cluster, Credentials::Password("wrong".to_owned())).await.unwrap_err();
     assert_eq!(sqlstate(&wrong), "28P01");
     // What comes of a refusal is not remembered.
-    is_let_in(&cluster, Credentials::Password(PASSWORD.to_owned()))
-        .await
-        .unwrap();
+    is_let_in(&cluster, Credentials::Password(PASSWORD.to_owned())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,14 +90,9 @@ async fn md5_hashes_open_the_servers() {
     let stored = cluster.role_secret("app").await.unwrap().unwrap();
     assert_eq!(stored, md5::md5_password("app", PASSWORD));
     is_let_in(&cluster, Credentials::Md5(stored)).await.unwrap();
-    is_let_in(&cluster, Credentials::Password(PASSWORD.to_owned()))
-        .await
-        .unwrap();
+    is_let_in(&cluster, Credentials::Password(PASSWORD.to_owned())).await.unwrap();
     let asked = is_let_in(&cluster, Credentials::None).await.unwrap_err();
-    assert!(
-        matches!(*asked, ConnectError::Asked(Method::Md5)),
-        "{asked:?}"
-    );
+    assert!(matches!(*asked, ConnectError::Asked(Method::Md5)), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,10 +101,7 @@ async fn a_password_is_not_sent_in_the_clear() {
     let cluster = start(cluster_spec(&sandbox)).await;
     let password = Credentials::Password(PASSWORD.to_owned());
     let refused = is_let_in(&cluster, password).await.unwrap_err();
-    assert!(
-        matches!(*refused, ConnectError::CleartextRefused),
-        "{refused:?}"
-    );
+    assert!(matches!(*refused, ConnectError::CleartextRefused), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,14 +111,7 @@ async fn secrets_of_roles_are_those_that_a_login_would_be_judged_by() {
         "CREATE ROLE bare LOGIN; CREATE ROLE late LOGIN PASSWORD 'x' VALID UNTIL '2001-01-01'";
     sandbox.primary().psql(sql).unwrap();
     let cluster = start(cluster_spec(&sandbox)).await;
-    assert!(
-        cluster
-            .role_secret("app")
-            .await
-            .unwrap()
-            .unwrap()
-            .starts_with("SCRAM-SHA-256$")
-    );
+    assert!(cluster.role_secret("app").await.unwrap().unwrap().starts_with("SCRAM-SHA-256$"));
     for role in ["nobody", "bare", "late", "app'; --"] {
         assert_eq!(cluster.role_secret(role).await.unwrap(), None, "{role}");
     }
@@ -160,32 +121,16 @@ async fn secrets_of_roles_are_those_that_a_login_would_be_judged_by() {
 async fn questions_are_answered_as_text_and_cannot_write() {
     let sandbox = sandbox("trust", 0);
     let cluster = start(cluster_spec(&sandbox)).await;
-    let rows = cluster.ask(
-        "postgres",
-        "SELECT 1, NULL, 'a' UNION ALL SELECT 2, 'b', NULL",
-        &[],
-    );
+    let rows = cluster.ask("postgres", "SELECT 1, NULL, 'a' UNION ALL SELECT 2, 'b', NULL", &[]);
     let text = |cell: &str| Some(cell.to_owned());
-    let expected = [
-        vec![text("1"), None, text("a")],
-        vec![text("2"), text("b"), None],
-    ];
+    let expected = [vec![text("1"), None, text("a")], vec![text("2"), text("b"), None]];
     assert_eq!(rows.await.unwrap(), expected);
-    let write = cluster
-        .ask("postgres", "CREATE TABLE public.t ()", &[])
-        .await
-        .unwrap_err();
+    let write = cluster.ask("postgres", "CREATE TABLE public.t ()", &[]).await.unwrap_err();
     assert!(write.to_string().starts_with("25006"), "{write}");
     let sql = "SELECT usename, passwd FROM pg_shadow WHERE usename = $1";
-    let rows = cluster
-        .ask_as("postgres", None, "postgres", sql, &["app"])
-        .await
-        .unwrap();
+    let rows = cluster.ask_as("postgres", None, "postgres", sql, &["app"]).await.unwrap();
     assert_eq!(rows[0][0].as_deref(), Some("app"));
-    let unknown = cluster
-        .ask_as("app", None, "missing", "SELECT 1", &[])
-        .await
-        .unwrap_err();
+    let unknown = cluster.ask_as("app", None, "missing", "SELECT 1", &[]).await.unwrap_err();
     assert!(unknown.to_string().starts_with("3D000"), "{unknown}");
 }
 
@@ -217,30 +162,18 @@ async fn a_role_that_a_replica_does_not_know_yet_is_served_by_the_primary() {
     sandbox.node(1).pause_replay().unwrap();
     sandbox.primary().psql("CREATE ROLE novice LOGIN").unwrap();
     let set = cluster.pools("postgres", "novice", &pool_spec(2)).unwrap();
-    assert_eq!(
-        ask(&set, &Want::replica(), "SELECT current_user").await,
-        ["novice"]
-    );
+    assert_eq!(ask(&set, &Want::replica(), "SELECT current_user").await, ["novice"]);
 }
 
 /// Gives the primary a new certificate for 127.0.0.1 that is its own authority; gives its file.
 fn encrypt(sandbox: &Sandbox) -> PathBuf {
     let node = sandbox.primary();
-    let directory = sandbox
-        .dir()
-        .join(format!("tls-{}", getrandom::u64().unwrap()));
+    let directory = sandbox.dir().join(format!("tls-{}", getrandom::u64().unwrap()));
     std::fs::create_dir(&directory).unwrap();
     let (key, certificate) = (directory.join("server.key"), directory.join("server.crt"));
     let made = Command::new("openssl")
-        .args([
-            "req", "-new", "-x509", "-nodes", "-newkey", "ec", "-days", "30",
-        ])
-        .args([
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-subj",
-            "/CN=localhost",
-        ])
+        .args(["req", "-new", "-x509", "-nodes", "-newkey", "ec", "-days", "30"])
+        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1"])
         .arg("-keyout")
         .arg(&key)
@@ -249,10 +182,8 @@ fn encrypt(sandbox: &Sandbox) -> PathBuf {
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
-    node.put_file("server.key", &std::fs::read(&key).unwrap())
-        .unwrap();
-    node.put_file("server.crt", &std::fs::read(&certificate).unwrap())
-        .unwrap();
+    node.put_file("server.key", &std::fs::read(&key).unwrap()).unwrap();
+    node.put_file("server.crt", &std::fs::read(&certificate).unwrap()).unwrap();
     node.set_config("ssl", "on").unwrap();
     node.reload().unwrap();
     certificate
@@ -264,16 +195,11 @@ async fn connects(
     ca_file: Option<&Path>,
 ) -> Result<bool, ConnectError> {
     let mut spec = cluster_spec(sandbox);
-    spec.tls = TlsSpec {
-        mode,
-        ca_file: ca_file.map(Path::to_owned),
-    };
+    spec.tls = TlsSpec { mode, ca_file: ca_file.map(Path::to_owned) };
     let cluster = Cluster::start(spec).unwrap();
     let node = &cluster.nodes()[0];
     let credentials = Credentials::Password(PASSWORD.to_owned());
-    let connection = cluster
-        .dial(node, "postgres", "app", &credentials, &[], TIMEOUT)
-        .await;
+    let connection = cluster.dial(node, "postgres", "app", &credentials, &[], TIMEOUT).await;
     cluster.shutdown().await;
     connection.map(|connection| connection.stream.is_encrypted())
 }
@@ -283,11 +209,7 @@ async fn encryption_follows_the_mode() {
     let sandbox = sandbox("scram-sha-256", 0);
     use SslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
     for (mode, expected) in [(Disable, false), (Allow, false), (Prefer, false)] {
-        assert_eq!(
-            connects(&sandbox, mode, None).await.unwrap(),
-            expected,
-            "{mode:?}"
-        );
+        assert_eq!(connects(&sandbox, mode, None).await.unwrap(), expected, "{mode:?}");
     }
     let refused = connects(&sandbox, Require, None).await.unwrap_err();
     assert!(matches!(refused, ConnectError::Tls(_)), "{refused:?}");
@@ -310,27 +232,18 @@ async fn encryption_follows_the_mode() {
         (Prefer, unknown, Some(false)),
     ] {
         let got = connects(&sandbox, mode, ca_file).await;
-        assert_eq!(
-            got.as_ref().ok().copied(),
-            expected,
-            "{mode:?} {ca_file:?}: {got:?}"
-        );
+        assert_eq!(got.as_ref().ok().copied(), expected, "{mode:?} {ca_file:?}: {got:?}");
     }
 
     // The name: the same server, by another name than its certificate has.
     let mut spec = cluster_spec(&sandbox);
     spec.nodes[0].host = "localhost".to_owned();
     for (mode, is_fine) in [(VerifyCa, true), (VerifyFull, false)] {
-        spec.tls = TlsSpec {
-            mode,
-            ca_file: Some(stranger.clone()),
-        };
+        spec.tls = TlsSpec { mode, ca_file: Some(stranger.clone()) };
         let cluster = Cluster::start(spec.clone()).unwrap();
         let node = &cluster.nodes()[0];
         let credentials = Credentials::Password(PASSWORD.to_owned());
-        let got = cluster
-            .dial(node, "postgres", "app", &credentials, &[], TIMEOUT)
-            .await;
+        let got = cluster.dial(node, "postgres", "app", &credentials, &[], TIMEOUT).await;
         assert_eq!(got.is_ok(), is_fine, "{mode:?}: {got:?}");
         cluster.shutdown().await;
     }
@@ -342,23 +255,16 @@ async fn a_server_that_insists_gets_what_it_insists_on() {
     encrypt(&sandbox);
     let only = |kind: &str| {
         let line = format!("{kind} all all 127.0.0.1/32 scram-sha-256");
-        sandbox
-            .primary()
-            .set_hba(["local all all trust".to_owned(), line])
-            .unwrap();
+        sandbox.primary().set_hba(["local all all trust".to_owned(), line]).unwrap();
         sandbox.primary().reload().unwrap();
     };
     only("hostssl");
     assert!(connects(&sandbox, SslMode::Allow, None).await.unwrap());
-    let refused = connects(&sandbox, SslMode::Disable, None)
-        .await
-        .unwrap_err();
+    let refused = connects(&sandbox, SslMode::Disable, None).await.unwrap_err();
     assert_eq!(sqlstate(&refused), "28000");
     only("hostnossl");
     assert!(!connects(&sandbox, SslMode::Prefer, None).await.unwrap());
-    let refused = connects(&sandbox, SslMode::Require, None)
-        .await
-        .unwrap_err();
+    let refused = connects(&sandbox, SslMode::Require, None).await.unwrap_err();
     assert_eq!(sqlstate(&refused), "28000");
 }
 
@@ -368,18 +274,12 @@ async fn everything_works_encrypted() {
     let sandbox = sandbox("scram-sha-256", 0);
     let certificate = encrypt(&sandbox);
     let mut spec = cluster_spec(&sandbox);
-    spec.tls = TlsSpec {
-        mode: SslMode::VerifyFull,
-        ca_file: Some(certificate),
-    };
+    spec.tls = TlsSpec { mode: SslMode::VerifyFull, ca_file: Some(certificate) };
     let cluster = start(spec).await;
     let set = set(&cluster, Credentials::Password(PASSWORD.to_owned()));
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     assert_eq!(ask(&set, &Want::primary(), sql).await, ["t"]);
-    assert_eq!(
-        cluster.ask("postgres", sql, &[]).await.unwrap()[0][0].as_deref(),
-        Some("t")
-    );
+    assert_eq!(cluster.ask("postgres", sql, &[]).await.unwrap()[0][0].as_deref(), Some("t"));
     let lease = try_checkout(&set, &POLICY, &Want::primary()).await.unwrap();
     cluster.cancel(lease.cancel_handle()).await.unwrap();
     give_back(lease);

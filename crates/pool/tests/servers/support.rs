@@ -22,10 +22,7 @@ pub(crate) const POLICY: ReadPolicy = ReadPolicy {
     hold: Duration::from_secs(20),
 };
 
-pub(crate) const REPLICAS_ONLY: ReadPolicy = ReadPolicy {
-    reads: Reads::ReplicasOnly,
-    ..POLICY
-};
+pub(crate) const REPLICAS_ONLY: ReadPolicy = ReadPolicy { reads: Reads::ReplicasOnly, ..POLICY };
 
 /// What a cluster's configuration says by default, for a sandbox.
 pub(crate) fn cluster_spec(sandbox: &Sandbox) -> ClusterSpec {
@@ -38,10 +35,7 @@ pub(crate) fn cluster_spec(sandbox: &Sandbox) -> ClusterSpec {
     ClusterSpec {
         name: "main".to_owned(),
         nodes: sandbox.nodes().iter().map(node).collect(),
-        tls: TlsSpec {
-            mode: SslMode::Prefer,
-            ca_file: None,
-        },
+        tls: TlsSpec { mode: SslMode::Prefer, ca_file: None },
         monitor: MonitorSpec {
             user: sandbox.superuser().to_owned(),
             database: "postgres".to_owned(),
@@ -155,10 +149,7 @@ pub(crate) async fn query(lease: &mut Lease, sql: &str) -> Option<Result<Vec<Str
 
 /// Runs a statement that works.
 pub(crate) async fn run(lease: &mut Lease, sql: &str) -> Vec<String> {
-    query(lease, sql)
-        .await
-        .expect("a living connection")
-        .unwrap()
+    query(lease, sql).await.expect("a living connection").unwrap()
 }
 
 /// Borrows a connection for one statement that works.

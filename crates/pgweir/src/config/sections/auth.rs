@@ -48,11 +48,6 @@ fn check(auth: &mut Auth, fields: &Fields<'_, '_>, scope: &mut Scope<'_>) {
     let needs_users = auth.method == AuthMethod::ScramSha256;
     if needs_users && auth.users_file.is_none() && scope.is_sure("users_file") {
         let message = "\"scram-sha-256\" needs users_file";
-        fields.report(
-            "method",
-            scope,
-            message,
-            "for example users_file = \"users.toml\"",
-        );
+        fields.report("method", scope, message, "for example users_file = \"users.toml\"");
     }
 }

@@ -127,14 +127,12 @@ impl Element for Node {
             DeValue::String(_) => {
                 let text = read_string("a node", value, scope)?;
                 let read = Self::from_text(&text);
-                read.map_err(|complaint| complaint.report(value, false, scope))
-                    .ok()
+                read.map_err(|complaint| complaint.report(value, false, scope)).ok()
             }
             DeValue::Table(_) => {
                 let mut node = Self::default();
-                let is_read = scope.table(value, Self::TABLE, |fields, scope| {
-                    node.overlay_table(fields, scope)
-                });
+                let is_read = scope
+                    .table(value, Self::TABLE, |fields, scope| node.overlay_table(fields, scope));
                 is_read.then_some(node)
             }
             other => {
@@ -159,10 +157,7 @@ impl Node {
     /// Where the node listens.
     #[must_use]
     pub fn address(&self) -> Address {
-        Address {
-            host: self.host.clone(),
-            port: self.port,
-        }
+        Address { host: self.host.clone(), port: self.port }
     }
 
     fn from_text(text: &str) -> Result<Self, Complaint> {
@@ -173,11 +168,7 @@ impl Node {
         let usual = Some(POSTGRESQL_PORT);
         match Address::parse(text, usual).map_err(AddressError::into_complaint)? {
             Address { port: 0, .. } => Err(AddressError::Port.into_complaint()),
-            Address { host, port } => Ok(Self {
-                host,
-                port,
-                ..Self::default()
-            }),
+            Address { host, port } => Ok(Self { host, port, ..Self::default() }),
         }
     }
 }
@@ -202,12 +193,7 @@ fn check(cluster: &mut Cluster, fields: &Fields<'_, '_>, scope: &mut Scope<'_>) 
     }
     if cluster.nodes.is_empty() {
         let suggestion = "for example nodes = [\"127.0.0.1:5432\"]";
-        fields.report(
-            "nodes",
-            scope,
-            "a cluster has at least one node",
-            suggestion,
-        );
+        fields.report("nodes", scope, "a cluster has at least one node", suggestion);
     }
     for (at, node) in cluster.nodes.iter().enumerate() {
         let mut earlier = cluster.nodes.iter().take(at);
@@ -229,10 +215,7 @@ fn check_tls(tls: &mut ServerTls, fields: &Fields<'_, '_>, scope: &mut Scope<'_>
     if !(scope.is_sure("mode") && scope.is_sure("ca_file")) {
         return;
     }
-    let is_verifying = matches!(
-        tls.mode,
-        ServerTlsMode::VerifyCa | ServerTlsMode::VerifyFull
-    );
+    let is_verifying = matches!(tls.mode, ServerTlsMode::VerifyCa | ServerTlsMode::VerifyFull);
     match &tls.ca_file {
         Some(file) if is_verifying => fields.require_readable("ca_file", file, scope),
         Some(_) => {
@@ -254,9 +237,6 @@ fn check_monitor(monitor: &mut Monitor, fields: &Fields<'_, '_>, scope: &mut Sco
             fields.report(name, scope, "it is empty", "leave it out for \"postgres\"");
         }
     }
-    monitor.password = fields.password(
-        monitor.password.take(),
-        monitor.password_file.as_deref(),
-        scope,
-    );
+    monitor.password =
+        fields.password(monitor.password.take(), monitor.password_file.as_deref(), scope);
 }

@@ -61,19 +61,10 @@ fn check(listen: &mut Listen, fields: &Fields<'_, '_>, scope: &mut Scope<'_>) {
     }
     if listen.address.is_empty() && listen.unix_socket_dir.is_none() {
         let suggestion = "give an address or a unix_socket_dir";
-        fields.report(
-            "address",
-            scope,
-            "there is nothing to listen on",
-            suggestion,
-        );
+        fields.report("address", scope, "there is nothing to listen on", suggestion);
     }
     for (at, address) in listen.address.iter().enumerate() {
-        let is_known = listen
-            .address
-            .iter()
-            .take(at)
-            .any(|earlier| earlier == address);
+        let is_known = listen.address.iter().take(at).any(|earlier| earlier == address);
         if is_known && address.port != 0 {
             let message = format!("\"{address}\" is there twice");
             fields.report_element("address", at, scope, message, "leave one out");

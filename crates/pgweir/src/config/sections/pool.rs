@@ -46,11 +46,7 @@ words! {
 fn check(pool: &mut Pool, fields: &Fields<'_, '_>, scope: &mut Scope<'_>) {
     let Pool { size, min_idle, .. } = *pool;
     if min_idle > size && scope.is_sure("min_idle") && scope.is_sure("size") {
-        let name = if fields.has("min_idle") {
-            "min_idle"
-        } else {
-            "size"
-        };
+        let name = if fields.has("min_idle") { "min_idle" } else { "size" };
         let message = format!("min_idle {min_idle} is more than size {size}");
         fields.report(name, scope, message, format!("at most min_idle = {size}"));
     }

@@ -108,16 +108,10 @@ impl FunctionName {
     fn parse(text: &str) -> Option<Self> {
         let (first, rest) = identifier(text)?;
         let Some(rest) = rest.strip_prefix('.') else {
-            return rest.is_empty().then_some(Self {
-                schema: None,
-                name: first,
-            });
+            return rest.is_empty().then_some(Self { schema: None, name: first });
         };
         let (name, rest) = identifier(rest)?;
-        rest.is_empty().then_some(Self {
-            schema: Some(first),
-            name,
-        })
+        rest.is_empty().then_some(Self { schema: Some(first), name })
     }
 }
 
@@ -141,8 +135,7 @@ fn identifier(text: &str) -> Option<(String, &str)> {
     let is_part = |c: char| is_letter(c) || c.is_ascii_digit() || c == '$';
     let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(end)?;
-    name.starts_with(is_letter)
-        .then(|| (name.to_ascii_lowercase(), rest))
+    name.starts_with(is_letter).then(|| (name.to_ascii_lowercase(), rest))
 }
 
 impl fmt::Display for FunctionName {
@@ -150,11 +143,7 @@ impl fmt::Display for FunctionName {
         let quote = |part: &str| {
             let is_plain =
                 identifier(part).is_some_and(|(name, rest)| name == part && rest.is_empty());
-            if is_plain {
-                part.to_owned()
-            } else {
-                format!("\"{}\"", part.replace('"', "\"\""))
-            }
+            if is_plain { part.to_owned() } else { format!("\"{}\"", part.replace('"', "\"\"")) }
         };
         if let Some(schema) = &self.schema {
             write!(f, "{}.", quote(schema))?;
@@ -192,12 +181,7 @@ fn check(routing: &mut Routing, fields: &Fields<'_, '_>, scope: &mut Scope<'_>) 
     for name in &routing.write_functions {
         if routing.read_functions.contains(name) {
             let message = format!("{name} is in read_functions too");
-            fields.report(
-                "write_functions",
-                scope,
-                message,
-                "leave it out of one of them",
-            );
+            fields.report("write_functions", scope, message, "leave it out of one of them");
         }
     }
 }

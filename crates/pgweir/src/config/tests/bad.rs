@@ -14,11 +14,7 @@ fn every_refused_configuration_is_told_exactly_what_is_wrong() {
     for case in cases {
         let (name, rest) = case.split_once('\n').unwrap();
         let (text, expected) = rest.split_once("--\n").unwrap();
-        let cluster = if text.contains("clusters") {
-            ""
-        } else {
-            CLUSTER
-        };
+        let cluster = if text.contains("clusters") { "" } else { CLUSTER };
         let problems = parse(&format!("{text}{cluster}")).expect_err(name);
         let told = shown(&problems).replace("f.toml:", "");
         assert_eq!(told.trim_end(), expected.trim_end(), "\n{name}\n{text}");
@@ -59,13 +55,7 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
         let problems = parse(&text).expect_err(&text);
         assert_eq!(problems.len(), 1, "{text}{}", shown(&problems));
         assert_eq!((problems[0].key.as_str(), problems[0].line), (*key, 1));
-        assert!(
-            problems[0]
-                .message
-                .ends_with("not available in this version"),
-            "{}",
-            problems[0]
-        );
+        assert!(problems[0].message.ends_with("not available in this version"), "{}", problems[0]);
     }
 }
 

@@ -58,11 +58,7 @@ fn users_bring_a_password_a_scram_secret_or_an_md5_hash() {
          [[user]]\nname = \"scram as a password\"\npassword = \"{SCRAM}\"\n\
          [[user]]\nname = \"md5 as a password\"\npassword = \"{MD5}\"\n"
     );
-    let files = [
-        ("f.toml", WITH_USERS),
-        ("u.toml", users.as_bytes()),
-        ("p", b" secret \r\n"),
-    ];
+    let files = [("f.toml", WITH_USERS), ("u.toml", users.as_bytes()), ("p", b" secret \r\n")];
     let config = Directory::with(&files).load().unwrap();
     let told: Vec<String> = config
         .users
@@ -96,10 +92,8 @@ fn users_bring_a_password_a_scram_secret_or_an_md5_hash() {
 #[test]
 fn a_user_without_a_secret_is_an_administrator_where_the_server_checks_passwords() {
     let main = b"auth.users_file = \"u.toml\"\nclusters.main.nodes = \"a\"\n";
-    let files = [
-        ("f.toml", main.as_slice()),
-        ("u.toml", b"[[user]]\nname = \"a\"\nadmin = true\n"),
-    ];
+    let files =
+        [("f.toml", main.as_slice()), ("u.toml", b"[[user]]\nname = \"a\"\nadmin = true\n")];
     let config = Directory::with(&files).load().unwrap();
     assert_eq!(config.users.get("a").unwrap().secret, UserSecret::None);
 }
@@ -119,10 +113,7 @@ fn problems_of_the_users_file_carry_its_name() {
             "[[user]]\nname = \"\"\npassword = \"a\"\n",
             "u.toml:2:8: user[0].name: it is empty (for example name = \"app\")\n",
         ),
-        (
-            "[[usr]]\n",
-            "u.toml:1:3: usr: unknown key (did you mean user?)\n",
-        ),
+        ("[[usr]]\n", "u.toml:1:3: usr: unknown key (did you mean user?)\n"),
         (
             "[user]\n",
             "u.toml:1:1: user: expected a list, got a table (begin each user with [[user]])\n",
@@ -146,18 +137,11 @@ fn problems_of_the_users_file_carry_its_name() {
             "[[user]]\nname = \"a\"\npassword_file = \"two\"\n",
             "u.toml:3:17: user[0].password_file: two does not hold one password (one line, nothing else)\n",
         ),
-        (
-            "[[user]\nname = \"a\"\n",
-            "u.toml:1:8: unclosed array table, expected `]`\n",
-        ),
+        ("[[user]\nname = \"a\"\n", "u.toml:1:8: unclosed array table, expected `]`\n"),
     ];
     for (users, expected) in rows {
-        let files = [
-            ("f.toml", WITH_USERS),
-            ("u.toml", users.as_bytes()),
-            ("p", b"p"),
-            ("two", b"a\nb\n"),
-        ];
+        let files =
+            [("f.toml", WITH_USERS), ("u.toml", users.as_bytes()), ("p", b"p"), ("two", b"a\nb\n")];
         let problems = Directory::with(&files).load().expect_err(users);
         assert_eq!(problems, expected, "\n{users}");
     }
@@ -189,10 +173,7 @@ fn files_that_cannot_be_read() {
             "auth.users_file = \"no\"\n",
             "f.toml:1:19: auth.users_file: cannot read no: No such file or directory (os error 2) (a relative path starts at the configuration file)\n",
         ),
-        (
-            "auth.users_file = \"binary\"\n",
-            "binary:2:2: not UTF-8 (save it as UTF-8)\n",
-        ),
+        ("auth.users_file = \"binary\"\n", "binary:2:2: not UTF-8 (save it as UTF-8)\n"),
         (
             "clusters.main.monitor.password_file = \"no\"\n",
             "f.toml:1:39: clusters.main.monitor.password_file: cannot read no: No such file or directory (os error 2) (a relative path starts at the configuration file)\n",
@@ -224,11 +205,7 @@ fn files_that_cannot_be_read() {
             ("long", &long),
             ("binary", b"a = 1\n#\xff\n"),
         ];
-        assert_eq!(
-            Directory::with(&files).load().expect_err(text),
-            expected,
-            "\n{main}"
-        );
+        assert_eq!(Directory::with(&files).load().expect_err(text), expected, "\n{main}");
     }
 }
 
@@ -240,32 +217,15 @@ fn a_relative_path_starts_at_the_file() {
     let directory = Directory::with(&[("f.toml", main), ("c", b""), ("p", b"hunter2\n")]);
     let config = directory.load().unwrap();
     assert_eq!(config.listen.tls.cert_file, Some(directory.0.join("c")));
-    assert_eq!(
-        config.listen.tls.key_file.as_deref(),
-        Some(Path::new("/dev/null"))
-    );
-    assert_eq!(
-        config.clusters["main"]
-            .monitor
-            .password
-            .as_ref()
-            .unwrap()
-            .expose(),
-        "hunter2"
-    );
+    assert_eq!(config.listen.tls.key_file.as_deref(), Some(Path::new("/dev/null")));
+    assert_eq!(config.clusters["main"].monitor.password.as_ref().unwrap().expose(), "hunter2");
 }
 
 #[test]
 fn the_configuration_itself_cannot_be_read() {
     let rows: [(&[File<'_>], &str); 2] = [
-        (
-            &[],
-            "f.toml: cannot be read: No such file or directory (os error 2)\n",
-        ),
-        (
-            &[("f.toml", b"# \xc3\xa9\n \xe9\n")],
-            "f.toml:2:2: not UTF-8 (save it as UTF-8)\n",
-        ),
+        (&[], "f.toml: cannot be read: No such file or directory (os error 2)\n"),
+        (&[("f.toml", b"# \xc3\xa9\n \xe9\n")], "f.toml:2:2: not UTF-8 (save it as UTF-8)\n"),
     ];
     for (files, expected) in rows {
         assert_eq!(Directory::with(files).load().unwrap_err(), expected);

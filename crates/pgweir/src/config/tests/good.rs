@@ -90,11 +90,7 @@ block = []
 #[test]
 fn the_full_shape_of_the_contract_holds_the_defaults() {
     let config = valid(FULL_SHAPE);
-    let node = |host: &str, weight| Node {
-        host: host.into(),
-        weight,
-        ..Node::default()
-    };
+    let node = |host: &str, weight| Node { host: host.into(), weight, ..Node::default() };
     let mut expected = Config::default();
     let main = expected.clusters.get_mut("main").unwrap();
     main.nodes = vec![node("a", 1), node("b", 2)];
@@ -108,21 +104,11 @@ fn the_smallest_file_serves() {
     let config = valid(
         "[clusters.main]\nnodes = [\"127.0.0.1:5432\", \"127.0.0.1:5433\", \"127.0.0.1:5434\"]\n",
     );
-    let ports: Vec<u16> = config.clusters["main"]
-        .nodes
-        .iter()
-        .map(|node| node.port)
-        .collect();
+    let ports: Vec<u16> = config.clusters["main"].nodes.iter().map(|node| node.port).collect();
     assert_eq!(ports, [5432, 5433, 5434]);
     let effective = config.effective("whatever").unwrap();
-    assert_eq!(
-        (effective.cluster_name, effective.dbname),
-        ("main", "whatever")
-    );
-    assert_eq!(
-        (effective.pool.size, effective.pool.mode),
-        (20, PoolMode::Transaction)
-    );
+    assert_eq!((effective.cluster_name, effective.dbname), ("main", "whatever"));
+    assert_eq!((effective.pool.size, effective.pool.mode), (20, PoolMode::Transaction));
 }
 
 #[test]
@@ -139,19 +125,10 @@ fn nodes_are_strings_or_tables() {
     ];
     for (text, host, port) in rows {
         let config = valid(&format!("clusters.main.nodes = [{text}]"));
-        let expected = Node {
-            host: host.into(),
-            port,
-            weight: 1,
-            role: NodeRole::Auto,
-        };
+        let expected = Node { host: host.into(), port, weight: 1, role: NodeRole::Auto };
         assert_eq!(config.clusters["main"].nodes, [expected], "{text}");
     }
-    let node = Node {
-        host: "::1".into(),
-        port: 1,
-        ..Node::default()
-    };
+    let node = Node { host: "::1".into(), port: 1, ..Node::default() };
     assert_eq!(node.address().to_string(), "[::1]:1");
 }
 
@@ -160,12 +137,7 @@ fn a_list_may_be_one_value() {
     let config = valid(&format!(
         "[listen]\naddress = [\"a:1\", \"[::]:2\"]\n[auth]\nallow = \"10.1.2.3\"\n{CLUSTER}"
     ));
-    let addresses: Vec<String> = config
-        .listen
-        .address
-        .iter()
-        .map(Address::to_string)
-        .collect();
+    let addresses: Vec<String> = config.listen.address.iter().map(Address::to_string).collect();
     assert_eq!(addresses, ["a:1", "[::]:2"]);
     assert_eq!(config.auth.allow, ["10.1.2.3/32".parse().unwrap()]);
 }
@@ -180,17 +152,8 @@ fn zero_and_empty_mean_none() {
     assert_eq!(config.runtime.workers, None);
     assert_eq!(config.http.address, None);
     assert_eq!(config.listen.unix_socket_dir, None);
-    assert_eq!(
-        (config.pool.idle_timeout, config.pool.max_lifetime),
-        (None, None)
-    );
-    assert_eq!(
-        (
-            config.limits.client_login_timeout,
-            config.limits.max_message
-        ),
-        (None, None)
-    );
+    assert_eq!((config.pool.idle_timeout, config.pool.max_lifetime), (None, None));
+    assert_eq!((config.limits.client_login_timeout, config.limits.max_message), (None, None));
     assert_eq!(config.failover.hold, Duration::ZERO);
 }
 
@@ -217,10 +180,7 @@ fn every_word_that_is_built_is_read() {
     ));
     assert_eq!(config.auth.method, AuthMethod::Trust);
     assert_eq!(config.pool.mode, PoolMode::Session);
-    assert_eq!(
-        (config.routing.reads, config.routing.balance),
-        (Reads::Any, Balance::RoundRobin)
-    );
+    assert_eq!((config.routing.reads, config.routing.balance), (Reads::Any, Balance::RoundRobin));
     assert_eq!(config.consistency.level, ConsistencyLevel::Eventual);
     assert_eq!(config.consistency.max_staleness, seconds(86_400));
     assert_eq!(config.limits.max_message, Some(Size(8_000_000)));
@@ -261,36 +221,9 @@ fn a_databases_settings_lie_over_its_clusters_and_those_over_the_files() {
     let config = valid(LAYERS);
     let rows = [
         // name, cluster, dbname, size, min_idle, mode, balance, staleness
-        (
-            "one",
-            "a",
-            "one",
-            7,
-            2,
-            PoolMode::Transaction,
-            Balance::Random,
-            10,
-        ),
-        (
-            "two",
-            "b",
-            "second",
-            30,
-            0,
-            PoolMode::Transaction,
-            Balance::LeastBusy,
-            1,
-        ),
-        (
-            "three",
-            "b",
-            "three",
-            30,
-            0,
-            PoolMode::Session,
-            Balance::LeastBusy,
-            10,
-        ),
+        ("one", "a", "one", 7, 2, PoolMode::Transaction, Balance::Random, 10),
+        ("two", "b", "second", 30, 0, PoolMode::Transaction, Balance::LeastBusy, 1),
+        ("three", "b", "three", 30, 0, PoolMode::Session, Balance::LeastBusy, 10),
     ];
     for (name, cluster, dbname, size, min_idle, mode, balance, staleness) in rows {
         let it = config.effective(name).unwrap();
@@ -302,11 +235,7 @@ fn a_databases_settings_lie_over_its_clusters_and_those_over_the_files() {
             "{name}"
         );
         assert_eq!(it.pool.idle_timeout, Some(seconds(60)), "{name}");
-        assert_eq!(
-            (it.routing.reads, it.routing.balance),
-            (Reads::Any, balance),
-            "{name}"
-        );
+        assert_eq!((it.routing.reads, it.routing.balance), (Reads::Any, balance), "{name}");
         assert_eq!(it.consistency.level, ConsistencyLevel::Eventual, "{name}");
         assert_eq!(it.consistency.max_staleness, seconds(staleness), "{name}");
     }

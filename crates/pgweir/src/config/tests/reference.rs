@@ -7,27 +7,15 @@ use crate::config::reference::ROOT;
 use crate::config::{Config, reference, schema};
 
 const SHIPPED: [(&str, &str); 3] = [
-    (
-        "pgweir.toml",
-        include_str!("../../../../../configs/pgweir.toml"),
-    ),
-    (
-        "sidecar.toml",
-        include_str!("../../../../../configs/sidecar.toml"),
-    ),
-    (
-        "streaming.toml",
-        include_str!("../../../../../configs/streaming.toml"),
-    ),
+    ("pgweir.toml", include_str!("../../../../../configs/pgweir.toml")),
+    ("sidecar.toml", include_str!("../../../../../configs/sidecar.toml")),
+    ("streaming.toml", include_str!("../../../../../configs/streaming.toml")),
 ];
 
 #[test]
 fn the_shipped_reference_is_the_printed_one() {
     let (_, shipped) = SHIPPED[0];
-    assert!(
-        shipped == reference(),
-        "renew it: pgweir config > configs/pgweir.toml"
-    );
+    assert!(shipped == reference(), "renew it: pgweir config > configs/pgweir.toml");
 }
 
 #[test]
@@ -51,27 +39,16 @@ fn what_the_reference_shows_commented_out_is_right_too() {
         .map(|line| {
             let bare = line.strip_prefix("# ").unwrap_or(line);
             let is_name = |name: &str| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase());
-            let is_key = bare
-                .split_once(" = ")
-                .is_some_and(|(name, _)| is_name(name));
+            let is_key = bare.split_once(" = ").is_some_and(|(name, _)| is_name(name));
             let is_toml = bare.starts_with('[') || is_key;
             format!("{}\n", if is_toml { bare } else { line })
         })
         .collect();
-    for expected in [
-        "[databases.app.pool]",
-        "\nusers_file = ",
-        "\npassword = ",
-        "\nclient_ca_file",
-    ] {
+    for expected in ["[databases.app.pool]", "\nusers_file = ", "\npassword = ", "\nclient_ca_file"]
+    {
         assert!(uncommented.contains(expected), "{expected}");
     }
-    let complaints = [
-        "not available",
-        "cannot read",
-        "environment variable",
-        "verifies no",
-    ];
+    let complaints = ["not available", "cannot read", "environment variable", "verifies no"];
     for problem in parse(&uncommented).unwrap_err() {
         let is_expected = complaints.iter().any(|part| problem.message.contains(part));
         assert!(is_expected, "{problem}");
@@ -82,11 +59,7 @@ fn what_the_reference_shows_commented_out_is_right_too() {
 fn every_section_of_the_reference_is_read() {
     for key in ROOT.keys {
         let problems = parse(&format!("{} = 5\n{CLUSTER}", key.name)).unwrap_err();
-        assert!(
-            problems.iter().any(|problem| problem.line == 1),
-            "{}",
-            key.name
-        );
+        assert!(problems.iter().any(|problem| problem.line == 1), "{}", key.name);
     }
 }
 
@@ -108,10 +81,7 @@ const AGREED: [(&str, bool); 17] = [
     ("listen.address = [\"a:1\"]", true),
     ("listen.address = 5", false),
     ("peers = {}", false),
-    (
-        "databases.app = { cluster = \"main\", pool = { size = 3 } }",
-        true,
-    ),
+    ("databases.app = { cluster = \"main\", pool = { size = 3 } }", true),
 ];
 
 #[test]
@@ -139,30 +109,27 @@ fn fault(schema: &Json, value: &Json, path: &str) -> Option<String> {
     let Json::Object(keywords) = schema else {
         return (schema != &Json::Bool(true)).then(|| format!("{path}: not allowed"));
     };
-    let is_sound = keywords
-        .iter()
-        .all(|(keyword, argument)| match keyword.as_str() {
-            "$schema" | "title" | "description" | "default" | "pattern" => true,
-            "properties" | "additionalProperties" | "required" | "items" => true,
-            "type" => match argument.as_str().unwrap() {
-                "object" => value.is_object(),
-                "array" => value.is_array(),
-                "string" => value.is_string(),
-                "boolean" => value.is_boolean(),
-                "integer" => value.is_i64(),
-                other => panic!("unknown type {other}"),
-            },
-            "const" => value == argument,
-            "enum" => argument.as_array().unwrap().contains(value),
-            "minimum" => value.as_i64() >= argument.as_i64(),
-            "maximum" => value.as_i64() <= argument.as_i64(),
-            "anyOf" => {
-                let mut branches = argument.as_array().unwrap().iter();
-                branches
-                    .any(|branch| matches(branch, value) && fault(branch, value, path).is_none())
-            }
-            other => panic!("unknown keyword {other}"),
-        });
+    let is_sound = keywords.iter().all(|(keyword, argument)| match keyword.as_str() {
+        "$schema" | "title" | "description" | "default" | "pattern" => true,
+        "properties" | "additionalProperties" | "required" | "items" => true,
+        "type" => match argument.as_str().unwrap() {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "boolean" => value.is_boolean(),
+            "integer" => value.is_i64(),
+            other => panic!("unknown type {other}"),
+        },
+        "const" => value == argument,
+        "enum" => argument.as_array().unwrap().contains(value),
+        "minimum" => value.as_i64() >= argument.as_i64(),
+        "maximum" => value.as_i64() <= argument.as_i64(),
+        "anyOf" => {
+            let mut branches = argument.as_array().unwrap().iter();
+            branches.any(|branch| matches(branch, value) && fault(branch, value, path).is_none())
+        }
+        other => panic!("unknown keyword {other}"),
+    });
     if !is_sound {
         return Some(format!("{path}: {value} breaks {schema}"));
     }
@@ -171,9 +138,8 @@ fn fault(schema: &Json, value: &Json, path: &str) -> Option<String> {
 
 /// The one pattern that decides between branches: a string from the environment.
 fn matches(branch: &Json, value: &Json) -> bool {
-    let is_environment = branch["pattern"]
-        .as_str()
-        .is_some_and(|pattern| pattern.starts_with(r"\$\{"));
+    let is_environment =
+        branch["pattern"].as_str().is_some_and(|pattern| pattern.starts_with(r"\$\{"));
     !is_environment || value.as_str().is_some_and(|text| text.contains("${"))
 }
 
@@ -184,28 +150,19 @@ fn fault_within(
 ) -> Option<String> {
     let empty = json!({});
     if let Json::Object(members) = value {
-        let required = keywords
-            .get("required")
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten();
+        let required = keywords.get("required").and_then(Json::as_array).into_iter().flatten();
         for name in required.filter_map(Json::as_str) {
             if !members.contains_key(name) {
                 return Some(format!("{path}: {name} is missing"));
             }
         }
         let properties = keywords.get("properties").unwrap_or(&empty);
-        let others = keywords
-            .get("additionalProperties")
-            .unwrap_or(&Json::Bool(true));
+        let others = keywords.get("additionalProperties").unwrap_or(&Json::Bool(true));
         return members.iter().find_map(|(name, member)| {
             let schema = properties.get(name).unwrap_or(others);
             fault(schema, member, &format!("{path}.{name}"))
         });
     }
     let items = keywords.get("items")?;
-    value
-        .as_array()?
-        .iter()
-        .find_map(|item| fault(items, item, &format!("{path}[]")))
+    value.as_array()?.iter().find_map(|item| fault(items, item, &format!("{path}[]")))
 }
