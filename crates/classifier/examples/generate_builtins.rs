@@ -11,10 +11,7 @@
 //! stand the exceptions, each with its reason; those that claim harmlessness are called on a primary
 //! and on a hot standby by the tests in `tests/standby.rs`.
 
-#![allow(
-    clippy::print_stdout,
-    reason = "the generated source goes to standard output"
-)]
+#![allow(clippy::print_stdout, reason = "the generated source goes to standard output")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -41,76 +38,28 @@ const EXCEPTIONS: &[(&str, Verdict, &str)] = {
         // The session's own state, judged by their arguments and carried with the session.
         ("set_config", Read, "SET; see walk::function"),
         ("current_setting", Read, "SHOW; see walk::function"),
-        (
-            "setseed",
-            Primary,
-            "the series of random() is on one connection",
-        ),
-        (
-            "pg_advisory_unlock*",
-            Read,
-            "a held lock pins; without one it only warns",
-        ),
-        (
-            "pg_advisory_*",
-            Primary,
-            "excludes nobody on another server",
-        ),
-        (
-            "pg_try_advisory_*",
-            Primary,
-            "excludes nobody on another server",
-        ),
+        ("setseed", Primary, "the series of random() is on one connection"),
+        ("pg_advisory_unlock*", Read, "a held lock pins; without one it only warns"),
+        ("pg_advisory_*", Primary, "excludes nobody on another server"),
+        ("pg_try_advisory_*", Primary, "excludes nobody on another server"),
         ("currval", Primary, "remembered by one connection"),
         ("lastval", Primary, "remembered by one connection"),
-        (
-            "pg_listening_channels",
-            Primary,
-            "remembered by one connection",
-        ),
+        ("pg_listening_channels", Primary, "remembered by one connection"),
         ("pg_cursor", Primary, "remembered by one connection"),
-        (
-            "pg_prepared_statement",
-            Primary,
-            "remembered by one connection",
-        ),
-        (
-            "pg_export_snapshot",
-            Primary,
-            "can be imported on the same server only",
-        ),
+        ("pg_prepared_statement", Primary, "remembered by one connection"),
+        ("pg_export_snapshot", Primary, "can be imported on the same server only"),
         ("cursor_to_xml*", Primary, "works on an open cursor"),
         // Not volatile and yet a write.
         ("txid_current", Write, "assigns a transaction number"),
         ("pg_current_xact_id", Write, "assigns a transaction number"),
         // SQL or relations out of sight.
         ("query_to_xml*", RunsText, "its argument is SQL"),
-        (
-            "table_to_xml",
-            RunsText,
-            "reads a relation named by a value",
-        ),
-        (
-            "table_to_xml_and_xmlschema",
-            RunsText,
-            "reads a relation named by a value",
-        ),
-        (
-            "schema_to_xml",
-            RunsText,
-            "reads every relation of a schema",
-        ),
-        (
-            "schema_to_xml_and_xmlschema",
-            RunsText,
-            "reads every relation of a schema",
-        ),
+        ("table_to_xml", RunsText, "reads a relation named by a value"),
+        ("table_to_xml_and_xmlschema", RunsText, "reads a relation named by a value"),
+        ("schema_to_xml", RunsText, "reads every relation of a schema"),
+        ("schema_to_xml_and_xmlschema", RunsText, "reads every relation of a schema"),
         ("database_to_xml", RunsText, "reads every relation"),
-        (
-            "database_to_xml_and_xmlschema",
-            RunsText,
-            "reads every relation",
-        ),
+        ("database_to_xml_and_xmlschema", RunsText, "reads every relation"),
         ("ts_stat", RunsText, "its argument is SQL"),
         ("ts_rewrite", RunsText, "its argument may be SQL"),
         // What statistics say is one server's own. Resetting them acts on it.
@@ -127,36 +76,16 @@ const EXCEPTIONS: &[(&str, Verdict, &str)] = {
         ("txid_current_snapshot", Primary, "one server's view"),
         ("pg_xact_status", Primary, "one server's view"),
         ("txid_status", Primary, "one server's view"),
-        (
-            "pg_xact_commit_timestamp*",
-            Primary,
-            "depends on track_commit_timestamp",
-        ),
+        ("pg_xact_commit_timestamp*", Primary, "depends on track_commit_timestamp"),
         ("pg_get_multixact_members", Primary, "one server's view"),
         ("pg_prepared_xact", Primary, "one server's view"),
         ("pg_sequence_last_value", Primary, "a standby sees it ahead"),
         ("pg_get_replication_slots", Primary, "one server's own"),
         ("pg_replication_origin_oid", Primary, "refused by a standby"),
-        (
-            "pg_replication_origin_progress",
-            Primary,
-            "one server's own",
-        ),
-        (
-            "pg_replication_origin_session_is_setup",
-            Primary,
-            "remembered by one connection",
-        ),
-        (
-            "pg_replication_origin_session_progress",
-            Primary,
-            "remembered by one connection",
-        ),
-        (
-            "pg_show_replication_origin_status",
-            Primary,
-            "one server's own",
-        ),
+        ("pg_replication_origin_progress", Primary, "one server's own"),
+        ("pg_replication_origin_session_is_setup", Primary, "remembered by one connection"),
+        ("pg_replication_origin_session_progress", Primary, "remembered by one connection"),
+        ("pg_show_replication_origin_status", Primary, "one server's own"),
         // Processes, locks, memory, build, clock of the server.
         ("pg_backend_pid", Primary, "tells connections apart"),
         ("pg_postmaster_start_time", Primary, "tells servers apart"),
@@ -166,22 +95,10 @@ const EXCEPTIONS: &[(&str, Verdict, &str)] = {
         ("version", Primary, "minor versions may differ"),
         ("pg_lock_status", Primary, "one server's own"),
         ("pg_blocking_pids", Primary, "one server's own"),
-        (
-            "pg_safe_snapshot_blocking_pids",
-            Primary,
-            "one server's own",
-        ),
-        (
-            "pg_isolation_test_session_is_blocked",
-            Primary,
-            "one server's own",
-        ),
+        ("pg_safe_snapshot_blocking_pids", Primary, "one server's own"),
+        ("pg_isolation_test_session_is_blocked", Primary, "one server's own"),
         ("pg_notification_queue_usage", Primary, "one server's own"),
-        (
-            "pg_get_backend_memory_contexts",
-            Primary,
-            "one server's own",
-        ),
+        ("pg_get_backend_memory_contexts", Primary, "one server's own"),
         ("pg_get_shmem_allocations", Primary, "one server's own"),
         ("inet_server_*", Primary, "tells servers apart"),
         ("inet_client_*", Primary, "tells connections apart"),
@@ -199,16 +116,8 @@ const EXCEPTIONS: &[(&str, Verdict, &str)] = {
         ("pg_tablespace_location", Primary, "one server's files"),
         ("pg_available_extension*", Primary, "one server's files"),
         ("pg_extension_update_paths", Primary, "one server's files"),
-        (
-            "pg_collation_actual_version",
-            Primary,
-            "one server's libraries",
-        ),
-        (
-            "pg_database_collation_actual_version",
-            Primary,
-            "one server's libraries",
-        ),
+        ("pg_collation_actual_version", Primary, "one server's libraries"),
+        ("pg_database_collation_actual_version", Primary, "one server's libraries"),
         // Sizes on disk: free space maps are not replicated exactly.
         ("pg_relation_size", Primary, "one server's files"),
         ("pg_table_size", Primary, "one server's files"),
@@ -222,7 +131,7 @@ const EXCEPTIONS: &[(&str, Verdict, &str)] = {
 };
 
 /// Callable functions of PostgreSQL's own schemas, one row per overload. Functions for internal use
-/// only cannot be called from SQL.
+/// only cannot be called from SQL. A type's name can be called like a function: it is a cast.
 const FUNCTIONS: &str = "
     SELECT n.nspname, p.proname, p.provolatile
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -231,6 +140,10 @@ const FUNCTIONS: &str = "
       AND p.prorettype NOT IN (
           SELECT oid FROM pg_catalog.pg_type
           WHERE typname IN ('internal', 'trigger', 'event_trigger') OR typname ~ '_handler$')
+    UNION ALL
+    SELECT 'pg_catalog', typname, 'i' FROM pg_catalog.pg_type
+    WHERE typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+      AND typtype IN ('b', 'r', 'm') AND typcategory <> 'A'
     ORDER BY 1, 2";
 
 /// Operators whose functions are all immutable or stable; PostgreSQL has no others.
@@ -270,12 +183,8 @@ fn functions() -> Result<(), Box<dyn Error>> {
         *known = (*known).max(verdict);
     }
     let select = |schema: &str, verdict: Verdict| {
-        let names = tables
-            .iter()
-            .filter(|((s, _), v)| s == schema && **v == verdict);
-        names
-            .map(|((_, name), _)| name.as_str())
-            .collect::<Vec<_>>()
+        let names = tables.iter().filter(|((s, _), v)| s == schema && **v == verdict);
+        names.map(|((_, name), _)| name.as_str()).collect::<Vec<_>>()
     };
     head("PostgreSQL's own functions.");
     table(
@@ -361,11 +270,7 @@ fn relations() -> Result<(), Box<dyn Error>> {
         names
     };
     head("Relations of PostgreSQL's own schemas.");
-    table(
-        "READ",
-        "Replicated tables, and views that show nothing else.",
-        &select("pg_catalog"),
-    );
+    table("READ", "Replicated tables, and views that show nothing else.", &select("pg_catalog"));
     table(
         "INFORMATION_SCHEMA",
         "The same for `information_schema`.",
@@ -401,12 +306,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 /// Rows of three columns.
 fn query(sql: &str) -> Result<Vec<[String; 3]>, Box<dyn Error>> {
     let output = Command::new("psql")
-        .args([
-            "--no-psqlrc",
-            "--tuples-only",
-            "--no-align",
-            "--field-separator=\t",
-        ])
+        .args(["--no-psqlrc", "--tuples-only", "--no-align", "--field-separator=\t"])
         .args(["--set=ON_ERROR_STOP=1", "--command", sql])
         .output()?;
     if !output.status.success() {

@@ -78,20 +78,13 @@ struct Entry<V> {
 
 impl<V> Clone for Entry<V> {
     fn clone(&self) -> Self {
-        Self {
-            value: Arc::clone(&self.value),
-            weight: self.weight,
-        }
+        Self { value: Arc::clone(&self.value), weight: self.weight }
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Probe {
-            circumstances: self.circumstances,
-            text: &self.text,
-        }
-        .hash(state);
+        Probe { circumstances: self.circumstances, text: &self.text }.hash(state);
     }
 }
 
@@ -155,10 +148,7 @@ impl<V> LabelCache<V> {
             standard_conforming_strings: options.standard_conforming_strings,
             hint: None,
         };
-        if let Some(entry) = self.exact.get(&Probe {
-            circumstances,
-            text: sql,
-        }) {
+        if let Some(entry) = self.exact.get(&Probe { circumstances, text: sql }) {
             self.exact_hits.fetch_add(1, Ordering::Relaxed);
             return entry.value;
         }
@@ -168,61 +158,29 @@ impl<V> LabelCache<V> {
         };
         let exact = circumstances;
         circumstances.hint = scan.hint;
-        if let Some(entry) = self.normalised.get(&Probe {
-            circumstances,
-            text: &scan.normalised,
-        }) {
+        if let Some(entry) = self.normalised.get(&Probe { circumstances, text: &scan.normalised }) {
             self.normalised_hits.fetch_add(1, Ordering::Relaxed);
             if !scan.has_literals {
-                self.exact.insert(
-                    Key {
-                        circumstances: exact,
-                        text: sql.into(),
-                    },
-                    entry.clone(),
-                );
+                self.exact.insert(Key { circumstances: exact, text: sql.into() }, entry.clone());
             }
             return entry.value;
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
         let label = classify_scanned(sql, &scan, options, catalog);
-        let weight = weight(sql, &label);
+        let weight = weight::<V>(sql, &label);
         match label.sharing {
             Sharing::Exact => {
-                let entry = Entry {
-                    value: Arc::new(make(label)),
-                    weight,
-                };
-                self.exact.insert(
-                    Key {
-                        circumstances: exact,
-                        text: sql.into(),
-                    },
-                    entry.clone(),
-                );
+                let entry = Entry { value: Arc::new(make(label)), weight };
+                self.exact.insert(Key { circumstances: exact, text: sql.into() }, entry.clone());
                 entry.value
             }
             Sharing::Normalised => {
-                let entry = Entry {
-                    value: Arc::new(make(label.without_spans())),
-                    weight,
-                };
+                let entry = Entry { value: Arc::new(make(label.without_spans())), weight };
                 let text = scan.normalised.into_boxed_slice();
-                self.normalised.insert(
-                    Key {
-                        circumstances,
-                        text,
-                    },
-                    entry.clone(),
-                );
+                self.normalised.insert(Key { circumstances, text }, entry.clone());
                 if !scan.has_literals {
-                    self.exact.insert(
-                        Key {
-                            circumstances: exact,
-                            text: sql.into(),
-                        },
-                        entry.clone(),
-                    );
+                    self.exact
+                        .insert(Key { circumstances: exact, text: sql.into() }, entry.clone());
                 }
                 entry.value
             }
@@ -252,8 +210,8 @@ impl<V> LabelCache<V> {
     }
 }
 
-/// What an entry weighs, in bytes.
-fn weight(sql: &[u8], label: &Label) -> u64 {
+/// What an entry weighs, in bytes, as far as can be seen from here.
+fn weight<V>(sql: &[u8], label: &Label) -> u64 {
     let statements = label.statements.len() * size_of::<StatementLabel>();
-    (sql.len() + statements + ENTRY_OVERHEAD_BYTES) as u64
+    (sql.len() + statements + size_of::<V>() + ENTRY_OVERHEAD_BYTES) as u64
 }

@@ -84,8 +84,7 @@ impl Catalog {
     /// Functions the operator knows to write; this beats everything else.
     #[must_use]
     pub fn with_write_functions<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
-        self.write_functions
-            .extend(names.into_iter().map(Box::from));
+        self.write_functions.extend(names.into_iter().map(Box::from));
         self
     }
 
@@ -105,10 +104,7 @@ impl Catalog {
         if !self.read_functions.is_empty() && contains(&self.read_functions, schema, name) {
             return Verdict::Read;
         }
-        match (
-            builtins::function(schema, name, self.server_version),
-            self.unknown_functions,
-        ) {
+        match (builtins::function(schema, name, self.server_version), self.unknown_functions) {
             (Some(verdict), _) => verdict,
             (None, UnknownFunctions::Write) => Verdict::Unknown,
             (None, UnknownFunctions::Read) => Verdict::Read,

@@ -19,10 +19,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            standard_conforming_strings: true,
-            client_encoding_safe: true,
-        }
+        Self { standard_conforming_strings: true, client_encoding_safe: true }
     }
 }
 
@@ -53,6 +50,10 @@ pub(crate) fn classify_scanned(
     if let Some(label) = explain_route(sql, text, scan, options, catalog) {
         return label;
     }
+    if scan.unreadable {
+        // The parser would only find the same, and take quadratic time over comment marks.
+        return opaque(Reason::Unparsable);
+    }
     let dialect = if options.standard_conforming_strings {
         ParserOptions::DEFAULT
     } else {
@@ -63,11 +64,7 @@ pub(crate) fn classify_scanned(
         Err(error) => return opaque(reason_of(&error)),
     };
     let mut judge = Judge::new(text, catalog);
-    let statements = parsed
-        .stmts
-        .iter()
-        .map(|statement| judge.statement(statement))
-        .collect();
+    let statements = parsed.stmts.iter().map(|statement| judge.statement(statement)).collect();
     Label::of(statements, scan.hint, judge.sharing())
 }
 
@@ -95,18 +92,14 @@ fn explain_route(
     catalog: &Catalog,
 ) -> Option<Label> {
     let inner = after_words(text, &["explain", "(", "route", ")"])?;
-    let trimmed = inner
-        .trim_end_matches(|c: char| c.is_ascii_whitespace() || c == ';')
-        .trim_start();
+    let trimmed =
+        inner.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == ';').trim_start();
     let start = text.len() - inner.trim_start().len();
     let range = start..start + trimmed.len();
     let label = classify(sql.get(range.clone())?, options, catalog);
     let mut statement = StatementLabel::new("EXPLAIN", Access::Neutral, Reason::Harmless);
     statement.range = Some(0..text.len());
-    statement.local = Some(Local::ExplainRoute {
-        range,
-        label: Box::new(label),
-    });
+    statement.local = Some(Local::ExplainRoute { range, label: Box::new(label) });
     Some(Label::of(vec![statement], scan.hint, Sharing::Exact))
 }
 

@@ -92,14 +92,7 @@ impl Label {
                 reason = statement.reason.clone();
             }
         }
-        Self {
-            statements,
-            access,
-            reason,
-            hint,
-            sharing,
-            unparsed: false,
-        }
+        Self { statements, access, reason, hint, sharing, unparsed: false }
     }
 
     /// What pgweir answers itself, if that is all the text asks for. In a text of several statements
@@ -114,9 +107,7 @@ impl Label {
 
     /// All effects of all statements, in order.
     pub fn effects(&self) -> impl Iterator<Item = &Effect> {
-        self.statements
-            .iter()
-            .flat_map(|statement| &statement.effects)
+        self.statements.iter().flat_map(|statement| &statement.effects)
     }
 
     /// Forgets what is true of one text only, so that the label can serve all texts of a normal form.

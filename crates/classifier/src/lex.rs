@@ -12,7 +12,11 @@
 //! rules are those of the manual's "Lexical Structure" and of PostgreSQL's `scan.l`; what is not one of
 //! its tokens passes through unchanged, and the parser refuses it.
 
+mod list;
+
 use std::ops::Range;
+
+use self::list::{Kind, List};
 
 use crate::{Hint, Reason};
 
@@ -39,29 +43,34 @@ pub struct Scan {
     pub normalised: Vec<u8>,
     /// The routing comment in front of the first token.
     pub hint: Option<Hint>,
-    /// True if a literal was replaced, so that other texts may have the same normalised form.
+    /// True if a literal was replaced or a list shortened: other texts have the same normalised form.
     pub has_literals: bool,
     /// The text with every comment overwritten by spaces, byte positions unchanged; `None` if it has
     /// no comment.
     pub(crate) blanked: Option<Vec<u8>>,
+    /// A comment, a literal or a quoted name does not end, or a number runs into a name.
+    pub(crate) unreadable: bool,
     /// Deepest nesting of parentheses and brackets.
     nesting: usize,
 }
 
-/// Reads a text of bounded length.
+/// Reads a text, if it is one and its length is bounded.
 ///
 /// # Errors
-/// [`Reason::TooLong`] and [`Reason::TooDeep`]: such a text must not reach the parser.
+/// [`Reason::TooLong`], [`Reason::NotText`] and [`Reason::TooDeep`]: such a text must neither reach the
+/// parser nor share a normalised form with others.
 pub fn scan(sql: &[u8], standard_conforming_strings: bool) -> Result<Scan, Reason> {
     if sql.len() > MAX_CLASSIFIED_BYTES {
         return Err(Reason::TooLong);
     }
+    if sql.contains(&0) || std::str::from_utf8(sql).is_err() {
+        return Err(Reason::NotText);
+    }
     let scan = Lexer::new(sql, standard_conforming_strings).run();
     if scan.nesting > MAX_NESTING {
-        Err(Reason::TooDeep)
-    } else {
-        Ok(scan)
+        return Err(Reason::TooDeep);
     }
+    Ok(scan)
 }
 
 /// Stands for any string literal.
@@ -94,6 +103,8 @@ struct Lexer<'a> {
     started: bool,
     /// What the last token means for what follows it.
     last: Last,
+    /// The list that is being written, if it may be shortened; not a list within a list.
+    list: Option<List>,
 }
 
 /// Tokens that what follows depends on.
@@ -103,6 +114,8 @@ enum Last {
     Uescape,
     /// A string literal: white space alone may lead to its continuation, a block comment may not.
     String,
+    /// `VALUES` or `IN`: a parenthesis behind it opens a list.
+    List(Kind),
     /// Any other.
     Other,
 }
@@ -130,6 +143,7 @@ impl<'a> Lexer<'a> {
             hint: None,
             has_literals: false,
             blanked: None,
+            unreadable: false,
             nesting: 0,
         };
         Self {
@@ -141,6 +155,7 @@ impl<'a> Lexer<'a> {
             space: false,
             started: false,
             last: Last::Other,
+            list: None,
         }
     }
 
@@ -155,14 +170,58 @@ impl<'a> Lexer<'a> {
                 b'-' if next == b'-' => self.line_comment(),
                 b'/' if next == b'*' => self.block_comment(),
                 _ => {
-                    let after_uescape = self.last == Last::Uescape;
-                    self.last = Last::Other;
-                    self.token(byte, next, after_uescape);
+                    let last = std::mem::replace(&mut self.last, Last::Other);
+                    self.before_token(byte, last);
+                    self.token(byte, next, last);
+                    self.after_token(byte, last);
                     self.started = true;
                 }
             }
         }
+        self.end_item();
         self.scan
+    }
+
+    /// Lists begin at a parenthesis, and end where something else than a comma or a row follows a row,
+    /// or where the parenthesis of `IN` closes.
+    fn before_token(&mut self, byte: u8, last: Last) {
+        if let Some(list) = &self.list
+            && list.depth == self.depth
+        {
+            match (list.kind, byte) {
+                (_, b',') => self.end_item(),
+                (Kind::Rows, b'(') => {}
+                (Kind::Rows, _) | (Kind::Literals, b')') => {
+                    self.end_item();
+                    self.list = None;
+                }
+                (Kind::Literals, _) => {}
+            }
+        }
+        if let (Last::List(Kind::Rows), b'(', None) = (last, byte, &self.list) {
+            self.list = Some(List::new(Kind::Rows, self.depth));
+        }
+    }
+
+    /// An item begins behind a comma of its list, and behind the parenthesis that opens `IN`'s.
+    fn after_token(&mut self, byte: u8, last: Last) {
+        if let Some(list) = &mut self.list
+            && byte == b','
+            && list.depth == self.depth
+        {
+            list.begin_item();
+        }
+        if let (Last::List(Kind::Literals), b'(', None) = (last, byte, &self.list) {
+            self.list = Some(List::new(Kind::Literals, self.depth));
+        }
+    }
+
+    fn end_item(&mut self) {
+        if let Some(list) = &mut self.list
+            && list.end_item(&mut self.scan.normalised)
+        {
+            self.scan.has_literals = true;
+        }
     }
 
     /// The byte at a distance from the current one; zero behind the end.
@@ -175,20 +234,13 @@ impl<'a> Lexer<'a> {
     }
 
     fn slice(&self, from: usize, to: usize) -> &'a [u8] {
-        self.sql
-            .get(from..to.min(self.sql.len()))
-            .unwrap_or_default()
+        self.sql.get(from..to.min(self.sql.len())).unwrap_or_default()
     }
 
-    fn token(&mut self, byte: u8, next: u8, after_uescape: bool) {
+    fn token(&mut self, byte: u8, next: u8, last: Last) {
         match byte {
             b'\'' => {
-                let quoting = if self.standard_conforming_strings {
-                    Quoting::Standard
-                } else {
-                    Quoting::Escapes
-                };
-                self.string(self.at, quoting, STRING, after_uescape);
+                self.string(self.at, self.plain_quoting(), STRING, last == Last::Uescape);
             }
             b'"' => self.quoted_identifier(self.at),
             b'$' if next.is_ascii_digit() => self.parameter(),
@@ -214,6 +266,11 @@ impl<'a> Lexer<'a> {
     fn flush_space(&mut self) {
         if std::mem::take(&mut self.space) && !self.scan.normalised.is_empty() {
             self.scan.normalised.push(b' ');
+        }
+        if let Some(list) = &mut self.list
+            && (list.kind == Kind::Literals || list.depth < self.depth)
+        {
+            list.token(self.scan.normalised.len());
         }
     }
 
@@ -262,10 +319,8 @@ impl<'a> Lexer<'a> {
             }
         }
         if depth > 0 {
-            // Unterminated: PostgreSQL refuses it, so it must not vanish.
-            let length = self.sql.len() - start;
             self.at = start;
-            self.copy(length);
+            self.unreadable();
             return;
         }
         let inside = start + 2..self.at - 2;
@@ -307,6 +362,7 @@ impl<'a> Lexer<'a> {
                 b'e' => return self.string(end, Quoting::Escapes, STRING, false),
                 b'b' => return self.string(end, Quoting::Bits, b"b'?'", false),
                 b'x' => return self.string(end, Quoting::Bits, b"x'?'", false),
+                b'n' => return self.string(end, self.plain_quoting(), b"n'?'", false),
                 _ => {}
             }
         }
@@ -318,13 +374,19 @@ impl<'a> Lexer<'a> {
             }
         }
         self.flush_space();
-        self.scan
-            .normalised
-            .extend(word.iter().map(u8::to_ascii_lowercase));
-        if word.eq_ignore_ascii_case(b"uescape") {
-            self.last = Last::Uescape;
-        }
+        self.scan.normalised.extend(word.iter().map(u8::to_ascii_lowercase));
+        self.last = match word.len() {
+            2 if word.eq_ignore_ascii_case(b"in") => Last::List(Kind::Literals),
+            6 if word.eq_ignore_ascii_case(b"values") => Last::List(Kind::Rows),
+            7 if word.eq_ignore_ascii_case(b"uescape") => Last::Uescape,
+            _ => Last::Other,
+        };
         self.at = end;
+    }
+
+    /// What a backslash means in a literal without a prefix.
+    fn plain_quoting(&self) -> Quoting {
+        if self.standard_conforming_strings { Quoting::Standard } else { Quoting::Escapes }
     }
 
     /// A string literal whose first quote is at `quote`; the token starts at `self.at`.
@@ -334,9 +396,8 @@ impl<'a> Lexer<'a> {
         let mut quote = quote;
         let end = loop {
             let Some((end, telling)) = self.string_part(quote + 1, quoting) else {
-                // Unterminated: the rest is the literal, and stays in the form.
-                keep = true;
-                break self.sql.len();
+                self.unreadable();
+                return;
             };
             keep |= telling;
             match self.continuation(end) {
@@ -412,8 +473,17 @@ impl<'a> Lexer<'a> {
                 _ => at += 1,
             }
         }
-        let end = (at + 1).min(self.sql.len());
-        self.copy(end - self.at);
+        if at < self.sql.len() {
+            self.copy(at + 1 - self.at);
+        } else {
+            self.unreadable();
+        }
+    }
+
+    /// The grammar refuses what starts at the current position. The rest stays as it is.
+    fn unreadable(&mut self) {
+        self.scan.unreadable = true;
+        self.copy(self.sql.len() - self.at);
     }
 
     /// `$1`.
@@ -444,18 +514,20 @@ impl<'a> Lexer<'a> {
                 self.placeholder(STRING);
                 self.at = body + length + tag.len();
             }
-            None => self.copy(self.sql.len() - self.at),
+            None => self.unreadable(),
         }
     }
 
     fn number(&mut self) {
         let (end, fits) = self.number_end();
         if is_identifier_start(self.byte(end)) {
-            // `1a` is two tokens to some versions and an error to others.
-            return self.copy(end - self.at);
+            // `1a` was two tokens until PostgreSQL 15; to our grammar it is an error.
+            return self.unreadable();
         }
         self.placeholder(if fits { INTEGER } else { NUMERIC });
         self.at = end;
+        // Behind `0x1F` a point is a token of its own; behind what stands for it, it would not be.
+        self.space = self.byte(end) == b'.' && self.byte(end + 1) != b'.';
     }
 
     /// Where a number ends, and whether it is an integer of 32 bits.
@@ -498,9 +570,7 @@ impl<'a> Lexer<'a> {
             let Some(digit) = char::from(self.byte(at + skip)).to_digit(radix) else {
                 return (at, i32::try_from(value).is_ok());
             };
-            value = value
-                .saturating_mul(u64::from(radix))
-                .saturating_add(u64::from(digit));
+            value = value.saturating_mul(u64::from(radix)).saturating_add(u64::from(digit));
             at += skip + 1;
         }
     }
@@ -508,7 +578,67 @@ impl<'a> Lexer<'a> {
 
 /// Where `needle` first occurs.
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_keep_what_matters_and_drop_what_does_not() {
+        let rows = [
+            ("  SELECT  1 ;  ", "select 0 ;"),
+            ("select 'a', E'b\\'c', N'd', B'1', X'f'", "select '?', '?', n'?', b'?', x'?'"),
+            ("select E'\\x41', U&'a', 'b' uescape 'c'", "select E'\\x41', U&'a', '?' uescape 'c'"),
+            ("select 1, 1.5, .5, 1., 1e5, 0x1F, 1_000", "select 0, 0.0, 0.0, 0.0, 0.0, 0, 0"),
+            ("select 2147483647, 2147483648", "select 0, 0.0"),
+            ("select -1, a-1, a - 1", "select -0, a-0, a - 0"),
+            ("select a.5, a .5, $1.5", "select a 0.0, a 0.0, $1 0.0"),
+            ("select $1,$2::int", "select $1,$2::int"),
+            ("select $$a$$, $x$ $$ $x$, a$x$", "select '?', '?', a$x$"),
+            ("select 'a' -- c\n 'b'", "select '?'"),
+            ("select 'a' 'b'", "select '?' '?'"),
+            ("select 'a'$$b$$", "select '?' '?'"),
+            ("SELECT \"A b\", a.B /* c */FROM--\nT", "select \"A b\", a.b from t"),
+            ("select 1--2", "select 0"),
+            ("select 1 */**/ 2", "select 0 * 0"),
+            ("select a<>b, a < > b", "select a<>b, a < > b"),
+            ("select 'unterminated", "select 'unterminated"),
+            ("select /* unterminated", "select /* unterminated"),
+            ("select 12ab", "select 12ab"),
+            ("select date'2020-01-01', 1 'a'", "select date '?', 0 '?'"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(fingerprint(text.as_bytes(), true), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn long_lists_have_one_form() {
+        let rows = [
+            ("a in (1)", "a in (0)"),
+            ("a in (1, 2, 3)", "a in (0)"),
+            ("a in (1,2 ,\n3 ) and b", "a in (0 ) and b"),
+            ("a in (-1, -2, 'x', 'y', 1)", "a in (-0, '?', 0)"),
+            ("a in ($1, $2)", "a in ($1, $2)"),
+            ("a in (b, b)", "a in (b, b)"),
+            ("a in (select 1, 1, 1)", "a in (select 0, 0)"),
+            ("f(1, 2)", "f(0, 0)"),
+            ("values (1, 'a'), (2, 'b'), (3, 'c') returning x", "values (0, '?') returning x"),
+            ("values(1),(2),(f(3)),(f(4)) ;select 1, 1", "values(0),(f(0)) ;select 0, 0"),
+            ("values ($1, 1), ($2, 1)", "values ($1, 0), ($2, 0)"),
+            ("values ((1), (2)), ((3), (4)) on conflict", "values ((0), (0)) on conflict"),
+            ("select (values (1), (2)), (3), (4)", "select (values (0)), (0), (0)"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(fingerprint(text.as_bytes(), true), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_standard_strings_a_backslash_takes_a_quote_along() {
+        assert_eq!(fingerprint(br"select 'a\'b', 1", true), "select '?'b', 1");
+        assert_eq!(fingerprint(br"select 'a\'b', 1", false), "select '?', 0");
+    }
 }

@@ -116,10 +116,7 @@ impl Reason {
     #[must_use]
     pub fn index(&self) -> usize {
         let word = self.as_str();
-        Self::WORDS
-            .iter()
-            .position(|known| *known == word)
-            .unwrap_or_default()
+        Self::WORDS.iter().position(|known| *known == word).unwrap_or_default()
     }
 
     /// A stable, machine-readable word.

@@ -24,10 +24,7 @@ pub struct Defaults {
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self {
-            isolation: Isolation::ReadCommitted,
-            read_only: false,
-        }
+        Self { isolation: Isolation::ReadCommitted, read_only: false }
     }
 }
 
@@ -91,10 +88,7 @@ struct Savepoint {
 }
 
 /// The strictest mode: what an unseen transaction is taken for.
-const UNSEEN: Mode = Mode {
-    isolation: Isolation::Serializable,
-    read_only: false,
-};
+const UNSEEN: Mode = Mode { isolation: Isolation::Serializable, read_only: false };
 
 impl Transaction {
     /// A client that has just connected.
@@ -127,10 +121,7 @@ impl Transaction {
     pub fn mode(&self, defaults: Defaults) -> Mode {
         match &self.block {
             Some(block) => block.mode,
-            None => Mode {
-                isolation: defaults.isolation,
-                read_only: defaults.read_only,
-            },
+            None => Mode { isolation: defaults.isolation, read_only: defaults.read_only },
         }
     }
 
@@ -161,9 +152,7 @@ impl Transaction {
         match &statement.control {
             Control::Begin(characteristics) => {
                 // Within a block BEGIN is only warned about, and its modes still take effect.
-                let block = self
-                    .block
-                    .get_or_insert_with(|| Block::new(defaults.into()));
+                let block = self.block.get_or_insert_with(|| Block::new(defaults.into()));
                 block.shape(*characteristics);
             }
             Control::SetTransaction(characteristics) => {
@@ -201,38 +190,24 @@ impl Transaction {
 
 impl From<Defaults> for Mode {
     fn from(defaults: Defaults) -> Self {
-        Self {
-            isolation: defaults.isolation,
-            read_only: defaults.read_only,
-        }
+        Self { isolation: defaults.isolation, read_only: defaults.read_only }
     }
 }
 
 /// True for whatever may take a snapshot: everything but settings and transaction control.
 fn takes_snapshot(statement: &StatementLabel) -> bool {
-    let harmless = matches!(
-        statement.reason,
-        Reason::SessionSetting | Reason::TransactionControl | Reason::Show
-    );
-    !harmless || statement.access == Access::Write
+    let setting = matches!(statement.kind, "SET" | "RESET" | "SHOW");
+    let imports_snapshot = statement.reason == Reason::Snapshot;
+    statement.access != Access::Neutral && !setting || imports_snapshot
 }
 
 impl Block {
     fn new(mode: Mode) -> Self {
-        Self {
-            mode,
-            queried: false,
-            failed: false,
-            savepoints: Vec::new(),
-            lost_savepoints: false,
-        }
+        Self { mode, queried: false, failed: false, savepoints: Vec::new(), lost_savepoints: false }
     }
 
     fn unseen() -> Self {
-        Self {
-            queried: true,
-            ..Self::new(UNSEEN)
-        }
+        Self { queried: true, ..Self::new(UNSEEN) }
     }
 
     /// Applies what a statement says about the transaction's modes, as far as PostgreSQL will: the
@@ -253,10 +228,7 @@ impl Block {
     fn savepoint(&mut self, name: &str) {
         if self.savepoints.len() < MAX_SAVEPOINTS {
             let read_only = self.mode.read_only;
-            self.savepoints.push(Savepoint {
-                name: name.to_owned(),
-                read_only,
-            });
+            self.savepoints.push(Savepoint { name: name.to_owned(), read_only });
         } else {
             self.lost_savepoints = true;
         }
@@ -264,17 +236,13 @@ impl Block {
 
     /// Ends all subtransactions down to the named one, and that one, too, if it is released.
     fn back_to(&mut self, name: &str, release: bool) {
-        let found = self
-            .savepoints
-            .iter()
-            .rposition(|savepoint| savepoint.name == name);
+        let found = self.savepoints.iter().rposition(|savepoint| savepoint.name == name);
         match found {
             Some(position) if !self.lost_savepoints => {
                 if let Some(savepoint) = self.savepoints.get(position) {
                     self.mode.read_only = savepoint.read_only;
                 }
-                self.savepoints
-                    .truncate(if release { position } else { position + 1 });
+                self.savepoints.truncate(if release { position } else { position + 1 });
                 self.failed = false;
             }
             _ => {

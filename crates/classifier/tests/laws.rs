@@ -1,5 +1,7 @@
 //! Laws that hold for every text, not only for those that somebody thought of.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
 mod common;
 
 use std::sync::LazyLock;
@@ -25,27 +27,30 @@ static READABLE: LazyLock<Vec<String>> = LazyLock::new(|| {
         !row.expected.contains("unparsable")
             && !row.expected.contains("hint(")
             && !row.expected.contains("route[")
+            // Carried in the client's own words.
+            && !row.expected.contains("SET_TIME_ZONE")
     });
     rows.map(|row| row.sql).collect()
 });
 
 /// Rows that are one query with a result, and may stand in parentheses.
 static QUERIES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let rows = READABLE.iter().cloned().filter(|sql| {
+    let rows = READABLE.iter().filter(|sql| {
         let label = label(sql);
         matches!(label.statements.as_slice(), [only] if only.kind == "SELECT")
             && !matches!(label.reason, Reason::SelectInto)
             && !sql.trim_end().ends_with(';')
     });
-    rows.collect()
+    rows.cloned().collect()
 });
 
 /// Texts with literals replaced, so that what is outside of quotes can be respelled byte by byte.
 static PLAIN: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let rows = READABLE.iter().cloned()
-        .map(|sql| fingerprint(sql.as_bytes(), true));
-    rows.filter(|sql| !label(sql).unparsed && !sql.contains("e'"))
-        .collect()
+    let rows = READABLE.iter().map(|sql| fingerprint(sql.as_bytes(), true));
+    rows.filter(|sql| {
+        !label(sql).unparsed && !sql.contains("e'") && !sql.to_lowercase().contains("u&")
+    })
+    .collect()
 });
 
 /// Applies a change to each character that is not in quotes.
@@ -161,15 +166,12 @@ const PIECES: &[&str] = &[
 fn soup() -> impl Strategy<Value = String> {
     let piece = (select(PIECES), select(&["", "", " ", "\n", "/* */"][..]));
     prop::collection::vec(piece, 0..12).prop_map(|pieces| {
-        pieces
-            .into_iter()
-            .flat_map(|(piece, between)| [piece, between])
-            .collect()
+        pieces.into_iter().flat_map(|(piece, between)| [piece, between]).collect()
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn two_statements_are_as_strong_as_the_stronger(a: Index, b: Index) {
@@ -262,7 +264,9 @@ proptest! {
         let once = fingerprint(text.as_bytes(), standard);
         prop_assert_eq!(&fingerprint(once.as_bytes(), standard), &once, "normalising is not idempotent");
         let original = classify(text.as_bytes(), options, &catalog);
-        if original.sharing == Sharing::Normalised || original.unparsed {
+
+        let text_at_all = original.reason != Reason::NotText;
+        if text_at_all && (original.sharing == Sharing::Normalised || original.unparsed) {
             let normalised = classify(once.as_bytes(), options, &catalog);
             prop_assert_eq!(original.access, normalised.access, "{:?} {:?}", text, once);
             prop_assert_eq!(original.reason.as_str(), normalised.reason.as_str(), "{:?} {:?}", text, once);
@@ -304,30 +308,18 @@ proptest! {
 fn hostile_sizes_are_refused_without_parsing() {
     let rows: &[(String, &str)] = &[
         (" ".repeat(lex::MAX_CLASSIFIED_BYTES + 1), "too_long"),
-        (
-            format!("SELECT {}1{}", "(".repeat(2000), ")".repeat(2000)),
-            "too_deep",
-        ),
+        (format!("SELECT {}1{}", "(".repeat(2000), ")".repeat(2000)), "too_deep"),
         (format!("SELECT 1{}", "+1".repeat(200)), "too_deep"),
         (format!("SELECT 1{}", "+1".repeat(200_000)), "too_deep"),
         (format!("SELECT {}1", "- ".repeat(200_000)), "unparsable"),
         (format!("SELECT 1{}", "::int".repeat(100_000)), "too_deep"),
-        (
-            format!("SELECT {}true", "NOT ".repeat(100_000)),
-            "unparsable",
-        ),
-        (
-            format!("SELECT 1{}", " UNION SELECT 1".repeat(20_000)),
-            "too_deep",
-        ),
+        (format!("SELECT {}true", "NOT ".repeat(100_000)), "unparsable"),
+        (format!("SELECT 1{}", " UNION SELECT 1".repeat(20_000)), "too_deep"),
         (format!("{}SELECT 1", "/**/".repeat(200_000)), "harmless"),
         (format!("{}SELECT 1", "/*".repeat(200_000)), "unparsable"),
-        (
-            format!("{}{}SELECT 1", "/*".repeat(200_000), "*/".repeat(200_000)),
-            "harmless",
-        ),
+        (format!("{}{}SELECT 1", "/*".repeat(200_000), "*/".repeat(200_000)), "harmless"),
         (format!("SELECT 1 {}", "/*+".repeat(300_000)), "unparsable"),
-        (format!("SELECT {}", "$a".repeat(300_000)), "unparsable"),
+        (format!("SELECT {}", "$a".repeat(300_000)), "harmless"),
         ("'".repeat(1_000_000), "unparsable"),
         (";".repeat(1_000_000), "empty"),
     ];
@@ -348,31 +340,18 @@ fn text_that_is_not_text_is_a_write() {
     ];
     for (text, expected) in rows {
         let label = classify(text, Options::default(), &Catalog::builtin());
-        assert_eq!(
-            (label.access, label.reason.as_str()),
-            (Access::Write, *expected),
-            "{text:?}"
-        );
+        assert_eq!((label.access, label.reason.as_str()), (Access::Write, *expected), "{text:?}");
     }
-    let unsafe_encoding = Options {
-        client_encoding_safe: false,
-        ..Options::default()
-    };
+    let unsafe_encoding = Options { client_encoding_safe: false, ..Options::default() };
     let label = classify(b"SELECT 1", unsafe_encoding, &Catalog::builtin());
-    assert_eq!(
-        (label.access, label.reason),
-        (Access::Write, Reason::UnsafeEncoding)
-    );
+    assert_eq!((label.access, label.reason), (Access::Write, Reason::UnsafeEncoding));
 }
 
 #[test]
 fn backslashes_count_as_the_session_says() {
     let text = br"SELECT 'a\'; DELETE FROM t; --'";
     let label = |standard_conforming_strings| {
-        let options = Options {
-            standard_conforming_strings,
-            ..Options::default()
-        };
+        let options = Options { standard_conforming_strings, ..Options::default() };
         classify(text, options, &Catalog::builtin())
     };
     assert_eq!(label(true).access, Access::Write);

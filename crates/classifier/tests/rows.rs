@@ -1,15 +1,13 @@
 //! Every row of `tests/rows` is labelled as it says, in any spelling that means the same.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
 mod common;
 
 use pgweir_classifier::{Catalog, Options, classify, fingerprint};
 
 fn label(sql: &str) -> String {
-    common::describe(&classify(
-        sql.as_bytes(),
-        Options::default(),
-        &Catalog::builtin(),
-    ))
+    common::describe(&classify(sql.as_bytes(), Options::default(), &Catalog::builtin()))
 }
 
 #[test]
@@ -28,12 +26,7 @@ fn rows_are_labelled_as_they_say() {
             ));
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} rows\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} rows\n{}", failures.len(), failures.join("\n"));
 }
 
 /// The normalised form is SQL of its own, and the same SQL as far as a label goes.
@@ -41,20 +34,10 @@ fn rows_are_labelled_as_they_say() {
 fn rows_keep_their_label_when_they_are_normalised() {
     for row in common::rows() {
         let normalised = fingerprint(row.sql.as_bytes(), true);
-        assert_eq!(
-            fingerprint(normalised.as_bytes(), true),
-            normalised,
-            "{}",
-            row.place()
-        );
+        assert_eq!(fingerprint(normalised.as_bytes(), true), normalised, "{}", row.place());
         if row.expected.contains("exact") || row.expected.contains("hint(") {
             continue;
         }
-        assert_eq!(
-            label(&normalised),
-            row.expected,
-            "{}\n{normalised}",
-            row.place()
-        );
+        assert_eq!(label(&normalised), row.expected, "{}\n{normalised}", row.place());
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::{Address, Config, Node};
 use crate::gateway::Gateway;
 use crate::http::staleness;
-use crate::run::{Server, runtime};
+use crate::run::{Server, raise_file_limit, runtime};
 use crate::telemetry::log::{self, LogFormat};
 use crate::telemetry::metrics::Served;
 
@@ -32,7 +32,9 @@ pub fn run(dir: Option<PathBuf>, port: u16, format: LogFormat) -> Result<ExitCod
     let mut config = Config::default();
     config.log.connections = false;
     let _ = log::install(format, config.log.level);
-    let mut builder = Sandbox::builder().replicas(REPLICAS);
+    raise_file_limit();
+    // With an identity of its own it leaves no template behind for other sandboxes.
+    let mut builder = Sandbox::builder().replicas(REPLICAS).own_identity();
     // What people put into a demo should not fill the machine's memory.
     builder = match dir {
         Some(dir) => builder.dir(dir),

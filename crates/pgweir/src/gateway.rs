@@ -23,12 +23,13 @@ use pgweir_protocol::prepared::StatementRegistry;
 use pgweir_protocol::settings::SettingsMap;
 use pgweir_protocol::verdict::Target;
 use quick_cache::sync::Cache;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, Config, ConsistencyLevel, Effective, UserSecret};
 use crate::random;
 use crate::route::Router;
+use crate::serve::MAX_QUESTIONS;
 use crate::telemetry::metrics::{Metrics, Served};
 
 /// Sets of startup parameters whose answers are remembered.
@@ -63,6 +64,8 @@ pub struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) welcomes: Cache<WelcomeKey, Arc<Welcome>>,
     pub(crate) demands: Cache<DemandKey, Demand>,
+    /// Turns to ask a server what it demands of a user.
+    pub(crate) questions: Semaphore,
     phase: watch::Sender<Phase>,
 }
 
@@ -148,6 +151,7 @@ impl Gateway {
             metrics,
             welcomes: Cache::new(WELCOMES),
             demands: Cache::new(WELCOMES),
+            questions: Semaphore::new(MAX_QUESTIONS),
             phase: watch::Sender::new(Phase::Serving),
             config: Arc::new(config),
             clusters,

@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use pgweir_pool::ClusterError;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,7 +70,20 @@ pub fn run(file: &Path, format: LogFormat) -> Result<ExitCode, RunError> {
     for note in config.notes() {
         tracing::info!("{note}");
     }
+    raise_file_limit();
     runtime(config.runtime.workers)?.block_on(serve(config))
+}
+
+/// Lets the process open as many files as the system allows it: a socket per client and per server
+/// connection. The usual soft limit of 1024 is there for programs that use select(2).
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// A runtime with as many threads as configured; one thread needs no coordination at all.

@@ -57,17 +57,12 @@ pub(crate) fn is_operator(schema: Option<&str>, name: &str) -> bool {
 /// server's state.
 pub(crate) fn relation(schema: Option<&str>, name: &str) -> Option<Verdict> {
     let read_or_primary = |read| {
-        if read {
-            Verdict::Read
-        } else {
-            Verdict::Primary
-        }
+        if read { Verdict::Read } else { Verdict::Primary }
     };
     match schema {
-        Some("information_schema") => Some(read_or_primary(contains(
-            relations::INFORMATION_SCHEMA,
-            name,
-        ))),
+        Some("information_schema") => {
+            Some(read_or_primary(contains(relations::INFORMATION_SCHEMA, name)))
+        }
         Some("pg_catalog") => Some(read_or_primary(contains(relations::READ, name))),
         None if name.starts_with("pg_") => Some(read_or_primary(contains(relations::READ, name))),
         _ => None,

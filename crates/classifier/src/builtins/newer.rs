@@ -8,7 +8,7 @@ pub(super) static NEWER: &[(&str, u16)] = &[
     ("any_value", 16), ("array_reverse", 18), ("array_sample", 16), ("array_shuffle", 16),
     ("array_sort", 18), ("casefold", 18), ("crc32", 18), ("crc32c", 18), ("date_add", 16),
     ("date_subtract", 16), ("erf", 16), ("erfc", 16), ("gamma", 18),
-    ("has_largeobject_privilege", 18), ("icu_unicode_version", 17), ("json", 17),
+    ("has_largeobject_privilege", 18), ("icu_unicode_version", 17),
     ("json_array", 16), ("json_arrayagg", 16), ("json_exists", 17), ("json_objectagg", 16),
     ("json_query", 17), ("json_scalar", 17), ("json_serialize", 17), ("json_table", 17),
     ("json_value", 17), ("lgamma", 18), ("pg_basetype", 17), ("pg_get_acl", 18),

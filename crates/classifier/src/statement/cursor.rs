@@ -57,10 +57,7 @@ impl Judge<'_> {
         let mut label = StatementLabel::new("PREPARE", Access::Primary, Reason::Harmless);
         label.reason = Reason::Pins("sql_prepare");
         label.raise(body.access, body.reason);
-        label.effect(Effect::Prepare {
-            name: node.name.clone(),
-            access: body.access,
-        });
+        label.effect(Effect::Prepare { name: node.name.clone(), access: body.access });
         label.effect(Effect::Pin(Pin::SqlPrepare(node.name.clone())));
         let changes_session =
             |effect: &Effect| !matches!(effect, Effect::UsesSequence | Effect::RanHiddenCode);

@@ -25,11 +25,7 @@ pub(crate) struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(text: &'a str, catalog: &'a Catalog) -> Self {
-        Self {
-            text,
-            catalog,
-            sharing: Sharing::Normalised,
-        }
+        Self { text, catalog, sharing: Sharing::Normalised }
     }
 
     /// How far the label may be shared, after all statements have been judged.
@@ -46,10 +42,7 @@ impl<'a> Judge<'a> {
     pub(crate) fn statement(&mut self, raw: &RawStmt) -> StatementLabel {
         let range = self.range(raw);
         let slice = self.text.get(range.clone()).unwrap_or_default();
-        let node = raw
-            .stmt
-            .as_ref()
-            .and_then(|statement| statement.node.as_ref());
+        let node = raw.stmt.as_ref().and_then(|statement| statement.node.as_ref());
         let mut label = match node {
             Some(node) => self.node(node, slice),
             None => StatementLabel::new("UNKNOWN", Access::Write, Reason::UnknownNode),
@@ -60,19 +53,10 @@ impl<'a> Judge<'a> {
 
     /// Where the statement stands, without the space around it.
     fn range(&self, raw: &RawStmt) -> std::ops::Range<usize> {
-        let start = usize::try_from(raw.stmt_location)
-            .unwrap_or(0)
-            .min(self.text.len());
+        let start = usize::try_from(raw.stmt_location).unwrap_or(0).min(self.text.len());
         let length = usize::try_from(raw.stmt_len).unwrap_or(0);
-        let end = if length == 0 {
-            self.text.len()
-        } else {
-            start.saturating_add(length)
-        };
-        let whole = self
-            .text
-            .get(start..end.min(self.text.len()))
-            .unwrap_or_default();
+        let end = if length == 0 { self.text.len() } else { start.saturating_add(length) };
+        let whole = self.text.get(start..end.min(self.text.len())).unwrap_or_default();
         let whole = whole.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == ';');
         let trimmed = whole.trim_ascii_start();
         let start = start + (whole.len() - trimmed.len());

@@ -26,10 +26,7 @@ pub(crate) struct Change {
 
 impl Change {
     fn effect(effect: Effect) -> Self {
-        Self {
-            transaction: None,
-            effects: vec![effect],
-        }
+        Self { transaction: None, effects: vec![effect] }
     }
 }
 
@@ -43,34 +40,19 @@ pub(crate) fn by_function(name: &str, value: &Constant, local: bool) -> Change {
         quote_literal(&text)
     );
     let first = text.split(',').next().unwrap_or_default().trim().to_owned();
-    change(
-        name,
-        SetValue {
-            statement,
-            text: Some(text),
-        },
-        &first,
-        local,
-    )
+    change(name, SetValue { statement, text: Some(text) }, &first, local)
 }
 
 /// What giving a setting a value amounts to. `first` is the first element of its list of values.
 fn change(name: &str, value: SetValue, first: &str, local: bool) -> Change {
     let name = name.to_ascii_lowercase();
     if let Some(characteristics) = of_transaction(&name, value.text.as_deref()) {
-        return Change {
-            transaction: Some(characteristics),
-            effects: Vec::new(),
-        };
+        return Change { transaction: Some(characteristics), effects: Vec::new() };
     }
     if name == "seed" {
         return Change::effect(Effect::Pin(Pin::RandomSeed));
     }
-    let mut change = Change::effect(Effect::Set {
-        name: name.clone(),
-        value,
-        local,
-    });
+    let mut change = Change::effect(Effect::Set { name: name.clone(), value, local });
     let first = first.trim_matches('"').to_ascii_lowercase();
     if name == "search_path" && (first == "pg_temp" || first.starts_with("pg_temp_")) {
         // Every table created from now on is temporary.
@@ -120,9 +102,7 @@ impl Judge<'_> {
     pub(super) fn show(&self, node: &VariableShowStmt) -> StatementLabel {
         let mut label = StatementLabel::new("SHOW", Access::Primary, Reason::Show);
         let name = node.name.to_ascii_lowercase();
-        label.local = name
-            .strip_prefix(OWN_PREFIX)
-            .map(|name| Local::Show(name.to_owned()));
+        label.local = name.strip_prefix(OWN_PREFIX).map(|name| Local::Show(name.to_owned()));
         label
     }
 
@@ -168,10 +148,7 @@ fn set_value(name: &str, node: &VariableSetStmt, slice: &str) -> StatementLabel 
             local: node.is_local,
         });
     }
-    let first = values
-        .as_ref()
-        .and_then(|values| values.first()?.as_text())
-        .unwrap_or_default();
+    let first = values.as_ref().and_then(|values| values.first()?.as_text()).unwrap_or_default();
     let Some(statement) = replay(name, values.as_deref(), slice) else {
         label.effect(Effect::Pin(Pin::UntrackableSettings));
         return label;
@@ -227,9 +204,7 @@ fn set_multi(name: &str, node: &VariableSetStmt) -> StatementLabel {
             label.control = Control::SetTransaction(Characteristics::default());
         }
         "session characteristics" => {
-            label.effect(Effect::SetSessionCharacteristics(characteristics(
-                &node.args,
-            )));
+            label.effect(Effect::SetSessionCharacteristics(characteristics(&node.args)));
         }
         _ => label.effect(Effect::Pin(Pin::UntrackableSettings)),
     }
@@ -252,9 +227,6 @@ fn reset(name: &str, kind: &'static str, local: bool) -> StatementLabel {
         label.effect(Effect::Pin(Pin::RandomSeed));
         return label;
     }
-    label.effect(Effect::Reset {
-        name: name.to_owned(),
-        local,
-    });
+    label.effect(Effect::Reset { name: name.to_owned(), local });
     label
 }

@@ -35,11 +35,7 @@ impl Judge<'_> {
     fn create_as(&mut self, node: &CreateTableAsStmt) -> StatementLabel {
         let body = self.inner(node.query.as_deref(), false);
         let materialized = node.objtype() == pg_query::protobuf::ObjectType::ObjectMatview;
-        let kind = if materialized {
-            "CREATE MATERIALIZED VIEW"
-        } else {
-            "CREATE TABLE AS"
-        };
+        let kind = if materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE TABLE AS" };
         let mut label = StatementLabel::new(kind, Access::Write, Reason::Utility(kind));
         label.effects = body.effects;
         created_into(node.into.as_deref(), &mut label);
@@ -69,8 +65,6 @@ fn created(relation: Option<&RangeVar>, dropped_on_commit: bool, label: &mut Sta
     let temporary =
         relation.relpersistence == "t" || is_temporary_schema(non_empty(&relation.schemaname));
     if temporary && !dropped_on_commit {
-        label.effect(Effect::Pin(Pin::TemporaryObject(Some(
-            relation.relname.clone(),
-        ))));
+        label.effect(Effect::Pin(Pin::TemporaryObject(Some(relation.relname.clone()))));
     }
 }

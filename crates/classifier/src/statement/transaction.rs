@@ -10,10 +10,9 @@ pub(super) fn label(node: &TransactionStmt) -> StatementLabel {
     let chain = node.chain;
     let (kind, control) = match node.kind() {
         Kind::TransStmtBegin => ("BEGIN", Control::Begin(characteristics(&node.options))),
-        Kind::TransStmtStart => (
-            "START TRANSACTION",
-            Control::Begin(characteristics(&node.options)),
-        ),
+        Kind::TransStmtStart => {
+            ("START TRANSACTION", Control::Begin(characteristics(&node.options)))
+        }
         Kind::TransStmtCommit => ("COMMIT", Control::Commit { chain }),
         Kind::TransStmtRollback => ("ROLLBACK", Control::Rollback { chain }),
         Kind::TransStmtSavepoint => ("SAVEPOINT", Control::Savepoint(name())),

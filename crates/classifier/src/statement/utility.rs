@@ -248,10 +248,7 @@ fn names_session_state(code: &str) -> bool {
     let normalised = lex::fingerprint(code.as_bytes(), true);
     let mut starts_statement = true;
     for word in normalised.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_')) {
-        let mark = word
-            .chars()
-            .next_back()
-            .filter(|c| !(c.is_alphanumeric() || *c == '_'));
+        let mark = word.chars().next_back().filter(|c| !(c.is_alphanumeric() || *c == '_'));
         let word = mark.map_or(word, |mark| word.trim_end_matches(mark));
         if SESSION_WORDS.contains(&word) || (starts_statement && SESSION_STATEMENTS.contains(&word))
         {

@@ -9,7 +9,11 @@ use crate::{Access, Reason};
 impl<'a> Walk<'a> {
     /// True if the node is of this family.
     pub(super) fn expression(&mut self, node: NodeRef<'a>) -> bool {
-        is_leaf(node) || self.operation(node) || self.special_form(node) || self.clause(node)
+        is_leaf(node)
+            || self.operation(node)
+            || self.choice(node)
+            || self.special_form(node)
+            || self.clause(node)
     }
 
     /// Columns, operators, casts, calls and access to parts of values.
@@ -28,48 +32,22 @@ impl<'a> Walk<'a> {
                 node,
                 TypeName {
                     each: [typmods],
-                    skip: [
-                        names,
-                        type_oid,
-                        setof,
-                        pct_type,
-                        typemod,
-                        array_bounds,
-                        location
-                    ],
+                    skip: [names, type_oid, setof, pct_type, typemod, array_bounds, location],
                 }
             ),
-            NodeRef::CollateClause(node) => children!(
-                self,
-                node,
-                CollateClause {
-                    one: [arg],
-                    skip: [collname, location],
-                }
-            ),
-            NodeRef::AIndirection(node) => children!(
-                self,
-                node,
-                AIndirection {
-                    each: [indirection],
-                    one: [arg],
-                }
-            ),
-            NodeRef::AIndices(node) => children!(
-                self,
-                node,
-                AIndices {
-                    one: [lidx, uidx],
-                    skip: [is_slice],
-                }
-            ),
+            NodeRef::CollateClause(node) => {
+                children!(self, node, CollateClause { one: [arg], skip: [collname, location] })
+            }
+            NodeRef::AIndirection(node) => {
+                children!(self, node, AIndirection { each: [indirection], one: [arg] })
+            }
+            NodeRef::AIndices(node) => {
+                children!(self, node, AIndices { one: [lidx, uidx], skip: [is_slice] })
+            }
             NodeRef::AArrayExpr(node) => children!(
                 self,
                 node,
-                AArrayExpr {
-                    each: [elements],
-                    skip: [list_start, list_end, location],
-                }
+                AArrayExpr { each: [elements], skip: [list_start, list_end, location] }
             ),
             NodeRef::SubLink(node) => {
                 self.operator(&node.oper_name);
@@ -85,11 +63,7 @@ impl<'a> Walk<'a> {
             NodeRef::BoolExpr(node) => children!(
                 self,
                 node,
-                BoolExpr {
-                    each: [args],
-                    one: [xpr],
-                    skip: [boolop, location],
-                }
+                BoolExpr { each: [args], one: [xpr], skip: [boolop, location] }
             ),
             NodeRef::List(node) => children!(self, node, List { each: [items] }),
             _ => return false,
@@ -97,8 +71,8 @@ impl<'a> Walk<'a> {
         true
     }
 
-    /// Expressions with a syntax of their own.
-    fn special_form(&mut self, node: NodeRef<'a>) -> bool {
+    /// Expressions that choose among others.
+    fn choice(&mut self, node: NodeRef<'a>) -> bool {
         match node {
             NodeRef::CaseExpr(node) => children!(
                 self,
@@ -109,14 +83,9 @@ impl<'a> Walk<'a> {
                     skip: [casetype, casecollid, location],
                 }
             ),
-            NodeRef::CaseWhen(node) => children!(
-                self,
-                node,
-                CaseWhen {
-                    one: [xpr, expr, result],
-                    skip: [location],
-                }
-            ),
+            NodeRef::CaseWhen(node) => {
+                children!(self, node, CaseWhen { one: [xpr, expr, result], skip: [location] })
+            }
             NodeRef::CoalesceExpr(node) => children!(
                 self,
                 node,
@@ -135,6 +104,14 @@ impl<'a> Walk<'a> {
                     skip: [minmaxtype, minmaxcollid, inputcollid, op, location],
                 }
             ),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Other expressions with a syntax of their own.
+    fn special_form(&mut self, node: NodeRef<'a>) -> bool {
+        match node {
             NodeRef::RowExpr(node) => children!(
                 self,
                 node,
@@ -147,18 +124,12 @@ impl<'a> Walk<'a> {
             NodeRef::NullTest(node) => children!(
                 self,
                 node,
-                NullTest {
-                    one: [xpr, arg],
-                    skip: [nulltesttype, argisrow, location],
-                }
+                NullTest { one: [xpr, arg], skip: [nulltesttype, argisrow, location] }
             ),
             NodeRef::BooleanTest(node) => children!(
                 self,
                 node,
-                BooleanTest {
-                    one: [xpr, arg],
-                    skip: [booltesttype, location],
-                }
+                BooleanTest { one: [xpr, arg], skip: [booltesttype, location] }
             ),
             NodeRef::XmlExpr(node) => children!(
                 self,
@@ -166,9 +137,7 @@ impl<'a> Walk<'a> {
                 XmlExpr {
                     each: [named_args, args],
                     one: [xpr],
-                    skip: [
-                        op, name, arg_names, xmloption, indent, r#type, typmod, location
-                    ],
+                    skip: [op, name, arg_names, xmloption, indent, r#type, typmod, location],
                 }
             ),
             NodeRef::XmlSerialize(node) => children!(self, node, XmlSerialize {
@@ -187,37 +156,22 @@ impl<'a> Walk<'a> {
             NodeRef::ResTarget(node) => children!(
                 self,
                 node,
-                ResTarget {
-                    each: [indirection],
-                    one: [val],
-                    skip: [name, location],
-                }
+                ResTarget { each: [indirection], one: [val], skip: [name, location] }
             ),
-            NodeRef::MultiAssignRef(node) => children!(
-                self,
-                node,
-                MultiAssignRef {
-                    one: [source],
-                    skip: [colno, ncolumns],
-                }
-            ),
+            NodeRef::MultiAssignRef(node) => {
+                children!(self, node, MultiAssignRef { one: [source], skip: [colno, ncolumns] })
+            }
             NodeRef::NamedArgExpr(node) => children!(
                 self,
                 node,
-                NamedArgExpr {
-                    one: [xpr, arg],
-                    skip: [name, argnumber, location],
-                }
+                NamedArgExpr { one: [xpr, arg], skip: [name, argnumber, location] }
             ),
             NodeRef::SortBy(sort) => {
                 self.operator(&sort.use_op);
                 children!(
                     self,
                     sort,
-                    SortBy {
-                        one: [node],
-                        skip: [sortby_dir, sortby_nulls, use_op, location],
-                    }
+                    SortBy { one: [node], skip: [sortby_dir, sortby_nulls, use_op, location] }
                 );
             }
             NodeRef::WindowDef(node) => children!(
@@ -232,20 +186,11 @@ impl<'a> Walk<'a> {
             NodeRef::GroupingFunc(node) => children!(
                 self,
                 node,
-                GroupingFunc {
-                    each: [args],
-                    one: [xpr],
-                    skip: [refs, agglevelsup, location],
-                }
+                GroupingFunc { each: [args], one: [xpr], skip: [refs, agglevelsup, location] }
             ),
-            NodeRef::GroupingSet(node) => children!(
-                self,
-                node,
-                GroupingSet {
-                    each: [content],
-                    skip: [kind, location],
-                }
-            ),
+            NodeRef::GroupingSet(node) => {
+                children!(self, node, GroupingSet { each: [content], skip: [kind, location] })
+            }
             _ => return false,
         }
         true
@@ -291,6 +236,7 @@ fn is_leaf(node: NodeRef<'_>) -> bool {
             | NodeRef::AStar(_)
             | NodeRef::SetToDefault(_)
             | NodeRef::CurrentOfExpr(_)
+            | NodeRef::MergeSupportFunc(_)
             | NodeRef::SqlvalueFunction(_)
             | NodeRef::Alias(_)
             | NodeRef::String(_)

@@ -103,10 +103,7 @@ impl<'a> Walk<'a> {
         let name = call.args.first().and_then(constant);
         let name = name.as_ref().and_then(Constant::as_text);
         if !name.is_some_and(|name| name.contains('.')) {
-            self.raise(
-                Access::Primary,
-                Reason::ServerFunction("current_setting".into()),
-            );
+            self.raise(Access::Primary, Reason::ServerFunction("current_setting".into()));
         }
     }
 }

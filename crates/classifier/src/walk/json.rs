@@ -135,10 +135,7 @@ impl<'a> Walk<'a> {
             NodeRef::JsonValueExpr(node) => children!(
                 self,
                 node,
-                JsonValueExpr {
-                    one: [raw_expr, formatted_expr],
-                    skip: [format],
-                }
+                JsonValueExpr { one: [raw_expr, formatted_expr], skip: [format] }
             ),
             NodeRef::JsonOutput(node) => children!(self, node, JsonOutput {
                 part: [type_name: TypeName],
@@ -152,29 +149,18 @@ impl<'a> Walk<'a> {
                 one: [key],
                 part: [value: JsonValueExpr],
             }),
-            NodeRef::JsonBehavior(node) => children!(
-                self,
-                node,
-                JsonBehavior {
-                    one: [expr],
-                    skip: [btype, coerce, location],
-                }
-            ),
+            NodeRef::JsonBehavior(node) => {
+                children!(self, node, JsonBehavior { one: [expr], skip: [btype, coerce, location] })
+            }
             NodeRef::JsonTablePathSpec(node) => children!(
                 self,
                 node,
-                JsonTablePathSpec {
-                    one: [string],
-                    skip: [name, name_location, location],
-                }
+                JsonTablePathSpec { one: [string], skip: [name, name_location, location] }
             ),
             NodeRef::JsonIsPredicate(node) => children!(
                 self,
                 node,
-                JsonIsPredicate {
-                    one: [expr],
-                    skip: [format, item_type, unique_keys, location],
-                }
+                JsonIsPredicate { one: [expr], skip: [format, item_type, unique_keys, location] }
             ),
             NodeRef::JsonAggConstructor(node) => children!(self, node, JsonAggConstructor {
                 each: [agg_order],

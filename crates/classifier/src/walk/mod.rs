@@ -162,10 +162,7 @@ pub(crate) fn non_empty(text: &str) -> Option<&str> {
 
 /// Schema and name out of a list of name parts; a database in front is left out.
 pub(crate) fn qualified(parts: &[Node]) -> (Option<&str>, &str) {
-    let mut names = parts
-        .iter()
-        .rev()
-        .map(|part| string(part).unwrap_or_default());
+    let mut names = parts.iter().rev().map(|part| string(part).unwrap_or_default());
     let name = names.next().unwrap_or_default();
     (names.next(), name)
 }

@@ -14,24 +14,14 @@ impl<'a> Walk<'a> {
             NodeRef::CommonTableExpr(node) => self.common_table_expression(node),
             NodeRef::LockingClause(_) => self.writes(Reason::RowLock),
             NodeRef::IntoClause(_) => self.writes(Reason::SelectInto),
-            NodeRef::WithClause(node) => children!(
-                self,
-                node,
-                WithClause {
-                    each: [ctes],
-                    skip: [recursive, location],
-                }
-            ),
+            NodeRef::WithClause(node) => {
+                children!(self, node, WithClause { each: [ctes], skip: [recursive, location] })
+            }
             NodeRef::CtesearchClause(node) => children!(
                 self,
                 node,
                 CteSearchClause {
-                    skip: [
-                        search_col_list,
-                        search_breadth_first,
-                        search_seq_column,
-                        location
-                    ],
+                    skip: [search_col_list, search_breadth_first, search_seq_column, location],
                 }
             ),
             NodeRef::CtecycleClause(node) => children!(
@@ -51,7 +41,7 @@ impl<'a> Walk<'a> {
                     ],
                 }
             ),
-            _ => return self.modification(node) || self.from_item(node),
+            _ => return self.modification(node) || self.source(node),
         }
         true
     }
@@ -144,11 +134,7 @@ impl<'a> Walk<'a> {
             NodeRef::InferClause(node) => children!(
                 self,
                 node,
-                InferClause {
-                    each: [index_elems],
-                    one: [where_clause],
-                    skip: [conname, location],
-                }
+                InferClause { each: [index_elems], one: [where_clause], skip: [conname, location] }
             ),
             NodeRef::IndexElem(node) => children!(
                 self,
@@ -166,20 +152,15 @@ impl<'a> Walk<'a> {
                     ],
                 }
             ),
-            NodeRef::ReturningClause(node) => children!(
-                self,
-                node,
-                ReturningClause {
-                    each: [exprs],
-                    skip: [options],
-                }
-            ),
+            NodeRef::ReturningClause(node) => {
+                children!(self, node, ReturningClause { each: [exprs], skip: [options] })
+            }
             _ => return false,
         }
         true
     }
 
-    fn from_item(&mut self, node: NodeRef<'a>) -> bool {
+    fn source(&mut self, node: NodeRef<'a>) -> bool {
         match node {
             NodeRef::RangeVar(relation) => self.relation(relation),
             NodeRef::JoinExpr(node) => children!(
@@ -187,24 +168,12 @@ impl<'a> Walk<'a> {
                 node,
                 JoinExpr {
                     one: [quals, rarg, larg],
-                    skip: [
-                        jointype,
-                        is_natural,
-                        using_clause,
-                        join_using_alias,
-                        alias,
-                        rtindex
-                    ],
+                    skip: [jointype, is_natural, using_clause, join_using_alias, alias, rtindex],
                 }
             ),
-            NodeRef::RangeSubselect(node) => children!(
-                self,
-                node,
-                RangeSubselect {
-                    one: [subquery],
-                    skip: [lateral, alias],
-                }
-            ),
+            NodeRef::RangeSubselect(node) => {
+                children!(self, node, RangeSubselect { one: [subquery], skip: [lateral, alias] })
+            }
             NodeRef::RangeFunction(node) => children!(
                 self,
                 node,

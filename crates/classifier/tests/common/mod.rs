@@ -15,33 +15,33 @@ use pgweir_classifier::{
 };
 
 /// One statement and what is expected of it.
-pub struct Row {
-    pub file: PathBuf,
-    pub line: usize,
-    pub expected: String,
-    pub sql: String,
-    pub flags: Vec<String>,
+pub(crate) struct Row {
+    pub(crate) file: PathBuf,
+    pub(crate) line: usize,
+    pub(crate) expected: String,
+    pub(crate) sql: String,
+    pub(crate) flags: Vec<String>,
 }
 
 /// Words in a row's head that are for the tests on real servers.
 const FLAGS: &[&str] = &["varies", "server"];
 
 impl Row {
-    pub fn has(&self, flag: &str) -> bool {
+    pub(crate) fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|known| known == flag)
     }
 
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.file.display(), self.line)
     }
 }
 
-pub fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rows")
 }
 
 /// All rows of all files, in order.
-pub fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory())
         .expect("the directory of rows")
         .map(|entry| entry.expect("a file of rows").path())
@@ -56,9 +56,8 @@ fn rows_of(file: &Path) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if let Some(head) = line.strip_prefix("--;;") {
-            let (flags, expected): (Vec<&str>, Vec<&str>) = head
-                .split_whitespace()
-                .partition(|word| FLAGS.contains(word));
+            let (flags, expected): (Vec<&str>, Vec<&str>) =
+                head.split_whitespace().partition(|word| FLAGS.contains(word));
             rows.push(Row {
                 file: file.to_owned(),
                 line: number + 1,
@@ -78,11 +77,8 @@ fn rows_of(file: &Path) -> Vec<Row> {
 }
 
 /// A label in the words of a row's head.
-pub fn describe(label: &Label) -> String {
-    let mut words = vec![
-        label.access.as_str().to_owned(),
-        label.reason.as_str().to_owned(),
-    ];
+pub(crate) fn describe(label: &Label) -> String {
+    let mut words = vec![label.access.as_str().to_owned(), label.reason.as_str().to_owned()];
     match label.hint {
         Some(Hint::Primary) => words.push("hint(primary)".into()),
         Some(Hint::Replica) => words.push("hint(replica)".into()),
@@ -108,12 +104,8 @@ fn characteristics(characteristics: &Characteristics) -> String {
         Isolation::RepeatableRead => "repeatable",
         Isolation::Serializable => "serializable",
     });
-    let read_only = characteristics
-        .read_only
-        .map(|yes| if yes { "ro" } else { "rw" });
-    let deferrable = characteristics
-        .deferrable
-        .map(|yes| if yes { "deferrable" } else { "not" });
+    let read_only = characteristics.read_only.map(|yes| if yes { "ro" } else { "rw" });
+    let deferrable = characteristics.deferrable.map(|yes| if yes { "deferrable" } else { "not" });
     for word in [isolation, read_only, deferrable].into_iter().flatten() {
         let comma = if text.is_empty() { "" } else { "," };
         write!(text, "{comma}{word}").expect("writing to a string");
@@ -127,12 +119,7 @@ fn control(control: &Control) -> Option<String> {
         Control::Begin(modes) => format!("begin({})", characteristics(modes)),
         Control::SetTransaction(modes) => format!("set_transaction({})", characteristics(modes)),
         Control::Commit { chain } => if *chain { "commit(chain)" } else { "commit" }.into(),
-        Control::Rollback { chain } => if *chain {
-            "rollback(chain)"
-        } else {
-            "rollback"
-        }
-        .into(),
+        Control::Rollback { chain } => if *chain { "rollback(chain)" } else { "rollback" }.into(),
         Control::Savepoint(name) => format!("savepoint({name})"),
         Control::Release(name) => format!("release({name})"),
         Control::RollbackTo(name) => format!("rollback_to({name})"),

@@ -198,3 +198,7 @@ SELECT JSON_ARRAY(1, 2)
 SELECT * FROM JSON_TABLE('[]', '$[*]' COLUMNS (a int PATH '$'))
 --;; read harmless
 SELECT json_object('{a,b}')
+--;; read harmless
+SELECT tsquery('a'), point('(1,2)'), regclass('t'), int4range(1, 2), bool('true'), date('2020-01-01')
+--;; write unknown_function hidden_code
+SELECT mood('sad')

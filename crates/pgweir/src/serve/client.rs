@@ -104,18 +104,23 @@ impl ClientTask {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        if let Err(ending) = self.heed_signals(cx) {
-            return Poll::Ready(ending);
+        match self.rounds(cx) {
+            Ok(()) => Poll::Pending,
+            Err(ending) => Poll::Ready(ending),
         }
+    }
+
+    /// Works until nothing is left to do, or for as long as it is this task's turn. Signals are
+    /// heeded first, and again at the end: the work may have reached a transaction's end.
+    fn rounds(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        self.heed_signals(cx)?;
         for _ in 0..MAX_ROUNDS {
-            match self.round(cx) {
-                Ok(true) => {}
-                Ok(false) => return Poll::Pending,
-                Err(ending) => return Poll::Ready(ending),
+            if !self.round(cx)? {
+                return self.heed_signals(cx);
             }
         }
         cx.waker().wake_by_ref();
-        Poll::Pending
+        Ok(())
     }
 
     /// Does what can be done without waiting; false when nothing could.
@@ -126,6 +131,7 @@ impl ClientTask {
             && let Err(error) = server.wire.flush(&mut server.lease.stream, cx)
         {
             self.lose_server(&error.to_string(), cx)?;
+            self.after_server(cx)?;
             progress = true;
         }
         progress |= self.read_server(cx)?;
@@ -142,7 +148,7 @@ impl ClientTask {
                 self.resume_client(cx)
             }
             Signal::Cancel => Ok(()),
-            Signal::Drain if self.server.is_some() || self.waiting.is_some() => Ok(()),
+            Signal::Drain if !self.session.is_at_rest() || self.waiting.is_some() => Ok(()),
             Signal::Drain | Signal::Kill => {
                 self.to_client.clear();
                 self.to_client.own(|out| refusal::shutting_down().encode_error(out));
@@ -207,6 +213,7 @@ impl ClientTask {
     /// used.
     fn take_client(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<usize, Ending> {
         let mut used = 0;
+        let mut had_server = self.server.is_some();
         loop {
             let rest = input.get(used..).unwrap_or_default();
             self.to_server.clear();
@@ -228,11 +235,11 @@ impl ClientTask {
                 }
                 Next::Reply => {
                     self.wire.need = 0;
-                    self.is_blocked = true;
-                    if !self.detach_if_done() {
+                    let was_lost = std::mem::take(&mut had_server) && self.server.is_none();
+                    if !was_lost && !self.detach_if_done() {
+                        self.is_blocked = true;
                         return Ok(used);
                     }
-                    self.is_blocked = false;
                 }
                 Next::Close => return Err(Ending::Left),
                 Next::Fatal => return Err(Ending::Violation),

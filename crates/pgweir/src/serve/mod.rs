@@ -9,3 +9,4 @@ mod welcome;
 mod wire;
 
 pub use listen::{ListenError, Listeners};
+pub(crate) use passthrough::MAX_QUESTIONS;

@@ -13,9 +13,9 @@ use pgweir_pool::{Cluster, ConnectError, Node, Role};
 use pgweir_protocol::auth::scram::ScramVerifier;
 use pgweir_protocol::auth::{ClientLogin, Credentials, Method, ScramSecret, md5};
 use pgweir_protocol::frame::put_frame;
-use pgweir_protocol::report::{Report, Severity};
+use pgweir_protocol::report::{Report, ServerReport, Severity};
 use pgweir_protocol::sqlstate::SqlState;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::gateway::{Asks, Demand, Gateway, Policy};
 use crate::random;
@@ -24,6 +24,12 @@ use super::login::{Denied, converse};
 
 /// How long it is believed that a server lets a user in unasked, or does not.
 const DEMAND_LIFETIME: Duration = Duration::from_secs(10);
+
+/// Questions to servers at a time: they are connections beside those of the pools.
+pub(crate) const MAX_QUESTIONS: usize = 4;
+
+/// How long a question rests that met a server whose connections are all in use.
+const FULL_REST: Duration = Duration::from_millis(20);
 
 /// How long a first client waits for the first probe of any node.
 const FIRST_PROBE: Duration = Duration::from_secs(5);
@@ -91,21 +97,42 @@ async fn demand(
     gateway: &Gateway,
 ) -> Result<Asks, Denied> {
     let key = (policy.cluster.name().to_owned(), dbname.to_owned(), user.to_owned());
-    if let Some(known) = gateway.demands.get(&key)
-        && known.since.elapsed() < DEMAND_LIFETIME
-    {
-        return Ok(known.asks);
-    }
+    gateway.demands.remove_if(&key, |known| known.since.elapsed() >= DEMAND_LIFETIME);
+    // Clients that arrive together ask once.
+    let asked = gateway.demands.get_or_insert_async(&key, ask(user, dbname, policy, gateway));
+    Ok(asked.await?.asks)
+}
+
+/// Asks the server by connecting; while all of its connections are in use, again.
+async fn ask(
+    user: &str,
+    dbname: &str,
+    policy: &Policy,
+    gateway: &Gateway,
+) -> Result<Demand, Denied> {
     let node = some_node(&policy.cluster).await.ok_or_else(no_server)?;
-    let limit = gateway.config().pool.connect_timeout;
-    let dialled = policy.cluster.dial(&node, dbname, user, &Credentials::None, &[], limit).await;
-    let asks = match dialled {
-        Ok(_) => Asks::Nothing,
-        Err(ConnectError::Asked(Method::Scram | Method::Md5)) => Asks::Secret,
-        Err(error) => return Err(refused(&node, error)),
-    };
-    gateway.demands.insert(key, Demand { asks, since: Instant::now() });
-    Ok(asks)
+    let pool = &gateway.config().pool;
+    let _turn = gateway.questions.acquire().await.map_err(|_| Denied::Silently)?;
+    let end = Instant::now() + pool.checkout_timeout;
+    let none = Credentials::None;
+    loop {
+        let asked = policy.cluster.dial(&node, dbname, user, &none, &[], pool.connect_timeout);
+        let asks = match asked.await {
+            Ok(_) => Asks::Nothing,
+            Err(ConnectError::Asked(Method::Scram | Method::Md5)) => Asks::Secret,
+            Err(error) if is_full(&error) && Instant::now() < end => {
+                sleep(FULL_REST).await;
+                continue;
+            }
+            Err(error) => return Err(refused(&node, error)),
+        };
+        return Ok(Demand { asks, since: Instant::now() });
+    }
+}
+
+fn is_full(error: &ConnectError) -> bool {
+    let ConnectError::Refused { body } = error else { return false };
+    ServerReport::parse(body).is_some_and(|report| report.code == SqlState::TOO_MANY_CONNECTIONS)
 }
 
 fn refused(node: &Node, error: ConnectError) -> Denied {

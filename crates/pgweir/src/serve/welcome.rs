@@ -52,15 +52,24 @@ pub(super) async fn reported(
         user: pools.user().to_owned(),
         startup: asked.mark(),
     };
-    if let Some(known) = gateway.welcomes.get(&key)
-        && known.since.elapsed() < WELCOME_LIFETIME
-        && known.asked == asked
-    {
-        return Ok(known);
-    }
+    let is_stale = |known: &Arc<Welcome>| known.since.elapsed() >= WELCOME_LIFETIME;
+    gateway.welcomes.remove_if(&key, is_stale);
+    // Clients that arrive together ask once.
+    let asking = inquire(policy, pools, &asked);
+    let welcome = gateway.welcomes.get_or_insert_async(&key, asking).await?;
+    // The mark says almost surely that the settings are the same.
+    if welcome.asked == asked { Ok(welcome) } else { inquire(policy, pools, &asked).await }
+}
+
+/// Brings a connection to these settings, and looks what the server reports then.
+async fn inquire(
+    policy: &Policy,
+    pools: &Arc<PoolSet>,
+    asked: &SettingsMap,
+) -> Result<Arc<Welcome>, Denied> {
     let mut lease = lease(policy, pools).await?;
     let mut facts = lease.take_facts().ok_or(Denied::Silently)?;
-    let sql = transition(&facts.in_force, &asked);
+    let sql = transition(&facts.in_force, asked);
     let isolation = apply(&mut lease, &sql, &mut facts.reported).await?;
     facts.in_force = asked.clone();
     let mut reported = facts.reported.clone();
@@ -69,10 +78,9 @@ pub(super) async fn reported(
         reported.note("in_hot_standby", "off");
     }
     lease.give_back(facts);
-    let settings = with_isolation(&asked, &isolation);
-    let welcome = Arc::new(Welcome { asked, settings, reported, since: Instant::now() });
-    gateway.welcomes.insert(key, welcome.clone());
-    Ok(welcome)
+    let settings = with_isolation(asked, &isolation);
+    let since = Instant::now();
+    Ok(Arc::new(Welcome { asked: asked.clone(), settings, reported, since }))
 }
 
 /// A connection to the primary; to a replica while there is no primary.
