@@ -20,11 +20,7 @@ impl<'a> Cursor<'a> {
     /// "Message Formats" (`Parse`, `SASLInitialResponse`), for errors.
     #[must_use]
     pub fn new(frame: &'static str, body: &'a [u8]) -> Self {
-        Self {
-            frame,
-            length: body.len(),
-            rest: body,
-        }
+        Self { frame, length: body.len(), rest: body }
     }
 
     /// What has not been read yet.
@@ -202,51 +198,19 @@ mod tests {
         let error = Cursor::new("Test", b"\x00").i32().unwrap_err();
         assert_eq!(
             error,
-            ProtocolError::Truncated {
-                frame: "Test",
-                length: 1,
-                needed: 4,
-                left: 1
-            }
+            ProtocolError::Truncated { frame: "Test", length: 1, needed: 4, left: 1 }
         );
         let error = Cursor::new("Test", b"abc").cstr().unwrap_err();
-        assert_eq!(
-            error,
-            ProtocolError::Unterminated {
-                frame: "Test",
-                length: 3,
-                left: 3
-            }
-        );
+        assert_eq!(error, ProtocolError::Unterminated { frame: "Test", length: 3, left: 3 });
         let error = Cursor::new("Test", b"ab").finish().unwrap_err();
+        assert_eq!(error, ProtocolError::Trailing { frame: "Test", length: 2, left: 2 });
+        let error = Cursor::new("Test", b"\xff\xff\xff\xfe").value().unwrap_err();
         assert_eq!(
             error,
-            ProtocolError::Trailing {
-                frame: "Test",
-                length: 2,
-                left: 2
-            }
-        );
-        let error = Cursor::new("Test", b"\xff\xff\xff\xfe")
-            .value()
-            .unwrap_err();
-        assert_eq!(
-            error,
-            ProtocolError::InvalidLength {
-                frame: "Test",
-                length: -2,
-                least: 0,
-                most: 0
-            }
+            ProtocolError::InvalidLength { frame: "Test", length: -2, least: 0, most: 0 }
         );
         let error = Cursor::new("Test", b"a\xffb\0").text().unwrap_err();
-        assert_eq!(
-            error,
-            ProtocolError::NotUtf8 {
-                what: "Test",
-                bytes: vec![0xff]
-            }
-        );
+        assert_eq!(error, ProtocolError::NotUtf8 { what: "Test", bytes: vec![0xff] });
     }
 
     proptest! {

@@ -148,10 +148,7 @@ impl ProtocolError {
     pub fn not_utf8(what: &'static str, bytes: &[u8], error: Utf8Error) -> Self {
         let wrong = bytes.get(error.valid_up_to()..).unwrap_or_default();
         let count = error.error_len().unwrap_or(wrong.len());
-        Self::NotUtf8 {
-            what,
-            bytes: wrong.iter().take(count).copied().collect(),
-        }
+        Self::NotUtf8 { what, bytes: wrong.iter().take(count).copied().collect() }
     }
 
     /// The SQLSTATE that says the same.
@@ -179,26 +176,21 @@ impl ProtocolError {
     #[must_use]
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Truncated {
-                length,
-                needed,
-                left,
-                ..
-            } => Some(format!(
+            Self::Truncated { length, needed, left, .. } => Some(format!(
                 "The body is {length} bytes; a field of {needed} bytes has {left} left."
             )),
-            Self::Unterminated { length, left, .. } => Some(format!(
-                "The body is {length} bytes; its last {left} hold no zero byte."
-            )),
-            Self::Trailing { length, left, .. } => Some(format!(
-                "The body is {length} bytes; its last {left} belong to no field."
-            )),
-            Self::InvalidLength { least, most, .. } => Some(format!(
-                "A length from {least} to {most} bytes was expected."
-            )),
-            Self::InvalidValue {
-                found, expected, ..
-            } => Some(format!("Found {found}, expected {expected}.")),
+            Self::Unterminated { length, left, .. } => {
+                Some(format!("The body is {length} bytes; its last {left} hold no zero byte."))
+            }
+            Self::Trailing { length, left, .. } => {
+                Some(format!("The body is {length} bytes; its last {left} belong to no field."))
+            }
+            Self::InvalidLength { least, most, .. } => {
+                Some(format!("A length from {least} to {most} bytes was expected."))
+            }
+            Self::InvalidValue { found, expected, .. } => {
+                Some(format!("Found {found}, expected {expected}."))
+            }
             Self::UnexpectedMessage { expected, .. } => Some(format!("Expected {expected}.")),
             Self::StartupLength { length } => Some(format!("The packet claims {length} bytes.")),
             Self::StartupTerminator { length } => Some(format!("The packet is {length} bytes.")),
@@ -252,22 +244,14 @@ mod tests {
     fn what_a_client_is_told() {
         let rows = [
             (
-                ProtocolError::Truncated {
-                    frame: "Parse",
-                    length: 3,
-                    needed: 4,
-                    left: 1,
-                },
+                ProtocolError::Truncated { frame: "Parse", length: 3, needed: 4, left: 1 },
                 "08P01",
                 "pgweir: Parse message ends too early",
                 Some("The body is 3 bytes; a field of 4 bytes has 1 left."),
                 None,
             ),
             (
-                ProtocolError::UnexpectedMessage {
-                    tag: b'x',
-                    expected: "a password",
-                },
+                ProtocolError::UnexpectedMessage { tag: b'x', expected: "a password" },
                 "08P01",
                 "pgweir: unexpected message type 0x78",
                 Some("Expected a password."),
@@ -281,19 +265,14 @@ mod tests {
                 None,
             ),
             (
-                ProtocolError::Replication {
-                    value: "maybe".to_owned(),
-                },
+                ProtocolError::Replication { value: "maybe".to_owned() },
                 "22023",
                 "invalid value for parameter \"replication\": \"maybe\"",
                 None,
                 Some("Valid values are: \"false\", 0, \"true\", 1, \"database\"."),
             ),
             (
-                ProtocolError::NotUtf8 {
-                    what: "user",
-                    bytes: vec![0xc3, 0x28],
-                },
+                ProtocolError::NotUtf8 { what: "user", bytes: vec![0xc3, 0x28] },
                 "22021",
                 "invalid byte sequence for encoding \"UTF8\": 0xc3 0x28",
                 Some("Found in user."),

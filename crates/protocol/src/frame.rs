@@ -34,10 +34,9 @@ impl Header {
         };
         let length = u32::from_be_bytes([a, b, c, d]);
         match usize::try_from(length) {
-            Ok(length) if (4..=i32::MAX as usize).contains(&length) => Ok(Some(Self {
-                tag,
-                length: length + 1,
-            })),
+            Ok(length) if (4..=i32::MAX as usize).contains(&length) => {
+                Ok(Some(Self { tag, length: length + 1 }))
+            }
             _ => Err(ProtocolError::InvalidLength {
                 frame: client_message_name(tag),
                 length: i64::from(length),

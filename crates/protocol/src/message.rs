@@ -121,27 +121,18 @@ pub fn authentication_md5_password(salt: [u8; MD5_SALT_LENGTH], out: &mut Vec<u8
 
 /// AuthenticationSASL with the mechanisms to choose from, the preferred one first.
 pub fn authentication_sasl(mechanisms: &[&str], out: &mut Vec<u8>) {
-    let mechanisms = mechanisms
-        .iter()
-        .map(|name| until_zero(name).to_owned())
-        .collect();
+    let mechanisms = mechanisms.iter().map(|name| until_zero(name).to_owned()).collect();
     put(&Authentication::SASL(mechanisms), out);
 }
 
 /// AuthenticationSASLContinue with the mechanism's next message.
 pub fn authentication_sasl_continue(data: &[u8], out: &mut Vec<u8>) {
-    put(
-        &Authentication::SASLContinue(Bytes::copy_from_slice(data)),
-        out,
-    );
+    put(&Authentication::SASLContinue(Bytes::copy_from_slice(data)), out);
 }
 
 /// AuthenticationSASLFinal with the mechanism's last message.
 pub fn authentication_sasl_final(data: &[u8], out: &mut Vec<u8>) {
-    put(
-        &Authentication::SASLFinal(Bytes::copy_from_slice(data)),
-        out,
-    );
+    put(&Authentication::SASLFinal(Bytes::copy_from_slice(data)), out);
 }
 
 /// ParameterStatus: the value of a setting that clients are told about.
@@ -244,10 +235,7 @@ pub fn password(text: &str, out: &mut Vec<u8>) {
 /// SASLInitialResponse: the mechanism chosen and its first message.
 pub fn sasl_initial_response(mechanism: &str, data: &[u8], out: &mut Vec<u8>) {
     let data = Some(Bytes::copy_from_slice(data));
-    put(
-        &SASLInitialResponse::new(until_zero(mechanism).to_owned(), data),
-        out,
-    );
+    put(&SASLInitialResponse::new(until_zero(mechanism).to_owned(), data), out);
 }
 
 /// SASLResponse: the mechanism's next message.
@@ -399,9 +387,7 @@ mod tests {
             write(&mut out);
             assert_eq!(out, *bytes, "{expected}");
             let mut rest = BytesMut::from(&out[..]);
-            let read = PgWireBackendMessage::decode(&mut rest, &context())
-                .unwrap()
-                .unwrap();
+            let read = PgWireBackendMessage::decode(&mut rest, &context()).unwrap().unwrap();
             assert_eq!((&*format!("{read:?}"), rest.len()), (*expected, 0));
         }
     }
@@ -409,11 +395,7 @@ mod tests {
     #[test]
     fn messages_of_a_login_to_a_client() {
         check_to_client(&[
-            (
-                &authentication_ok,
-                b"R\0\0\0\x08\0\0\0\0",
-                "Authentication(Ok)",
-            ),
+            (&authentication_ok, b"R\0\0\0\x08\0\0\0\0", "Authentication(Ok)"),
             (
                 &|out| authentication_md5_password([1, 2, 3, 4], out),
                 b"R\0\0\0\x0c\0\0\0\x05\x01\x02\x03\x04",
@@ -470,22 +452,10 @@ mod tests {
                 b"C\0\0\0\x09SHOW\0",
                 r#"CommandComplete(CommandComplete { tag: "SHOW" })"#,
             ),
-            (
-                &empty_query_response,
-                b"I\0\0\0\x04",
-                "EmptyQueryResponse(EmptyQueryResponse)",
-            ),
-            (
-                &parse_complete,
-                b"1\0\0\0\x04",
-                "ParseComplete(ParseComplete)",
-            ),
+            (&empty_query_response, b"I\0\0\0\x04", "EmptyQueryResponse(EmptyQueryResponse)"),
+            (&parse_complete, b"1\0\0\0\x04", "ParseComplete(ParseComplete)"),
             (&bind_complete, b"2\0\0\0\x04", "BindComplete(BindComplete)"),
-            (
-                &close_complete,
-                b"3\0\0\0\x04",
-                "CloseComplete(CloseComplete)",
-            ),
+            (&close_complete, b"3\0\0\0\x04", "CloseComplete(CloseComplete)"),
             (&no_data, b"n\0\0\0\x04", "NoData(NoData)"),
             (
                 &|out| parameter_description(&[25, 20], out),
@@ -563,9 +533,7 @@ mod tests {
             write(&mut out);
             assert_eq!(out, *bytes, "{expected}");
             let mut rest = BytesMut::from(&out[..]);
-            let read = PgWireFrontendMessage::decode(&mut rest, &context())
-                .unwrap()
-                .unwrap();
+            let read = PgWireFrontendMessage::decode(&mut rest, &context()).unwrap().unwrap();
             assert_eq!((&*format!("{read:?}"), rest.len()), (*expected, 0));
         }
     }
@@ -583,10 +551,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             let status = TransactionStatus::from_byte(byte);
             assert_eq!(status.is_some(), b"ITE".contains(&byte), "{byte}");
-            assert!(
-                status.is_none_or(|status| status.as_byte() == byte),
-                "{byte}"
-            );
+            assert!(status.is_none_or(|status| status.as_byte() == byte), "{byte}");
         }
     }
 

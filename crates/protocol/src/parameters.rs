@@ -25,10 +25,7 @@ impl Parameters {
     /// The value last reported.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.entries
-            .iter()
-            .find(|(known, _)| &**known == name)
-            .map(|(_, value)| &**value)
+        self.entries.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
     }
 
     /// All values.

@@ -10,21 +10,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::prepared::{ClientStatements, ServerStatements, Statement, UnnamedId};
-use crate::verdict::{Effect, Verdict};
+use crate::prepared::{NamedStatements, ServerStatements, Statement, UnnamedId};
+use crate::verdict::Verdict;
 
 /// What a Parse on its way to the server is for.
 #[derive(Debug)]
 pub(crate) enum Parsed {
     /// The client's, under a name of its own; undone if the server refuses it.
-    Named {
-        name: Box<[u8]>,
-        statement: Arc<Statement>,
-        /// The server held it before, and holds it whatever becomes of this Parse.
-        was_held: bool,
-    },
+    Named { name: Box<[u8]>, statement: Arc<Statement> },
     /// The client's unnamed statement.
     Unnamed(UnnamedId),
+    /// The client's, under a name that is taken: the server will refuse it.
+    Taken { name: Box<[u8]>, statement: Arc<Statement> },
     /// The client's, passed verbatim: the server alone knows it.
     Verbatim,
     /// Ours, so that the server holds what the client prepared elsewhere.
@@ -50,10 +47,7 @@ pub(crate) enum Errand {
 #[derive(Debug)]
 pub(crate) enum Owed {
     /// A simple query: anything up to ReadyForQuery. Counts the statements completed so far.
-    Query {
-        verdict: Arc<Verdict>,
-        completed: usize,
-    },
+    Query { verdict: Arc<Verdict>, completed: usize },
     /// A simple query of pgweir's own.
     Errand(Errand),
     /// A function call: FunctionCallResponse and ReadyForQuery.
@@ -78,10 +72,7 @@ pub(crate) enum Owed {
     Known { name: Box<[u8]> },
     /// CloseComplete that pgweir gives when its turn comes: the statement stays on the server for
     /// others, and is the client's again if the server skips what came with the Close.
-    Closed {
-        name: Box<[u8]>,
-        statement: Arc<Statement>,
-    },
+    Closed { name: Box<[u8]>, statement: Arc<Statement> },
     /// ReadyForQuery.
     Sync,
     /// ReadyForQuery for a Sync of pgweir's own.
@@ -93,7 +84,7 @@ pub(crate) enum Owed {
 /// The statements that DEALLOCATE ALL or DISCARD ALL on its way will have dropped, as they were.
 #[derive(Debug)]
 pub(crate) struct Forgotten {
-    pub(crate) client: ClientStatements,
+    pub(crate) client: NamedStatements,
     pub(crate) server: ServerStatements,
 }
 
@@ -208,10 +199,7 @@ impl Pipeline {
     /// After an error outside a simple query: takes out everything the server will skip.
     pub(crate) fn skip_to_sync(&mut self) -> Vec<Owed> {
         self.copying_in = false;
-        let end = self
-            .owed
-            .iter()
-            .position(|owed| matches!(owed, Owed::Sync | Owed::OwnSync));
+        let end = self.owed.iter().position(|owed| matches!(owed, Owed::Sync | Owed::OwnSync));
         self.skipping = end.is_none();
         self.owed.drain(..end.unwrap_or(self.owed.len())).collect()
     }

@@ -60,11 +60,14 @@ pub struct Unnamed {
     pub verdict: Arc<Verdict>,
 }
 
+/// A client's named statements, by the names it gave them.
+pub type NamedStatements = HashMap<Box<[u8]>, Arc<Statement>>;
+
 /// The statements a client has prepared, by the client's own names.
 #[derive(Debug, Default)]
 pub struct ClientStatements {
     /// Named statements.
-    pub named: HashMap<Box<[u8]>, Arc<Statement>>,
+    pub named: NamedStatements,
     /// The unnamed one.
     pub unnamed: Option<Unnamed>,
 }
@@ -79,9 +82,7 @@ impl ServerStatements {
     /// Room for so many statements; at least one.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self {
-            held: LruCache::new(capacity.max(1)),
-        }
+        Self { held: LruCache::new(capacity.max(1)) }
     }
 
     /// Whether the server holds it; if so it becomes the most recently used.
@@ -105,12 +106,7 @@ impl ServerStatements {
         self.held.remove(&id);
     }
 
-    /// The server has dropped them all.
-    pub fn clear(&mut self) {
-        self.held.clear();
-    }
-
-    /// The server is about to drop them all; returns what it holds now.
+    /// The server drops them all; returns what it held.
     pub fn take(&mut self) -> Self {
         let empty = Self::new(self.held.capacity());
         std::mem::replace(self, empty)
@@ -149,17 +145,15 @@ pub struct StatementRegistry {
 impl StatementRegistry {
     /// The statement for a text, the same one for everybody who prepares it.
     ///
-    /// `environment` names what changes the text's meaning: client encoding, string syntax.
+    /// `environment` names what changes the text's meaning: client encoding, string syntax, and
+    /// how dates and intervals read.
     pub fn intern(
         &self,
         environment: &Arc<str>,
         parse: &[u8],
         verdict: &Arc<Verdict>,
     ) -> Arc<Statement> {
-        let key = Key {
-            environment: environment.clone(),
-            parse: parse.into(),
-        };
+        let key = Key { environment: environment.clone(), parse: parse.into() };
         let shard = usize::try_from(self.hasher.hash_one(&key)).unwrap_or(0) % REGISTRY_SHARDS;
         let Some(shard) = self.shards.get(shard) else {
             return self.make(key.parse, verdict);
@@ -181,11 +175,6 @@ impl StatementRegistry {
     fn make(&self, parse: Arc<[u8]>, verdict: &Arc<Verdict>) -> Arc<Statement> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{SERVER_NAME_PREFIX}{id:x}").into_bytes().into();
-        Arc::new(Statement {
-            id,
-            name,
-            parse,
-            verdict: verdict.clone(),
-        })
+        Arc::new(Statement { id, name, parse, verdict: verdict.clone() })
     }
 }

@@ -81,13 +81,7 @@ pub struct Report {
 impl Report {
     /// A report without detail and hint.
     pub fn new(severity: Severity, code: SqlState, message: impl Into<String>) -> Self {
-        Self {
-            severity,
-            code,
-            message: message.into(),
-            detail: None,
-            hint: None,
-        }
+        Self { severity, code, message: message.into(), detail: None, hint: None }
     }
 
     /// The same with the facts behind it.
@@ -118,16 +112,10 @@ impl Report {
     /// they are the same word.
     fn fields(&self) -> Vec<(u8, String)> {
         let severity = self.severity.as_str();
-        let always = [
-            (b'S', severity),
-            (b'V', severity),
-            (b'C', self.code.as_str()),
-            (b'M', &self.message),
-        ];
+        let always =
+            [(b'S', severity), (b'V', severity), (b'C', self.code.as_str()), (b'M', &self.message)];
         let sometimes = [(b'D', self.detail.as_deref()), (b'H', self.hint.as_deref())];
-        let sometimes = sometimes
-            .into_iter()
-            .filter_map(|(tag, text)| Some((tag, text?)));
+        let sometimes = sometimes.into_iter().filter_map(|(tag, text)| Some((tag, text?)));
         always
             .into_iter()
             .chain(sometimes)
@@ -238,13 +226,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn report() -> Report {
-        Report::new(
-            Severity::Fatal,
-            SqlState::CANNOT_CONNECT_NOW,
-            "pgweir: no primary",
-        )
-        .with_detail("Two nodes were asked.")
-        .with_hint("Wait.")
+        Report::new(Severity::Fatal, SqlState::CANNOT_CONNECT_NOW, "pgweir: no primary")
+            .with_detail("Two nodes were asked.")
+            .with_hint("Wait.")
     }
 
     #[test]
@@ -296,14 +280,8 @@ mod tests {
                 b"SFEHLER\0VERROR\0C25006\0Mkann INSERT nicht\0Fx.c\0L1\0RPreventCommand\0\0",
                 Some((Severity::Error, "25006", "kann INSERT nicht")),
             ),
-            (
-                b"SFATAL\0C57P01\0Mold\0\0",
-                Some((Severity::Fatal, "57P01", "old")),
-            ),
-            (
-                b"SFEHLER\0C57014\0M\xe4\0\0",
-                Some((Severity::Error, "57014", "\u{fffd}")),
-            ),
+            (b"SFATAL\0C57P01\0Mold\0\0", Some((Severity::Fatal, "57P01", "old"))),
+            (b"SFEHLER\0C57014\0M\xe4\0\0", Some((Severity::Error, "57014", "\u{fffd}"))),
             (b"SERROR\0C25006\0\0", Some((Severity::Error, "25006", ""))),
             (b"", None),
             (b"\0", None),
@@ -315,9 +293,7 @@ mod tests {
         ];
         for (body, expected) in rows {
             let got = ServerReport::parse(body);
-            let got = got
-                .as_ref()
-                .map(|r| (r.severity, r.code.as_str(), &*r.message));
+            let got = got.as_ref().map(|r| (r.severity, r.code.as_str(), &*r.message));
             assert_eq!(got, *expected, "{}", String::from_utf8_lossy(body));
         }
     }

@@ -14,6 +14,15 @@ use std::sync::Arc;
 
 use crate::verdict::{Pins, SettingChange};
 
+/// The most settings a client carries with it; PostgreSQL itself has some 350.
+pub const MAX_SETTINGS: usize = 512;
+
+/// The longest statement, in bytes, that is replayed to make a setting.
+pub const MAX_SETTING_LENGTH: usize = 64 << 10;
+
+/// The most savepoints of one transaction that settings are followed through.
+pub const MAX_SAVEPOINTS: usize = 4096;
+
 /// Settings by name (lower case), each with the statement that makes it.
 pub type Settings = BTreeMap<Box<str>, Arc<str>>;
 
@@ -33,10 +42,7 @@ impl SettingsMap {
         }
         let mut hasher = DefaultHasher::new();
         entries.hash(&mut hasher);
-        Self {
-            mark: hasher.finish() | 1,
-            entries: Some(Arc::new(entries)),
-        }
+        Self { mark: hasher.finish() | 1, entries: Some(Arc::new(entries)) }
     }
 
     /// Zero for no settings; equal for equal settings; otherwise almost surely different.
@@ -51,12 +57,21 @@ impl SettingsMap {
         self.entries.as_ref()?.get(name)
     }
 
+    /// How many settings there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.as_ref().map_or(0, |map| map.len())
+    }
+
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_none()
+    }
+
     /// All settings in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<str>)> {
-        self.entries
-            .iter()
-            .flat_map(|map| map.iter())
-            .map(|(name, sql)| (&**name, sql))
+        self.entries.iter().flat_map(|map| map.iter()).map(|(name, sql)| (&**name, sql))
     }
 
     fn with(&self, name: &str, sql: Arc<str>) -> Self {
@@ -131,12 +146,8 @@ fn push_statement(sql: &mut String, statement: &str) {
 /// (manual, 9.28.1).
 #[must_use]
 pub fn assignment(name: &str, value: &str) -> Arc<str> {
-    format!(
-        "SELECT pg_catalog.set_config({},{},false)",
-        quote_literal(name),
-        quote_literal(value)
-    )
-    .into()
+    format!("SELECT pg_catalog.set_config({},{},false)", quote_literal(name), quote_literal(value))
+        .into()
 }
 
 /// Quotes a string constant so that it reads the same whatever `standard_conforming_strings` says.
@@ -156,10 +167,8 @@ pub fn quote_literal(value: &str) -> String {
 
 /// Quotes each part of a setting's name: `my.var` is two identifiers with a dot between.
 fn quote_setting_name(name: &str) -> String {
-    let parts: Vec<String> = name
-        .split('.')
-        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
-        .collect();
+    let parts: Vec<String> =
+        name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
     parts.join(".")
 }
 
@@ -195,17 +204,9 @@ impl SettingsTrack {
     /// The track of a client that starts with these parameters.
     #[must_use]
     pub fn new(startup: SettingsMap) -> Self {
-        let now = Moment {
-            client: startup.clone(),
-            server: SettingsMap::default(),
-            pins: Pins::NONE,
-        };
-        Self {
-            startup,
-            at_begin: now.clone(),
-            now,
-            savepoints: Vec::new(),
-        }
+        let now =
+            Moment { client: startup.clone(), server: SettingsMap::default(), pins: Pins::NONE };
+        Self { startup, at_begin: now.clone(), now, savepoints: Vec::new() }
     }
 
     /// The client's settings, its server's, and its pins as of now.
@@ -242,6 +243,9 @@ impl SettingsTrack {
     /// A statement that changes settings has succeeded.
     pub fn change(&mut self, change: &SettingChange) {
         match change {
+            SettingChange::Set { name, statement } if !self.has_room(name, statement) => {
+                self.now.pins = self.now.pins.with(Pins::SETTINGS);
+            }
             SettingChange::Set { name, statement } => {
                 self.now.client = self.now.client.with(name, statement.clone());
                 self.now.server = self.now.server.with(name, statement.clone());
@@ -268,6 +272,13 @@ impl SettingsTrack {
         }
     }
 
+    /// Whether a setting can be kept; one that cannot binds the client to its server.
+    fn has_room(&self, name: &str, statement: &str) -> bool {
+        let client = &self.now.client;
+        statement.len() <= MAX_SETTING_LENGTH
+            && (client.len() < MAX_SETTINGS || client.get(name).is_some())
+    }
+
     fn reset(&mut self, name: &str) {
         self.now.server = self.now.server.without(name);
         self.now.client = match self.startup.get(name) {
@@ -288,19 +299,16 @@ impl SettingsTrack {
 
     /// SAVEPOINT has succeeded.
     pub fn savepoint(&mut self, name: &str) {
-        self.savepoints.push(Savepoint {
-            name: name.into(),
-            moment: self.now.clone(),
-        });
+        if self.savepoints.len() >= MAX_SAVEPOINTS {
+            self.now.pins = self.now.pins.with(Pins::SETTINGS);
+            return;
+        }
+        self.savepoints.push(Savepoint { name: name.into(), moment: self.now.clone() });
     }
 
     /// ROLLBACK TO SAVEPOINT has succeeded: the savepoint itself stays.
     pub fn rollback_to(&mut self, name: &str) {
-        let Some(at) = self
-            .savepoints
-            .iter()
-            .rposition(|point| &*point.name == name)
-        else {
+        let Some(at) = self.savepoints.iter().rposition(|point| &*point.name == name) else {
             return;
         };
         self.savepoints.truncate(at + 1);
@@ -311,11 +319,7 @@ impl SettingsTrack {
 
     /// RELEASE SAVEPOINT has succeeded: later changes become part of the outer level.
     pub fn release(&mut self, name: &str) {
-        if let Some(at) = self
-            .savepoints
-            .iter()
-            .rposition(|point| &*point.name == name)
-        {
+        if let Some(at) = self.savepoints.iter().rposition(|point| &*point.name == name) {
             self.savepoints.truncate(at);
         }
     }
@@ -340,10 +344,7 @@ impl SettingsTrack {
 
 /// A moment returned to: pins that no rollback undoes stay.
 fn returned(to: &Moment, pins: Pins) -> Moment {
-    Moment {
-        pins: to.pins.with(pins.surviving_rollback()),
-        ..to.clone()
-    }
+    Moment { pins: to.pins.with(pins.surviving_rollback()), ..to.clone() }
 }
 
 fn keep_identity(base: &SettingsMap, current: &SettingsMap) -> SettingsMap {
@@ -362,10 +363,7 @@ mod tests {
     use super::*;
 
     fn set(name: &str, sql: &str) -> SettingChange {
-        SettingChange::Set {
-            name: name.into(),
-            statement: sql.into(),
-        }
+        SettingChange::Set { name: name.into(), statement: sql.into() }
     }
 
     fn reset(name: &str) -> SettingChange {
@@ -373,12 +371,7 @@ mod tests {
     }
 
     fn map(entries: &[(&str, &str)]) -> SettingsMap {
-        SettingsMap::new(
-            entries
-                .iter()
-                .map(|(n, s)| ((*n).into(), (*s).into()))
-                .collect(),
-        )
+        SettingsMap::new(entries.iter().map(|(n, s)| ((*n).into(), (*s).into())).collect())
     }
 
     #[test]
@@ -423,7 +416,9 @@ mod tests {
 
     #[test]
     fn the_way_between_two_sets_of_settings_is_one_string() {
-        let rows: [(&[(&str, &str)], &[(&str, &str)], &str); 6] = [
+        /// Settings in force, settings wanted, and the SQL between them.
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], &'a str);
+        let rows: [Row<'_>; 6] = [
             (&[], &[], ""),
             (&[], &[("a", "SET a=1")], "SET a=1\n;"),
             (&[("a", "SET a=1")], &[], "RESET \"a\";"),
@@ -436,11 +431,7 @@ mod tests {
             ),
         ];
         for (from, to, expected) in rows {
-            assert_eq!(
-                transition(&map(from), &map(to)),
-                expected,
-                "{from:?} -> {to:?}"
-            );
+            assert_eq!(transition(&map(from), &map(to)), expected, "{from:?} -> {to:?}");
         }
     }
 

@@ -148,9 +148,7 @@ impl SqlState {
     /// The condition name of the manual's appendix A, if this code is one of those named here.
     #[must_use]
     pub fn condition(&self) -> Option<&'static str> {
-        Self::NAMED
-            .iter()
-            .find_map(|(code, condition)| (code == self).then_some(*condition))
+        Self::NAMED.iter().find_map(|(code, condition)| (code == self).then_some(*condition))
     }
 }
 
@@ -181,14 +179,7 @@ mod tests {
 
     #[test]
     fn codes_that_are_none() {
-        for bytes in [
-            &b""[..],
-            b"0800",
-            b"080060",
-            b"08p01",
-            b"08 01",
-            b"08P0\xff",
-        ] {
+        for bytes in [&b""[..], b"0800", b"080060", b"08p01", b"08 01", b"08P0\xff"] {
             assert_eq!(SqlState::parse(bytes), None, "{bytes:?}");
         }
         assert_eq!(SqlState([0xff; 5]).as_str(), "?????");

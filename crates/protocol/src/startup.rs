@@ -108,10 +108,7 @@ impl Startup {
     /// The minor version that is spoken with this client: the newest that both speak.
     #[must_use]
     pub fn minor_spoken(&self) -> u16 {
-        let spoken = MINOR_VERSIONS
-            .into_iter()
-            .rev()
-            .find(|minor| *minor <= self.minor);
+        let spoken = MINOR_VERSIONS.into_iter().rev().find(|minor| *minor <= self.minor);
         spoken.unwrap_or_default()
     }
 }
@@ -132,11 +129,7 @@ pub fn opening_length(prefix: &[u8]) -> Result<Option<usize>, ProtocolError> {
         return Err(error);
     };
     let bounds = 2 * LENGTH_WORD..=LENGTH_WORD + MAX_STARTUP_PACKET_LENGTH;
-    if bounds.contains(&length) {
-        Ok(Some(length))
-    } else {
-        Err(error)
-    }
+    if bounds.contains(&length) { Ok(Some(length)) } else { Err(error) }
 }
 
 /// Reads one whole first packet, length word included.
@@ -179,10 +172,7 @@ fn read_cancel(mut cursor: Cursor<'_>) -> Result<Opening, ProtocolError> {
             most: CANCEL_KEY_MAX_LENGTH,
         });
     }
-    Ok(Opening::Cancel {
-        pid,
-        key: key.to_vec(),
-    })
+    Ok(Opening::Cancel { pid, key: key.to_vec() })
 }
 
 fn read_startup(version: u32, cursor: Cursor<'_>, length: usize) -> Result<Startup, ProtocolError> {
@@ -203,11 +193,7 @@ fn read_startup(version: u32, cursor: Cursor<'_>, length: usize) -> Result<Start
         user: cut_name(user).to_owned(),
         database: cut_name(database.unwrap_or(user)).to_owned(),
         parameters: asked.parameters,
-        options: asked
-            .options
-            .map(switches::read)
-            .transpose()?
-            .unwrap_or_default(),
+        options: asked.options.map(switches::read).transpose()?.unwrap_or_default(),
         replication: asked.replication,
         unknown_extensions: asked.unknown_extensions,
     })
@@ -272,9 +258,7 @@ fn read_replication(value: &str) -> Result<Option<Replication>, ProtocolError> {
     match read_bool(value) {
         Some(true) => Ok(Some(Replication::Physical)),
         Some(false) => Ok(None),
-        None => Err(ProtocolError::Replication {
-            value: value.to_owned(),
-        }),
+        None => Err(ProtocolError::Replication { value: value.to_owned() }),
     }
 }
 
@@ -319,15 +303,9 @@ pub fn negotiate(startup: &Startup) -> Option<Vec<u8>> {
     // The manual says "newest minor protocol version"; PostgreSQL sends, and libpq wants, the
     // whole version.
     let version = i32::from(MAJOR_VERSION) << 16 | i32::from(minor);
-    let extensions = startup
-        .unknown_extensions
-        .iter()
-        .map(|name| until_zero(name).to_owned());
+    let extensions = startup.unknown_extensions.iter().map(|name| until_zero(name).to_owned());
     let mut out = Vec::new();
-    put(
-        &NegotiateProtocolVersion::new(version, extensions.collect()),
-        &mut out,
-    );
+    put(&NegotiateProtocolVersion::new(version, extensions.collect()), &mut out);
     Some(out)
 }
 
@@ -402,10 +380,7 @@ mod tests {
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
@@ -481,20 +456,12 @@ mod tests {
                 "42601",
                 "invalid command-line argument for server process: -z",
             ),
-            (
-                b"user\0a\0options\0-c x\0\0",
-                "42601",
-                "-c x requires a value",
-            ),
+            (b"user\0a\0options\0-c x\0\0", "42601", "-c x requires a value"),
         ];
         for (body, code, message) in rows {
             let report = Report::from(&read(body).expect_err(message));
             let shown = String::from_utf8_lossy(body);
-            assert_eq!(
-                (report.code.as_str(), &*report.message),
-                (*code, *message),
-                "{shown:?}"
-            );
+            assert_eq!((report.code.as_str(), &*report.message), (*code, *message), "{shown:?}");
         }
     }
 
@@ -520,9 +487,7 @@ mod tests {
         ];
         for (value, expected) in rows {
             let body = format!("user\0a\0replication\0{value}\0\0");
-            let got = read(body.as_bytes())
-                .map(|startup| startup.replication)
-                .map_err(|_| ());
+            let got = read(body.as_bytes()).map(|startup| startup.replication).map_err(|_| ());
             assert_eq!(got, expected, "{value:?}");
         }
     }
@@ -530,34 +495,17 @@ mod tests {
     /// Each row: a whole packet, and what it opens.
     #[test]
     fn other_first_packets() {
-        let long = [
-            b"\0\0\x01\x0c\x04\xd2\x16\x2e\0\0\0\x07".to_vec(),
-            vec![9; 256],
-        ]
-        .concat();
-        let too_long = [
-            b"\0\0\x01\x0d\x04\xd2\x16\x2e\0\0\0\x07".to_vec(),
-            vec![9; 257],
-        ]
-        .concat();
+        let long = [b"\0\0\x01\x0c\x04\xd2\x16\x2e\0\0\0\x07".to_vec(), vec![9; 256]].concat();
+        let too_long = [b"\0\0\x01\x0d\x04\xd2\x16\x2e\0\0\0\x07".to_vec(), vec![9; 257]].concat();
         let rows: &[(&[u8], Option<Opening>)] = &[
             (b"\0\0\0\x08\x04\xd2\x16\x2f", Some(Opening::Ssl)),
             (b"\0\0\0\x08\x04\xd2\x16\x30", Some(Opening::Gss)),
             (b"\0\0\0\x09\x04\xd2\x16\x2f\0", None),
             (
                 b"\0\0\0\x10\x04\xd2\x16\x2e\xff\xff\xff\xfe\x01\x02\x03\x04",
-                Some(Opening::Cancel {
-                    pid: -2,
-                    key: vec![1, 2, 3, 4],
-                }),
+                Some(Opening::Cancel { pid: -2, key: vec![1, 2, 3, 4] }),
             ),
-            (
-                &long,
-                Some(Opening::Cancel {
-                    pid: 7,
-                    key: vec![9; 256],
-                }),
-            ),
+            (&long, Some(Opening::Cancel { pid: 7, key: vec![9; 256] })),
             (&too_long, None),
             (b"\0\0\0\x0f\x04\xd2\x16\x2e\0\0\0\x07\x01\x02\x03", None),
             (b"\0\0\0\x0c\x04\xd2\x16\x2e\0\0\0\x07", None),
@@ -599,22 +547,12 @@ mod tests {
     /// Each row: a version other than 3, and the message.
     #[test]
     fn other_major_versions_are_refused() {
-        for (major, minor) in [
-            (2, 0),
-            (1, 0),
-            (4, 0),
-            (0, 0),
-            (1234, 5681),
-            (0xffff, 0xffff),
-        ] {
+        for (major, minor) in [(2, 0), (1, 0), (4, 0), (0, 0), (1234, 5681), (0xffff, 0xffff)] {
             let error = read_opening(&startup_packet(major, minor, b"user\0a\0\0")).unwrap_err();
             let report = Report::from(&error);
             assert_eq!(report.code.as_str(), "0A000");
             let asked = format!("unsupported frontend protocol {major}.{minor}");
-            assert_eq!(
-                report.message,
-                format!("{asked}: server supports 3.0 to 3.2")
-            );
+            assert_eq!(report.message, format!("{asked}: server supports 3.0 to 3.2"));
         }
     }
 
@@ -633,10 +571,7 @@ mod tests {
             (0xffff, &["_pq_."], Some(2)),
         ];
         for (minor, extensions, expected) in rows {
-            let asked: String = extensions
-                .iter()
-                .map(|name| format!("{name}\0on\0"))
-                .collect();
+            let asked: String = extensions.iter().map(|name| format!("{name}\0on\0")).collect();
             let body = format!("user\0a\0{asked}\0");
             let Ok(Opening::Startup(startup)) =
                 read_opening(&startup_packet(3, *minor, body.as_bytes()))
@@ -646,9 +581,7 @@ mod tests {
             let answer = negotiate(&startup).map(|answer| {
                 let mut bytes = BytesMut::from(&answer[..]);
                 let context = DecodeContext::new(ProtocolVersion::PROTOCOL3_2);
-                wire::NegotiateProtocolVersion::decode(&mut bytes, &context)
-                    .unwrap()
-                    .unwrap()
+                wire::NegotiateProtocolVersion::decode(&mut bytes, &context).unwrap().unwrap()
             });
             let expected = expected.map(|newest| {
                 let extensions = extensions.iter().map(|name| (*name).to_owned()).collect();

@@ -83,15 +83,14 @@ pub enum OwnQuestion {
 
 /// A judgement on one text, context left out: immutable and shared between clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts about a text"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a text")]
 pub struct Verdict {
     /// Where the text has to run when nothing else is known.
     pub target: Target,
     /// Machine-readable reason, from a bounded set.
     pub reason: &'static str,
+    /// The reason's place among all there are, for whoever counts them.
+    pub reason_index: usize,
     /// Whether the text counts as a write for consistency: everything not proven to be none.
     pub is_write: bool,
     /// A read-only server can do it, if the client insists: it is no write and leaves no state.
@@ -132,10 +131,7 @@ impl Verdict {
     #[must_use]
     pub fn forgets_statements(&self) -> bool {
         self.effects.iter().any(|(_, effect)| {
-            matches!(
-                effect,
-                Effect::ForgetStatements | Effect::Setting(SettingChange::DiscardAll)
-            )
+            matches!(effect, Effect::ForgetStatements | Effect::Setting(SettingChange::DiscardAll))
         })
     }
 
@@ -152,6 +148,7 @@ impl Verdict {
         Self {
             target: Target::Primary,
             reason,
+            reason_index: usize::MAX,
             is_write: true,
             suits_replica: false,
             begin: None,
@@ -242,6 +239,12 @@ impl Pins {
         Self(self.0 & !other.0)
     }
 
+    /// Whether any of the other set binds.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether nothing binds.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -262,10 +265,7 @@ impl Pins {
 
     /// The machine-readable names of the reasons.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES
-            .into_iter()
-            .filter(move |(pin, _)| self.0 & pin.0 != 0)
-            .map(|(_, name)| name)
+        Self::NAMES.into_iter().filter(move |(pin, _)| self.0 & pin.0 != 0).map(|(_, name)| name)
     }
 }
 

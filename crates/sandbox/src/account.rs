@@ -52,9 +52,7 @@ impl Account {
         STAND_INS
             .iter()
             .find_map(|name| find_user(&passwd, name))
-            .ok_or_else(|| SandboxError::NoServerUser {
-                candidates: STAND_INS.join(" nor "),
-            })
+            .ok_or_else(|| SandboxError::NoServerUser { candidates: STAND_INS.join(" nor ") })
     }
 
     /// Numeric user id.
@@ -84,11 +82,9 @@ impl Account {
     pub(crate) fn must_reach(&self, dir: &Path) -> Result<(), SandboxError> {
         match self.first_closed(dir) {
             None => Ok(()),
-            Some(at) => Err(SandboxError::Unreachable {
-                user: self.name.clone(),
-                dir: dir.to_owned(),
-                at,
-            }),
+            Some(at) => {
+                Err(SandboxError::Unreachable { user: self.name.clone(), dir: dir.to_owned(), at })
+            }
         }
     }
 
@@ -98,9 +94,7 @@ impl Account {
     pub(crate) fn first_closed(&self, dir: &Path) -> Option<PathBuf> {
         let mut way: Vec<&Path> = dir.ancestors().collect();
         way.reverse();
-        way.into_iter()
-            .find(|step| !self.may_enter(step))
-            .map(Path::to_owned)
+        way.into_iter().find(|step| !self.may_enter(step)).map(Path::to_owned)
     }
 
     fn may_enter(&self, dir: &Path) -> bool {
@@ -126,12 +120,7 @@ fn find_user(passwd: &str, name: &str) -> Option<Account> {
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
         let takes_over_from = Caller::Root;
-        Some(Account {
-            name: name.to_owned(),
-            uid,
-            gid,
-            takes_over_from,
-        })
+        Some(Account { name: name.to_owned(), uid, gid, takes_over_from })
     })
 }
 

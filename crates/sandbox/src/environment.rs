@@ -72,14 +72,7 @@ impl Environment {
         deadline: Duration,
     ) -> Self {
         let primary = AtomicUsize::new(0);
-        Self {
-            installation,
-            account,
-            place,
-            superuser,
-            deadline,
-            primary,
-        }
+        Self { installation, account, place, superuser, deadline, primary }
     }
 
     /// The number of the node that is the primary, as far as the sandbox brought it about.
@@ -150,13 +143,8 @@ impl Environment {
                 let answer = finished.stdout;
                 Ok(answer.strip_suffix('\n').unwrap_or(&answer).to_owned())
             }
-            Ok(finished) => Err(refused(
-                format!("failed ({})", finished.status),
-                &finished.stderr,
-            )),
-            Err(SandboxError::Program {
-                outcome, stderr, ..
-            }) => Err(refused(outcome, &stderr)),
+            Ok(finished) => Err(refused(format!("failed ({})", finished.status), &finished.stderr)),
+            Err(SandboxError::Program { outcome, stderr, .. }) => Err(refused(outcome, &stderr)),
             Err(other) => Err(other),
         }
     }

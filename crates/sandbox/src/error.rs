@@ -177,22 +177,14 @@ impl SandboxError {
     /// A `map_err` argument for operations on files.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::File {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::File { action, path, source }
     }
 }
 
 /// Program output as further lines of a message; nothing when there was none.
 fn quoted(text: &str) -> String {
     let text = text.trim_end();
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(":\n{text}")
-    }
+    if text.is_empty() { String::new() } else { format!(":\n{text}") }
 }
 
 /// The last lines of a server's log, quoted under an error.
@@ -227,8 +219,6 @@ impl fmt::Display for LogTail {
             return f.write_str("\n(the server's log is empty)");
         }
         write!(f, "\nthe server's log ends:")?;
-        self.0
-            .lines()
-            .try_for_each(|line| write!(f, "\n  | {line}"))
+        self.0.lines().try_for_each(|line| write!(f, "\n  | {line}"))
     }
 }

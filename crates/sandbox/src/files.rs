@@ -56,11 +56,7 @@ pub(crate) fn write_private(
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o644)
-                .open(path);
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
             match made {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path),
                 Err(error) => Err(error),

@@ -52,11 +52,9 @@ impl Installation {
             QUESTION_DEADLINE,
         )?;
         match major_version(&version) {
-            Some(major) if major >= OLDEST_MAJOR => Ok(Self {
-                bindir: bindir.clone(),
-                version: version.trim().to_owned(),
-                major,
-            }),
+            Some(major) if major >= OLDEST_MAJOR => {
+                Ok(Self { bindir: bindir.clone(), version: version.trim().to_owned(), major })
+            }
             _ => Err(SandboxError::UnsuitableVersion {
                 bindir: bindir.clone(),
                 version: version.trim().to_owned(),
@@ -84,11 +82,7 @@ impl Installation {
     /// into an Extension").
     pub(crate) fn has_extension(&self, name: &str) -> bool {
         ask_pg_config(&self.bindir.join("pg_config"), "--sharedir").is_some_and(|share| {
-            share
-                .join("extension")
-                .join(name)
-                .with_extension("control")
-                .is_file()
+            share.join("extension").join(name).with_extension("control").is_file()
         })
     }
 }
@@ -96,10 +90,7 @@ impl Installation {
 fn candidates() -> Vec<PathBuf> {
     let told = ask_pg_config(Path::new("pg_config"), "--bindir");
     let path = env::var_os("PATH").unwrap_or_default();
-    told.into_iter()
-        .chain(distribution_dirs())
-        .chain(env::split_paths(&path))
-        .collect()
+    told.into_iter().chain(distribution_dirs()).chain(env::split_paths(&path)).collect()
 }
 
 /// What one option of `pg_config` prints; `None` when the program is missing or does not know.
@@ -131,17 +122,13 @@ fn versioned_name(name: &OsStr) -> Option<u32> {
 }
 
 fn is_complete(bindir: &Path) -> bool {
-    PROGRAMS
-        .iter()
-        .all(|program| bindir.join(program).is_file())
+    PROGRAMS.iter().all(|program| bindir.join(program).is_file())
 }
 
 /// The major version in `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)` or `… 18beta1`.
 fn major_version(version: &str) -> Option<u32> {
     let number = version.split_once("(PostgreSQL) ")?.1;
-    let digits = number
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(number.len());
+    let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
     number.get(..digits)?.parse().ok()
 }
 
@@ -152,10 +139,7 @@ mod tests {
     #[test]
     fn the_major_version_is_read_from_what_postgres_prints() {
         let rows = [
-            (
-                "postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)\n",
-                Some(15),
-            ),
+            ("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)\n", Some(15)),
             ("postgres (PostgreSQL) 18beta1\n", Some(18)),
             ("postgres (PostgreSQL) 17\n", Some(17)),
             ("postgres (PostgreSQL) devel\n", None),
@@ -169,12 +153,7 @@ mod tests {
 
     #[test]
     fn versions_in_directory_names_compare_as_numbers() {
-        let rows = [
-            ("9", Some(9)),
-            ("15", Some(15)),
-            ("pgsql-16", Some(16)),
-            ("local", None),
-        ];
+        let rows = [("9", Some(9)), ("15", Some(15)), ("pgsql-16", Some(16)), ("local", None)];
         for (name, want) in rows {
             assert_eq!(versioned_name(OsStr::new(name)), want, "{name}");
         }

@@ -113,19 +113,8 @@ impl Node {
         settings.insert("port".to_owned(), port.port().to_string());
         settings.insert("cluster_name".to_owned(), name.clone());
         let configuration = Configuration { settings, hba };
-        let state = Mutex::new(State {
-            server: Server::Down,
-            configuration,
-        });
-        Self {
-            index,
-            name,
-            dir,
-            log,
-            port,
-            env,
-            state,
-        }
+        let state = Mutex::new(State { server: Server::Down, configuration });
+        Self { index, name, dir, log, port, env, state }
     }
 
     /// Its number in the sandbox, from 0; does not change with its role.
@@ -217,11 +206,7 @@ impl Node {
     /// # Errors
     /// As [`Self::psql`].
     pub fn psql_as(&self, login: &Login<'_>, sql: &str) -> Result<String, SandboxError> {
-        let server = environment::Server {
-            name: self.label(),
-            door: Door::Tcp,
-            port: self.port(),
-        };
+        let server = environment::Server { name: self.label(), door: Door::Tcp, port: self.port() };
         self.env.psql(&server, login, sql, self.env.deadline)
     }
 
@@ -290,21 +275,14 @@ impl Node {
         // Stopped first, so that the postmaster sees no child die and starts no other.
         let tree = postmaster.freeze_tree();
         tree.iter().for_each(|process| process.signal(Signal::KILL));
-        self.wait(
-            "every process gone and the port free",
-            self.env.deadline,
-            |_| {
-                let reaped = !self.is_running();
-                let left = tree.iter().filter(|process| !process.is_gone()).count();
-                if reaped && left == 0 && ports::is_free(self.port()) {
-                    return Ok(Look::Done(()));
-                }
-                Ok(Look::NotYet(format!(
-                    "{left} of {} processes left",
-                    tree.len()
-                )))
-            },
-        )?;
+        self.wait("every process gone and the port free", self.env.deadline, |_| {
+            let reaped = !self.is_running();
+            let left = tree.iter().filter(|process| !process.is_gone()).count();
+            if reaped && left == 0 && ports::is_free(self.port()) {
+                return Ok(Look::Done(()));
+            }
+            Ok(Look::NotYet(format!("{left} of {} processes left", tree.len())))
+        })?;
         self.observe().server = Server::Down;
         self.clear_remains();
         Ok(())
@@ -327,9 +305,7 @@ impl Node {
     pub fn thaw(&self) -> Result<(), SandboxError> {
         let tree = self.running()?.tree();
         // Children first: the postmaster finds them as it left them.
-        tree.iter()
-            .rev()
-            .for_each(|process| process.signal(Signal::CONT));
+        tree.iter().rev().for_each(|process| process.signal(Signal::CONT));
         Ok(())
     }
 
@@ -366,10 +342,7 @@ impl Node {
               WHERE error IS NOT NULL",
         )?;
         if !problems.is_empty() {
-            return Err(SandboxError::Configuration {
-                node: self.label(),
-                problem: problems,
-            });
+            return Err(SandboxError::Configuration { node: self.label(), problem: problems });
         }
         let loaded = "SELECT pg_conf_load_time()";
         let before = self.psql(loaded)?;
@@ -377,11 +350,7 @@ impl Node {
         self.wait("configuration reloaded", self.env.deadline, |_| {
             let now = self.psql(loaded)?;
             let seen = || format!("last loaded {now}");
-            Ok(if now == before {
-                Look::NotYet(seen())
-            } else {
-                Look::Done(())
-            })
+            Ok(if now == before { Look::NotYet(seen()) } else { Look::Done(()) })
         })
     }
 
@@ -393,15 +362,10 @@ impl Node {
     pub fn set_config(&self, name: &str, value: &str) -> Result<(), SandboxError> {
         if !settings::is_setting_name(name) {
             let problem = format!("{name:?} is not a setting's name");
-            return Err(SandboxError::Configuration {
-                node: self.label(),
-                problem,
-            });
+            return Err(SandboxError::Configuration { node: self.label(), problem });
         }
         self.reconfigure(|configuration| {
-            configuration
-                .settings
-                .insert(name.to_owned(), value.to_owned());
+            configuration.settings.insert(name.to_owned(), value.to_owned());
         })
     }
 
@@ -505,16 +469,7 @@ impl Node {
             port: self.port(),
         };
         let user = &self.env.superuser;
-        self.env.psql(
-            &server,
-            &Login {
-                user,
-                database,
-                password: None,
-            },
-            sql,
-            deadline,
-        )
+        self.env.psql(&server, &Login { user, database, password: None }, sql, deadline)
     }
 
     /// Waits for a condition on this node that `asked`, it or another, can tell: that `sql` gives an
@@ -604,11 +559,7 @@ impl Node {
         // A frozen server takes the signal only now.
         let _ = self.thaw();
         let ended = wait::until(patience, |_| {
-            Ok(if self.is_running() {
-                Look::NotYet(String::new())
-            } else {
-                Look::Done(())
-            })
+            Ok(if self.is_running() { Look::NotYet(String::new()) } else { Look::Done(()) })
         });
         if !matches!(ended, Ok(Ok(()))) {
             let _ = self.kill();
@@ -634,14 +585,9 @@ impl Node {
     fn write_configuration(&self, configuration: &Configuration) -> Result<(), SandboxError> {
         let files = [
             ("postgresql.conf", settings::render(&configuration.settings)),
-            (
-                "pg_hba.conf",
-                settings::render_hba(&self.env.superuser, &configuration.hba),
-            ),
+            ("pg_hba.conf", settings::render_hba(&self.env.superuser, &configuration.hba)),
         ];
-        files
-            .iter()
-            .try_for_each(|(name, text)| self.put_file(name, text.as_bytes()).map(drop))
+        files.iter().try_for_each(|(name, text)| self.put_file(name, text.as_bytes()).map(drop))
     }
 
     /// Removes what a server that did not shut down leaves behind. Its process id may be another
@@ -652,23 +598,16 @@ impl Node {
             return;
         }
         let segment = self.pid_file_line(PID_FILE_SHARED_MEMORY);
-        if let Some(id) = segment
-            .as_deref()
-            .and_then(|line| line.split_ascii_whitespace().nth(1))
-        {
+        if let Some(id) = segment.as_deref().and_then(|line| line.split_ascii_whitespace().nth(1)) {
             // Without ipcrm the segment stays; that is all.
-            let _ = crate::run::run_well(
-                self.env.command("ipcrm").args(["-m", id]),
-                self.env.deadline,
-            );
+            let _ =
+                crate::run::run_well(self.env.command("ipcrm").args(["-m", id]), self.env.deadline);
         }
         let socket = format!(".s.PGSQL.{}", self.port());
         let runtime = self.env.place.runtime();
-        for remains in [
-            self.dir.join(PID_FILE),
-            runtime.join(&socket),
-            runtime.join(format!("{socket}.lock")),
-        ] {
+        for remains in
+            [self.dir.join(PID_FILE), runtime.join(&socket), runtime.join(format!("{socket}.lock"))]
+        {
             let _ = fs::remove_file(remains);
         }
     }
@@ -679,8 +618,7 @@ impl Node {
     }
 
     fn running_pid(&self) -> Result<u32, SandboxError> {
-        self.pid()
-            .ok_or_else(|| SandboxError::NotRunning { node: self.label() })
+        self.pid().ok_or_else(|| SandboxError::NotRunning { node: self.label() })
     }
 
     fn process(&self) -> Option<Process> {
@@ -689,8 +627,7 @@ impl Node {
 
     /// The postmaster; an error if it does not run.
     pub(crate) fn running(&self) -> Result<Process, SandboxError> {
-        self.process()
-            .ok_or_else(|| SandboxError::NotRunning { node: self.label() })
+        self.process().ok_or_else(|| SandboxError::NotRunning { node: self.label() })
     }
 
     fn exited(&self, status: ExitStatus) -> SandboxError {

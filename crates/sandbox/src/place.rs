@@ -62,12 +62,7 @@ impl Place {
     /// A fresh temporary directory.
     pub(crate) fn temporary(account: &Account, storage: Storage) -> Result<Self, SandboxError> {
         let runtime = make_runtime(account, storage)?;
-        Ok(Self {
-            data: runtime.clone(),
-            runtime,
-            keep: Keep::Nothing,
-            _lock: None,
-        })
+        Ok(Self { data: runtime.clone(), runtime, keep: Keep::Nothing, _lock: None })
     }
 
     /// A directory that is kept: new, empty, or a sandbox's from an earlier run.
@@ -75,9 +70,7 @@ impl Place {
         must_reach_parent(dir, account)?;
         let existed = dir.is_dir();
         fs::create_dir_all(dir).map_err(SandboxError::file("make directory", dir))?;
-        let data = dir
-            .canonicalize()
-            .map_err(SandboxError::file("find", dir))?;
+        let data = dir.canonicalize().map_err(SandboxError::file("find", dir))?;
         let lock_path = data.join(LOCK_FILE);
         if existed && !lock_path.exists() {
             must_be_empty(&data)?;
@@ -89,12 +82,7 @@ impl Place {
         account.own(&data)?;
         account.must_reach(&data)?;
         let runtime = make_runtime(account, Storage::Memory)?;
-        Ok(Self {
-            data,
-            runtime,
-            keep: Keep::Data,
-            _lock: Some(lock),
-        })
+        Ok(Self { data, runtime, keep: Keep::Data, _lock: Some(lock) })
     }
 
     /// Absolute, without symbolic links.
@@ -160,10 +148,7 @@ pub(crate) fn home_in(runtime: &Path) -> PathBuf {
 /// Checks, before anything is made, that the servers' user could reach a new directory here.
 fn must_reach_parent(dir: &Path, account: &Account) -> Result<(), SandboxError> {
     let dir = std::path::absolute(dir).map_err(SandboxError::file("find", dir))?;
-    let parent = dir
-        .ancestors()
-        .skip(1)
-        .find_map(|parent| parent.canonicalize().ok());
+    let parent = dir.ancestors().skip(1).find_map(|parent| parent.canonicalize().ok());
     parent.map_or(Ok(()), |parent| account.must_reach(&parent))
 }
 

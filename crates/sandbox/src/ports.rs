@@ -52,11 +52,7 @@ impl PortLease {
                 return Ok(lease);
             }
         }
-        Err(SandboxError::NoFreePort {
-            host: HOST,
-            first: FIRST_PORT,
-            last: LAST_PORT,
-        })
+        Err(SandboxError::NoFreePort { host: HOST, first: FIRST_PORT, last: LAST_PORT })
     }
 
     /// Leases this very port.
@@ -79,11 +75,7 @@ impl PortLease {
         let Some(held) = lock_file(&lock)? else {
             return Ok(None);
         };
-        let lease = Self {
-            port,
-            lock,
-            _held: held,
-        };
+        let lease = Self { port, lock, _held: held };
         Ok(is_free(port).then_some(lease))
     }
 }
@@ -116,12 +108,7 @@ fn lock_file(path: &Path) -> Result<Option<File>, SandboxError> {
     let file = match files::open_lock(path) {
         Ok(file) => file,
         // Just being made, or just removed, by another process: it has this port.
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::PermissionDenied
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
             return Ok(None);
         }
         Err(error) => return Err(SandboxError::file("open", path)(error)),
@@ -148,10 +135,7 @@ mod tests {
         let lease = PortLease::any().unwrap();
         let port = lease.port();
         assert!((FIRST_PORT..=LAST_PORT).contains(&port));
-        assert!(matches!(
-            PortLease::exactly(port),
-            Err(SandboxError::PortTaken { .. })
-        ));
+        assert!(matches!(PortLease::exactly(port), Err(SandboxError::PortTaken { .. })));
         drop(lease);
         assert_eq!(PortLease::exactly(port).unwrap().port(), port);
     }
@@ -162,10 +146,7 @@ mod tests {
         let port = lease.port();
         let listener = TcpListener::bind((HOST, port)).unwrap();
         drop(lease);
-        assert!(matches!(
-            PortLease::exactly(port),
-            Err(SandboxError::PortTaken { .. })
-        ));
+        assert!(matches!(PortLease::exactly(port), Err(SandboxError::PortTaken { .. })));
         drop(listener);
         assert!(PortLease::exactly(port).is_ok());
     }
@@ -174,10 +155,7 @@ mod tests {
     fn leases_taken_at_the_same_time_are_all_different() {
         let leases: Vec<PortLease> = std::thread::scope(|scope| {
             let takers: Vec<_> = (0..32).map(|_| scope.spawn(PortLease::any)).collect();
-            takers
-                .into_iter()
-                .map(|taker| taker.join().unwrap().unwrap())
-                .collect()
+            takers.into_iter().map(|taker| taker.join().unwrap().unwrap()).collect()
         });
         let mut ports: Vec<u16> = leases.iter().map(PortLease::port).collect();
         ports.sort_unstable();

@@ -30,10 +30,7 @@ struct Stat {
 impl Process {
     /// The process that now has this id.
     pub(crate) fn find(pid: u32) -> Option<Self> {
-        stat(pid).map(|stat| Self {
-            pid,
-            started: stat.started,
-        })
+        stat(pid).map(|stat| Self { pid, started: stat.started })
     }
 
     /// Whether it runs no more. A zombie, dead but not yet reaped by its parent, counts as gone.
@@ -95,10 +92,7 @@ fn children_of(parents: &[Process]) -> Vec<Process> {
         .filter_map(|pid| Some((pid, stat(pid)?)))
         .filter(|(_, stat)| stat.state != 'Z')
         .filter(|(_, stat)| parents.iter().any(|known| known.pid == stat.parent))
-        .map(|(pid, stat)| Process {
-            pid,
-            started: stat.started,
-        })
+        .map(|(pid, stat)| Process { pid, started: stat.started })
         .collect()
 }
 
@@ -113,11 +107,7 @@ fn parse_stat(line: &str) -> Option<Stat> {
     let parent = fields.next()?.parse().ok()?;
     // starttime is field 22 of the line, where the state is field 3 and the parent field 4.
     let started = fields.nth(17)?.parse().ok()?;
-    Some(Stat {
-        state,
-        parent,
-        started,
-    })
+    Some(Stat { state, parent, started })
 }
 
 #[cfg(test)]
@@ -127,11 +117,7 @@ mod tests {
     #[test]
     fn a_stat_line_is_read_past_any_program_name() {
         let rest = "S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 99 1";
-        let want = Some(Stat {
-            state: 'S',
-            parent: 7,
-            started: 123_456,
-        });
+        let want = Some(Stat { state: 'S', parent: 7, started: 123_456 });
         for name in ["(postgres)", "(a ) b)", "((sd-pam))"] {
             assert_eq!(parse_stat(&format!("42 {name} {rest}")), want, "{name}");
         }

@@ -63,10 +63,7 @@ impl Node {
     /// # Errors
     /// As [`Self::set_config`].
     pub fn delay_replay(&self, delay: Duration) -> Result<(), SandboxError> {
-        self.set_config(
-            "recovery_min_apply_delay",
-            &format!("{}ms", delay.as_millis()),
-        )
+        self.set_config("recovery_min_apply_delay", &format!("{}ms", delay.as_millis()))
     }
 
     /// Waits until this standby shows everything that `primary` had written when this was called.
@@ -98,9 +95,7 @@ impl Node {
             self.name()
         );
         let condition = format!("streaming from {}", primary.name());
-        self.wait_for_sql(&condition, deadline, primary, &sql, |state| {
-            state == "streaming"
-        })
+        self.wait_for_sql(&condition, deadline, primary, &sql, |state| state == "streaming")
     }
 
     /// Replaces the data directory by a base backup of `primary`, to start as its standby.
@@ -135,14 +130,12 @@ impl Node {
                SELECT pg_logical_emit_message(true, 'sandbox', 'flush') \\g /dev/null
              \\endif",
         )?;
-        Lsn::parse(&answer)
-            .map(Lsn::end_of_record)
-            .ok_or_else(|| SandboxError::Sql {
-                node: self.label(),
-                outcome: "answered".to_owned(),
-                message: answer,
-                sql: "pg_current_wal_insert_lsn()".to_owned(),
-            })
+        Lsn::parse(&answer).map(Lsn::end_of_record).ok_or_else(|| SandboxError::Sql {
+            node: self.label(),
+            outcome: "answered".to_owned(),
+            message: answer,
+            sql: "pg_current_wal_insert_lsn()".to_owned(),
+        })
     }
 
     fn wait_for_replay_state(&self, state: &str) -> Result<(), SandboxError> {
@@ -159,10 +152,7 @@ impl Lsn {
     /// Reads `16/B374D848`.
     fn parse(text: &str) -> Option<Self> {
         let (high, low) = text.trim().split_once('/')?;
-        let (high, low) = (
-            u32::from_str_radix(high, 16).ok()?,
-            u32::from_str_radix(low, 16).ok()?,
-        );
+        let (high, low) = (u32::from_str_radix(high, 16).ok()?, u32::from_str_radix(low, 16).ok()?);
         Some(Self(u64::from(high) << 32 | u64::from(low)))
     }
 
@@ -173,11 +163,7 @@ impl Lsn {
     /// seem to be ahead of its standbys for ever.
     fn end_of_record(self) -> Self {
         let offset = self.0 % WAL_PAGE;
-        if WAL_PAGE_HEADERS.contains(&offset) {
-            Self(self.0 - offset)
-        } else {
-            self
-        }
+        if WAL_PAGE_HEADERS.contains(&offset) { Self(self.0 - offset) } else { self }
     }
 }
 

@@ -58,24 +58,14 @@ pub(crate) fn run(
         if !in_time {
             kill_group(&child);
         }
-        let status = child
-            .wait()
-            .map_err(|error| failed(format!("was lost: {error}")))?;
+        let status = child.wait().map_err(|error| failed(format!("was lost: {error}")))?;
         let stdout = stdout.join().unwrap_or_default();
         let stderr = stderr.join().unwrap_or_default();
         if in_time {
-            return Ok(Finished {
-                status,
-                stdout,
-                stderr,
-            });
+            return Ok(Finished { status, stdout, stderr });
         }
         let outcome = format!("did not finish within {deadline:?} and was killed");
-        Err(SandboxError::Program {
-            program: program.clone(),
-            outcome,
-            stderr,
-        })
+        Err(SandboxError::Program { program: program.clone(), outcome, stderr })
     })
 }
 
@@ -128,14 +118,8 @@ mod tests {
     #[test]
     fn a_program_that_never_ends_is_killed_with_its_helpers() {
         let started = Instant::now();
-        let error = run(
-            &mut shell("sleep 100 & sleep 100"),
-            "",
-            Duration::from_millis(100),
-        );
-        let Err(SandboxError::Program { outcome, .. }) = error else {
-            panic!("must fail")
-        };
+        let error = run(&mut shell("sleep 100 & sleep 100"), "", Duration::from_millis(100));
+        let Err(SandboxError::Program { outcome, .. }) = error else { panic!("must fail") };
         assert!(outcome.contains("did not finish within 100ms"), "{outcome}");
         assert!(started.elapsed() < Duration::from_secs(50));
     }

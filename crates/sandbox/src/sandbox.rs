@@ -168,9 +168,7 @@ impl SandboxBuilder {
         let mut settings = self.settings;
         if place.keep() == Keep::Nothing {
             // Nobody needs this data after a power failure.
-            settings
-                .entry("fsync".to_owned())
-                .or_insert_with(|| "off".to_owned());
+            settings.entry("fsync".to_owned()).or_insert_with(|| "off".to_owned());
         }
         let env = Environment::new(installation, account, place, self.superuser, self.deadline);
         let env = Arc::new(env);
@@ -179,20 +177,10 @@ impl SandboxBuilder {
             .into_iter()
             .enumerate()
             .map(|(index, port)| {
-                Node::new(
-                    index,
-                    port,
-                    Arc::clone(&env),
-                    settings.clone(),
-                    self.hba.clone(),
-                )
+                Node::new(index, port, Arc::clone(&env), settings.clone(), self.hba.clone())
             })
             .collect();
-        let sandbox = Sandbox {
-            nodes,
-            env,
-            _watchdog: watchdog,
-        };
+        let sandbox = Sandbox { nodes, env, _watchdog: watchdog };
         sandbox.start_all(self.identity)?;
         sandbox.create(&self.roles, &self.databases)?;
         Ok(sandbox)
@@ -223,10 +211,7 @@ impl Sandbox {
     /// If there is none: the number is the test's, like an index.
     #[must_use]
     #[track_caller]
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "documented to panic, as indexing does"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "documented to panic, as indexing does")]
     pub fn node(&self, index: usize) -> &Node {
         &self.nodes[index]
     }
@@ -240,9 +225,7 @@ impl Sandbox {
     /// The nodes other than [`Self::primary`], by number.
     pub fn replicas(&self) -> impl Iterator<Item = &Node> {
         let primary = self.env.primary();
-        self.nodes
-            .iter()
-            .filter(move |node| node.index() != primary)
+        self.nodes.iter().filter(move |node| node.index() != primary)
     }
 
     /// The `index`th of [`Self::replicas`]; a promotion changes which one that is.
@@ -253,9 +236,7 @@ impl Sandbox {
     #[track_caller]
     #[expect(clippy::expect_used, reason = "documented to panic, as indexing does")]
     pub fn replica(&self, index: usize) -> &Node {
-        self.replicas()
-            .nth(index)
-            .expect("a replica with this number")
+        self.replicas().nth(index).expect("a replica with this number")
     }
 
     /// The superuser's name.
@@ -295,11 +276,7 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Sql`] with the message received.
     pub fn psql_at(&self, port: u16, login: &Login<'_>, sql: &str) -> Result<String, SandboxError> {
-        let server = Server {
-            name: format!("{HOST}:{port}"),
-            door: Door::Tcp,
-            port,
-        };
+        let server = Server { name: format!("{HOST}:{port}"), door: Door::Tcp, port };
         self.env.psql(&server, login, sql, self.env.deadline)
     }
 
@@ -375,11 +352,8 @@ impl Sandbox {
             .iter()
             .partition(|node| node.index() == primary.index() || node.is_marked_standby());
         on_all(&ready, |node| node.start())?;
-        on_all(&to_build, |node| {
-            node.rebuild_from(primary).and_then(|()| node.start())
-        })?;
-        self.replicas()
-            .try_for_each(|node| node.wait_streaming(primary, self.env.deadline))
+        on_all(&to_build, |node| node.rebuild_from(primary).and_then(|()| node.start()))?;
+        self.replicas().try_for_each(|node| node.wait_streaming(primary, self.env.deadline))
     }
 
     /// The node of an earlier run that was primary last: of those that would not start as standbys, the
@@ -399,15 +373,9 @@ impl Sandbox {
     fn await_former_servers(&self) -> Result<(), SandboxError> {
         let gone = wait::until(self.env.deadline, |_| {
             let running = self.nodes.iter().any(Node::has_former_server);
-            Ok(if running {
-                Look::NotYet(String::new())
-            } else {
-                Look::Done(())
-            })
+            Ok(if running { Look::NotYet(String::new()) } else { Look::Done(()) })
         })?;
-        gone.map_err(|_| SandboxError::InUse {
-            dir: self.dir().to_owned(),
-        })
+        gone.map_err(|_| SandboxError::InUse { dir: self.dir().to_owned() })
     }
 
     fn create(&self, roles: &[(String, String)], databases: &[String]) -> Result<(), SandboxError> {
@@ -429,8 +397,7 @@ impl Sandbox {
             let command = format!("CREATE DATABASE {}", quote_identifier(name));
             unless("pg_database", "datname", name, command)
         });
-        self.primary()
-            .psql(&roles.chain(databases).collect::<String>())?;
+        self.primary().psql(&roles.chain(databases).collect::<String>())?;
         self.wait_all_caught_up(self.env.deadline)
     }
 }
@@ -463,17 +430,10 @@ fn on_all<N: Sync>(
     action: impl Fn(&N) -> Result<(), SandboxError> + Sync,
 ) -> Result<(), SandboxError> {
     thread::scope(|scope| {
-        let running: Vec<_> = nodes
-            .iter()
-            .map(|node| scope.spawn(|| action(node)))
-            .collect();
+        let running: Vec<_> = nodes.iter().map(|node| scope.spawn(|| action(node))).collect();
         running
             .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .fold(Ok(()), Result::and)
     })
 }
@@ -481,9 +441,6 @@ fn on_all<N: Sync>(
 fn leases(base: Option<u16>, count: usize) -> Result<Vec<PortLease>, SandboxError> {
     match base {
         None => (0..count).map(|_| PortLease::any()).collect(),
-        Some(first) => (first..=u16::MAX)
-            .take(count)
-            .map(PortLease::exactly)
-            .collect(),
+        Some(first) => (first..=u16::MAX).take(count).map(PortLease::exactly).collect(),
     }
 }

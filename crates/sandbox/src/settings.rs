@@ -39,28 +39,21 @@ const BASE: [(&str, &str); 19] = [
 
 /// The settings every server starts from.
 pub(crate) fn base() -> Settings {
-    BASE.iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    BASE.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The text of postgresql.conf.
 pub(crate) fn render(settings: &Settings) -> String {
-    settings
-        .iter()
-        .fold(String::new(), |mut text, (name, value)| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name} = {}", quote(value));
-            text
-        })
+    settings.iter().fold(String::new(), |mut text, (name, value)| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name} = {}", quote(value));
+        text
+    })
 }
 
 /// A value in postgresql.conf's quotes, which know backslash escapes (manual, 20.1.2).
 fn quote(value: &str) -> String {
-    let escaped = value
-        .replace('\\', "\\\\")
-        .replace('\'', "''")
-        .replace('\n', "\\n");
+    let escaped = value.replace('\\', "\\\\").replace('\'', "''").replace('\n', "\\n");
     format!("'{escaped}'")
 }
 
@@ -68,9 +61,7 @@ fn quote(value: &str) -> String {
 pub(crate) fn is_setting_name(name: &str) -> bool {
     let is_identifier = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
     };
     name.split('.').all(is_identifier)
 }

@@ -42,20 +42,14 @@ impl Template {
     /// The template for this version and superuser; made first if there is none.
     pub(crate) fn open(env: &Environment, identity: Identity) -> Result<Self, SandboxError> {
         if identity == Identity::Own {
-            return Ok(Self {
-                dir: initdb(env)?,
-                _lock: None,
-            });
+            return Ok(Self { dir: initdb(env)?, _lock: None });
         }
         let dir = templates_dir(env)?.join(key(env));
         let lock = dir.with_extension("lock");
         loop {
             let held = lock_within(env.deadline, &lock, File::try_lock_shared)?;
             if is_fresh(&dir) {
-                return Ok(Self {
-                    dir,
-                    _lock: Some(held),
-                });
+                return Ok(Self { dir, _lock: Some(held) });
             }
             drop(held);
             let held = lock_within(env.deadline, &lock, File::try_lock)?;
@@ -70,10 +64,7 @@ impl Template {
     pub(crate) fn copy_to(&self, env: &Environment, target: &Path) -> Result<(), SandboxError> {
         let partial = target.with_extension("partial");
         remove_if_there(&partial)?;
-        run::run_well(
-            env.command("cp").arg("-R").args([&self.dir, &partial]),
-            env.deadline,
-        )?;
+        run::run_well(env.command("cp").arg("-R").args([&self.dir, &partial]), env.deadline)?;
         fs::rename(&partial, target).map_err(SandboxError::file("make", target))
     }
 }
@@ -93,14 +84,7 @@ fn initdb(env: &Environment) -> Result<PathBuf, SandboxError> {
     initdb
         .arg("-D")
         .arg(&dir)
-        .args([
-            "-U",
-            &env.superuser,
-            "--auth=trust",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-        ])
+        .args(["-U", &env.superuser, "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"])
         // Segments of 1 MB instead of 16: half the bytes of a fresh cluster are its first segment.
         .args(["--wal-segsize=1", "--no-sync", "--no-instructions"]);
     run::run_well(&mut initdb, env.deadline)?;
@@ -140,11 +124,7 @@ fn key(env: &Environment) -> String {
 fn is_fresh(dir: &Path) -> bool {
     let made = fs::metadata(dir.join("PG_VERSION")).and_then(|about| about.modified());
     // A time in the future is a clock set back: no age can be told.
-    made.is_ok_and(|made| {
-        SystemTime::now()
-            .duration_since(made)
-            .is_ok_and(|age| age < MAX_AGE)
-    })
+    made.is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < MAX_AGE))
 }
 
 fn lock_within(
@@ -160,8 +140,6 @@ fn lock_within(
     })?;
     match taken {
         Ok(()) => Ok(file),
-        Err(_) => Err(SandboxError::InUse {
-            dir: path.to_owned(),
-        }),
+        Err(_) => Err(SandboxError::InUse { dir: path.to_owned() }),
     }
 }

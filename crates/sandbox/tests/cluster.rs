@@ -1,10 +1,6 @@
 //! Clusters on the machine's real PostgreSQL: made, broken, mended, gone.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -21,11 +17,7 @@ const SOON: Duration = Duration::from_secs(30);
 const A_WHILE: Duration = Duration::from_millis(300);
 
 fn app(password: Option<&str>) -> Login<'_> {
-    Login {
-        user: "app",
-        database: "postgres",
-        password,
-    }
+    Login { user: "app", database: "postgres", password }
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -34,16 +26,12 @@ fn is_alive(pid: u32) -> bool {
 
 /// A table with one row, seen on every node.
 fn with_table(sandbox: &Sandbox) {
-    sandbox
-        .primary()
-        .psql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
-        .unwrap();
+    sandbox.primary().psql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)").unwrap();
     sandbox.wait_all_caught_up(SOON).unwrap();
 }
 
 fn rows(node: &Node) -> String {
-    node.psql("SELECT string_agg(a::text, ',' ORDER BY a) FROM t")
-        .unwrap()
+    node.psql("SELECT string_agg(a::text, ',' ORDER BY a) FROM t").unwrap()
 }
 
 /// Backends of this node that run a query with this in it, other than the one that asks.
@@ -56,34 +44,21 @@ fn running(text: &str) -> String {
 
 #[test]
 fn a_cluster_replicates_and_leaves_nothing_behind() {
-    let sandbox = Sandbox::builder()
-        .role("app", "LOGIN")
-        .database("shop")
-        .start()
-        .unwrap();
+    let sandbox = Sandbox::builder().role("app", "LOGIN").database("shop").start().unwrap();
     let names: Vec<&str> = sandbox.nodes().iter().map(Node::name).collect();
     assert_eq!(names, ["node0", "node1", "node2"]);
 
     let table = "CREATE TABLE t AS SELECT 7 AS a; GRANT ALL ON t TO app";
     sandbox.primary().psql_in("shop", table).unwrap();
     sandbox.wait_all_caught_up(SOON).unwrap();
-    let app = Login {
-        database: "shop",
-        ..app(None)
-    };
+    let app = Login { database: "shop", ..app(None) };
     for node in sandbox.nodes() {
         assert_eq!(node.psql_as(&app, "SELECT a, 'x' FROM t").unwrap(), "7|x");
         assert_eq!(node.is_in_recovery().unwrap(), node.index() != 0);
         assert_eq!(node.psql("SHOW cluster_name").unwrap(), node.name());
     }
-    let refused = sandbox
-        .replica(0)
-        .psql_as(&app, "INSERT INTO t VALUES (8)")
-        .unwrap_err();
-    assert!(
-        refused.to_string().contains("read-only transaction"),
-        "{refused}"
-    );
+    let refused = sandbox.replica(0).psql_as(&app, "INSERT INTO t VALUES (8)").unwrap_err();
+    assert!(refused.to_string().contains("read-only transaction"), "{refused}");
     // What takes a dynamic shared memory segment must not leave it either.
     let parallel = "SET parallel_setup_cost = 0; SET min_parallel_table_scan_size = 0;
                     SELECT count(*) FROM pg_class, pg_attribute";
@@ -106,25 +81,16 @@ fn clusters_started_at_the_same_time_do_not_meet() {
     let clusters: Vec<Sandbox> = thread::scope(|scope| {
         let start = || Sandbox::builder().replicas(1).start().unwrap();
         let starting: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
-        starting
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        starting.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let nodes = || clusters.iter().flat_map(|cluster| cluster.nodes());
     let ports: BTreeSet<u16> = nodes().map(Node::port).collect();
     let dirs: BTreeSet<&Path> = nodes().map(Node::dir).collect();
     assert_eq!((ports.len(), dirs.len()), (8, 8));
     for (number, cluster) in clusters.iter().enumerate() {
-        cluster
-            .primary()
-            .psql(&format!("CREATE TABLE its_own AS SELECT {number} AS n"))
-            .unwrap();
+        cluster.primary().psql(&format!("CREATE TABLE its_own AS SELECT {number} AS n")).unwrap();
         cluster.wait_all_caught_up(SOON).unwrap();
-        assert_eq!(
-            cluster.replica(0).psql("SELECT n FROM its_own").unwrap(),
-            number.to_string()
-        );
+        assert_eq!(cluster.replica(0).psql("SELECT n FROM its_own").unwrap(), number.to_string());
     }
 }
 
@@ -136,14 +102,10 @@ fn a_killed_node_is_gone_at_once_and_recovers_when_started() {
     let pid = node.pid().unwrap();
     thread::scope(|scope| {
         let client = scope.spawn(|| node.psql("SELECT pg_sleep(1000)"));
-        node.wait_for_answer(&running("pg_sleep"), "1", SOON)
-            .unwrap();
+        node.wait_for_answer(&running("pg_sleep"), "1", SOON).unwrap();
         node.kill().unwrap();
         let error = client.join().unwrap().unwrap_err().to_string();
-        assert!(
-            error.contains("server closed the connection unexpectedly"),
-            "{error}"
-        );
+        assert!(error.contains("server closed the connection unexpectedly"), "{error}");
     });
     assert!(!is_alive(pid));
     assert!(!node.is_running());
@@ -153,15 +115,8 @@ fn a_killed_node_is_gone_at_once_and_recovers_when_started() {
     node.kill().unwrap();
 
     node.start().unwrap();
-    assert!(matches!(
-        node.start(),
-        Err(SandboxError::AlreadyRunning { .. })
-    ));
-    assert!(
-        node.log()
-            .unwrap()
-            .contains("automatic recovery in progress")
-    );
+    assert!(matches!(node.start(), Err(SandboxError::AlreadyRunning { .. })));
+    assert!(node.log().unwrap().contains("automatic recovery in progress"));
     node.psql("INSERT INTO t VALUES (2)").unwrap();
     sandbox.wait_all_caught_up(SOON).unwrap();
     assert_eq!(rows(sandbox.replica(0)), "1,2");
@@ -169,11 +124,7 @@ fn a_killed_node_is_gone_at_once_and_recovers_when_started() {
 
 #[test]
 fn each_way_to_stop_is_postgresqls_own() {
-    let sandbox = Sandbox::builder()
-        .replicas(0)
-        .deadline(Duration::from_secs(20))
-        .start()
-        .unwrap();
+    let sandbox = Sandbox::builder().replicas(0).deadline(Duration::from_secs(20)).start().unwrap();
     let node = sandbox.primary();
     for (mode, logged) in [
         (StopMode::Smart, "received smart shutdown request"),
@@ -197,25 +148,15 @@ fn each_way_to_stop_is_postgresqls_own() {
 fn a_smart_stop_waits_for_the_client_that_stays() {
     let deadline = Duration::from_secs(3);
     let sandbox = Sandbox::builder().replicas(0).start().unwrap();
-    let impatient = Sandbox::builder()
-        .replicas(0)
-        .deadline(deadline)
-        .start()
-        .unwrap();
+    let impatient = Sandbox::builder().replicas(0).deadline(deadline).start().unwrap();
     drop(sandbox);
     let node = impatient.primary();
     thread::scope(|scope| {
         let client = scope.spawn(|| node.psql("SELECT pg_sleep(1000)"));
-        node.wait_for_answer(&running("pg_sleep"), "1", SOON)
-            .unwrap();
+        node.wait_for_answer(&running("pg_sleep"), "1", SOON).unwrap();
         let error = node.stop(StopMode::Smart).unwrap_err();
         assert!(matches!(error, SandboxError::Timeout { .. }), "{error}");
-        assert!(
-            error
-                .to_string()
-                .contains("received smart shutdown request"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("received smart shutdown request"), "{error}");
         assert!(node.is_running());
         node.stop(StopMode::Fast).unwrap();
         client.join().unwrap().unwrap_err();
@@ -224,11 +165,7 @@ fn a_smart_stop_waits_for_the_client_that_stays() {
 
 #[test]
 fn a_frozen_node_answers_nobody_until_it_is_thawed() {
-    let sandbox = Sandbox::builder()
-        .replicas(1)
-        .deadline(Duration::from_secs(10))
-        .start()
-        .unwrap();
+    let sandbox = Sandbox::builder().replicas(1).deadline(Duration::from_secs(10)).start().unwrap();
     with_table(&sandbox);
     let replica = sandbox.replica(0);
     replica.freeze().unwrap();
@@ -252,11 +189,7 @@ fn a_frozen_node_answers_nobody_until_it_is_thawed() {
     replica.freeze().unwrap();
     let started = Instant::now();
     drop(sandbox);
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -284,11 +217,7 @@ fn roles_swap_and_the_old_primary_returns_as_a_standby() {
     sandbox.wait_all_caught_up(SOON).unwrap();
     assert!(old.is_in_recovery().unwrap());
     assert_eq!(rows(old), "1,2");
-    assert_eq!(
-        old.psql("SELECT timeline_id FROM pg_control_checkpoint()")
-            .unwrap(),
-        "2"
-    );
+    assert_eq!(old.psql("SELECT timeline_id FROM pg_control_checkpoint()").unwrap(), "2");
 
     // And back again, without a death this time.
     old.promote().unwrap();
@@ -340,11 +269,8 @@ fn replay_is_delayed_by_the_time_asked_for() {
 
 #[test]
 fn catching_up_includes_what_nobody_has_flushed() {
-    let sandbox = Sandbox::builder()
-        .replicas(1)
-        .setting("wal_writer_delay", "10s")
-        .start()
-        .unwrap();
+    let sandbox =
+        Sandbox::builder().replicas(1).setting("wal_writer_delay", "10s").start().unwrap();
     with_table(&sandbox);
     let primary = sandbox.primary();
     for row in 2..12 {
@@ -360,11 +286,7 @@ fn catching_up_includes_what_nobody_has_flushed() {
 
 #[test]
 fn a_synchronous_standby_holds_commits_back_while_it_is_away() {
-    let sandbox = Sandbox::builder()
-        .replicas(1)
-        .synchronous("FIRST 1 (node1)")
-        .start()
-        .unwrap();
+    let sandbox = Sandbox::builder().replicas(1).synchronous("FIRST 1 (node1)").start().unwrap();
     with_table(&sandbox);
     let (primary, standby) = (sandbox.primary(), sandbox.replica(0));
     let state = "SELECT application_name, sync_state FROM pg_stat_replication";
@@ -372,9 +294,7 @@ fn a_synchronous_standby_holds_commits_back_while_it_is_away() {
     standby.stop(StopMode::Fast).unwrap();
     thread::scope(|scope| {
         let client = scope.spawn(|| primary.psql("INSERT INTO t VALUES (2)"));
-        primary
-            .wait_for_answer(&running("INSERT"), "1", SOON)
-            .unwrap();
+        primary.wait_for_answer(&running("INSERT"), "1", SOON).unwrap();
         thread::sleep(A_WHILE);
         assert!(!client.is_finished());
         standby.start().unwrap();
@@ -393,49 +313,28 @@ fn pg_hba_decides_over_tcp_and_never_shuts_the_sandbox_out() {
     for node in sandbox.nodes() {
         assert_eq!(node.psql_as(&app(Some("secret")), "SELECT 1").unwrap(), "1");
         for (password, want) in [
-            (
-                Some("wrong"),
-                "password authentication failed for user \"app\"",
-            ),
+            (Some("wrong"), "password authentication failed for user \"app\""),
             (None, "no password supplied"),
         ] {
-            let error = node
-                .psql_as(&app(password), "SELECT 1")
-                .unwrap_err()
-                .to_string();
+            let error = node.psql_as(&app(password), "SELECT 1").unwrap_err().to_string();
             assert!(error.contains(want), "{error}");
         }
     }
     let node = sandbox.primary();
     node.set_hba(["host all all 127.0.0.1/32 reject"]).unwrap();
-    let error = node
-        .psql_as(&app(Some("secret")), "SELECT 1")
-        .unwrap_err()
-        .to_string();
+    let error = node.psql_as(&app(Some("secret")), "SELECT 1").unwrap_err().to_string();
     assert!(error.contains("pg_hba.conf rejects connection"), "{error}");
     assert_eq!(node.psql("SELECT 1").unwrap(), "1");
 
     let error = node.set_hba(["host all all nonsense"]).unwrap_err();
-    assert!(
-        matches!(error, SandboxError::Configuration { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, SandboxError::Configuration { .. }), "{error}");
     node.set_hba(hba_for_everyone("trust")).unwrap();
-    assert_eq!(
-        sandbox
-            .psql_at(node.port(), &app(None), "SELECT 1")
-            .unwrap(),
-        "1"
-    );
+    assert_eq!(sandbox.psql_at(node.port(), &app(None), "SELECT 1").unwrap(), "1");
 }
 
 #[test]
 fn settings_are_in_force_when_set_or_at_the_next_start_or_refused() {
-    let sandbox = Sandbox::builder()
-        .replicas(0)
-        .setting("work_mem", "1MB")
-        .start()
-        .unwrap();
+    let sandbox = Sandbox::builder().replicas(0).setting("work_mem", "1MB").start().unwrap();
     let node = sandbox.primary();
     assert_eq!(node.psql("SHOW work_mem").unwrap(), "1MB");
     node.set_config("work_mem", "2MB").unwrap();
@@ -451,10 +350,7 @@ fn settings_are_in_force_when_set_or_at_the_next_start_or_refused() {
 
     for (name, value) in [("work_mem", "lots"), ("no_such_setting", "1"), ("a b", "1")] {
         let error = node.set_config(name, value).unwrap_err();
-        assert!(
-            matches!(error, SandboxError::Configuration { .. }),
-            "{name}: {error}"
-        );
+        assert!(matches!(error, SandboxError::Configuration { .. }), "{name}: {error}");
     }
     node.restart().unwrap();
     assert_eq!(node.psql(both).unwrap(), "33\n3MB");
@@ -462,43 +358,24 @@ fn settings_are_in_force_when_set_or_at_the_next_start_or_refused() {
 
 #[test]
 fn a_server_that_cannot_start_says_why() {
-    let error = Sandbox::builder()
-        .setting("wal_level", "nonsense")
-        .start()
-        .unwrap_err();
+    let error = Sandbox::builder().setting("wal_level", "nonsense").start().unwrap_err();
     assert!(matches!(error, SandboxError::Exited { .. }), "{error}");
     let message = error.to_string();
-    assert!(
-        message.contains("invalid value for parameter \"wal_level\""),
-        "{message}"
-    );
+    assert!(message.contains("invalid value for parameter \"wal_level\""), "{message}");
 
     let sandbox = Sandbox::builder().replicas(0).start().unwrap();
     let port = sandbox.primary().port();
-    let error = Sandbox::builder()
-        .replicas(0)
-        .base_port(port)
-        .start()
-        .unwrap_err();
+    let error = Sandbox::builder().replicas(0).base_port(port).start().unwrap_err();
     assert!(matches!(error, SandboxError::PortTaken { port: taken, .. } if taken == port));
 }
 
 #[test]
 fn sql_errors_carry_the_servers_words() {
-    let sandbox = Sandbox::builder()
-        .replicas(0)
-        .superuser("Ann of the 1st")
-        .start()
-        .unwrap();
+    let sandbox = Sandbox::builder().replicas(0).superuser("Ann of the 1st").start().unwrap();
     let node = sandbox.primary();
     assert_eq!(node.psql("SELECT current_user").unwrap(), "Ann of the 1st");
-    let error = node
-        .psql("SELECT 1;\nSELECT 1/0;\nCREATE TABLE no()")
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("ERROR:  division by zero"),
-        "{error}"
-    );
+    let error = node.psql("SELECT 1;\nSELECT 1/0;\nCREATE TABLE no()").unwrap_err();
+    assert!(error.to_string().contains("ERROR:  division by zero"), "{error}");
     assert_eq!(node.psql("SELECT to_regclass('no') IS NULL").unwrap(), "t");
     assert_eq!(node.psql("").unwrap(), "");
     let wide = node.psql("SELECT repeat('x', 1000000)").unwrap();
@@ -509,21 +386,12 @@ fn sql_errors_carry_the_servers_words() {
 fn a_cluster_has_its_own_identity_on_request() {
     let identity = |sandbox: &Sandbox| {
         let sql = "SELECT system_identifier FROM pg_control_system()";
-        let all: BTreeSet<String> = sandbox
-            .nodes()
-            .iter()
-            .map(|node| node.psql(sql).unwrap())
-            .collect();
+        let all: BTreeSet<String> =
+            sandbox.nodes().iter().map(|node| node.psql(sql).unwrap()).collect();
         assert_eq!(all.len(), 1);
         all
     };
-    let own = || {
-        Sandbox::builder()
-            .replicas(1)
-            .own_identity()
-            .start()
-            .unwrap()
-    };
+    let own = || Sandbox::builder().replicas(1).own_identity().start().unwrap();
     assert_ne!(identity(&own()), identity(&own()));
 }
 
@@ -547,10 +415,7 @@ impl Drop for Scratch {
 fn a_kept_directory_goes_on_where_it_stopped() {
     let dir = Scratch::new("kept");
     let start = |replicas| {
-        let builder = Sandbox::builder()
-            .dir(&dir.0)
-            .replicas(replicas)
-            .role("app", "LOGIN");
+        let builder = Sandbox::builder().dir(&dir.0).replicas(replicas).role("app", "LOGIN");
         builder.database("shop").start()
     };
     let sandbox = start(1).unwrap();
@@ -567,13 +432,7 @@ fn a_kept_directory_goes_on_where_it_stopped() {
     // Same data on other ports, and one standby more.
     let sandbox = start(2).unwrap();
     assert!(sandbox.nodes().iter().all(|node| rows(node) == "1"));
-    assert!(
-        !sandbox
-            .node(0)
-            .log()
-            .unwrap()
-            .contains("automatic recovery")
-    );
+    assert!(!sandbox.node(0).log().unwrap().contains("automatic recovery"));
     sandbox.node(0).kill().unwrap();
     sandbox.node(2).promote().unwrap();
     sandbox.follow(sandbox.node(2)).unwrap();
@@ -593,10 +452,7 @@ fn a_directory_of_someone_elses_is_left_alone() {
     std::fs::create_dir(&dir.0).unwrap();
     std::fs::write(dir.0.join("thesis.txt"), "years of work").unwrap();
     let error = Sandbox::builder().dir(&dir.0).start().unwrap_err();
-    assert!(
-        matches!(error, SandboxError::ForeignDirectory { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, SandboxError::ForeignDirectory { .. }), "{error}");
     let left: Vec<_> = std::fs::read_dir(&dir.0).unwrap().collect();
     assert_eq!(left.len(), 1);
 }
@@ -605,23 +461,12 @@ fn a_directory_of_someone_elses_is_left_alone() {
 fn programs_of_postgresql_run_without_the_callers_environment() {
     let sandbox = Sandbox::builder().replicas(0).start().unwrap();
     let port = sandbox.primary().port().to_string();
-    let pgbench = [
-        "-i", "-q", "-h", HOST, "-p", &port, "-U", "postgres", "postgres",
-    ];
+    let pgbench = ["-i", "-q", "-h", HOST, "-p", &port, "-U", "postgres", "postgres"];
     let output = sandbox.program("pgbench").args(pgbench).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(
-        sandbox
-            .primary()
-            .psql("SELECT count(*) FROM pgbench_accounts")
-            .unwrap(),
-        "100000"
-    );
+    assert_eq!(sandbox.primary().psql("SELECT count(*) FROM pgbench_accounts").unwrap(), "100000");
     let version = sandbox.primary().psql("SHOW server_version_num").unwrap();
-    assert!(
-        version.starts_with(&sandbox.major_version().to_string()),
-        "{version}"
-    );
+    assert!(version.starts_with(&sandbox.major_version().to_string()), "{version}");
 }
 
 #[test]
@@ -639,19 +484,10 @@ fn a_directory_that_the_servers_user_cannot_reach_is_refused_before_anything_is_
         return;
     }
     let dir = Scratch::new("closed");
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(&dir.0)
-        .unwrap();
-    let error = Sandbox::builder()
-        .dir(dir.0.join("deep/cluster"))
-        .start()
-        .unwrap_err();
+    std::fs::DirBuilder::new().mode(0o700).create(&dir.0).unwrap();
+    let error = Sandbox::builder().dir(dir.0.join("deep/cluster")).start().unwrap_err();
     assert!(matches!(error, SandboxError::Unreachable { .. }), "{error}");
-    assert!(
-        error.to_string().contains(dir.0.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(dir.0.to_str().unwrap()), "{error}");
     assert!(!dir.0.join("deep").exists());
 }
 
@@ -672,9 +508,5 @@ fn waiting_on_a_frozen_server_keeps_to_the_deadline() {
 #[test]
 fn temporary_data_is_on_disk_on_request() {
     let sandbox = Sandbox::builder().replicas(0).on_disk().start().unwrap();
-    assert!(
-        !sandbox.dir().starts_with("/dev/shm"),
-        "{}",
-        sandbox.dir().display()
-    );
+    assert!(!sandbox.dir().starts_with("/dev/shm"), "{}", sandbox.dir().display());
 }

@@ -1,11 +1,7 @@
 //! What happens to a cluster when the process that owns it ends without a word, and when that process
 //! has no rights: this test program runs itself again as the owner.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -30,16 +26,9 @@ fn owner() {
         return;
     };
     let builder = Sandbox::builder().replicas(1);
-    let builder = if dir.is_empty() {
-        builder
-    } else {
-        builder.dir(dir)
-    };
+    let builder = if dir.is_empty() { builder } else { builder.dir(dir) };
     let sandbox = builder.start().unwrap();
-    sandbox
-        .primary()
-        .psql("CREATE TABLE IF NOT EXISTS t AS SELECT 42 AS a")
-        .unwrap();
+    sandbox.primary().psql("CREATE TABLE IF NOT EXISTS t AS SELECT 42 AS a").unwrap();
     // One frozen, one with a busy backend: neither may hold up its end.
     sandbox.replica(0).freeze().unwrap();
     println!("\nowner: {}", sandbox.socket_dir().display());
@@ -64,20 +53,14 @@ fn start_owner(dir: &str) -> Owned {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(process.stdout.take().unwrap())
-        .lines()
-        .map_while(Result::ok);
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
     let told: Vec<String> = lines
         .filter_map(|line| line.strip_prefix("owner: ").map(str::to_owned))
         .take_while(|line| line != "done")
         .collect();
     assert_eq!(told.len(), 3, "{told:?}");
     let pids = told[1..].iter().map(|pid| pid.parse().unwrap()).collect();
-    Owned {
-        process,
-        runtime: PathBuf::from(&told[0]),
-        pids,
-    }
+    Owned { process, runtime: PathBuf::from(&told[0]), pids }
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -115,10 +98,7 @@ fn servers_and_files_end_with_an_owner_that_is_killed() {
     wait_until("directory removed", || !owned.runtime.exists());
     wait_until("no process left", || processes_naming(&owned.runtime) == 0);
     wait_until("servers ended", || {
-        owned
-            .pids
-            .iter()
-            .all(|pid| !Path::new(&format!("/proc/{pid}/exe")).exists())
+        owned.pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}/exe")).exists())
     });
 }
 
@@ -160,8 +140,5 @@ fn the_same_works_without_roots_rights() {
         .unwrap();
     fs::remove_dir_all(&dir).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success() && text.contains("2 passed"),
-        "{output:?}"
-    );
+    assert!(output.status.success() && text.contains("2 passed"), "{output:?}");
 }

@@ -276,25 +276,13 @@ async fn let_in(
     refuse_unserved(&startup)?;
     let config = gateway.config();
     let Some(effective) = config.effective(&startup.database) else {
-        return Err(Report::new(
-            Severity::Fatal,
-            SqlState::INVALID_CATALOG_NAME,
-            format!("pgweir: database \"{}\" is not served here", startup.database),
-        )
-        .with_hint("[databases] lists the names that are.")
-        .into());
+        return Err(no_such_database(&startup.database).into());
     };
     let policy = gateway.policy(&effective).ok_or(Denied::Silently)?;
     let key = cancel_key(&startup);
     let most = config.listen.max_clients;
     let Some(place) = Clients::enter(gateway, most, key.clone()) else {
-        return Err(Report::new(
-            Severity::Fatal,
-            SqlState::TOO_MANY_CONNECTIONS,
-            "pgweir: sorry, too many clients already",
-        )
-        .with_detail(format!("listen.max_clients is {most}."))
-        .into());
+        return Err(too_many_clients(most).into());
     };
     let credentials = authenticate(stream, &startup, effective.dbname, &policy, gateway).await?;
     let mut out = Vec::new();
@@ -331,6 +319,18 @@ async fn let_in(
     };
     let router = ClientRouter::new(gateway.router(&startup.database), policy.clone());
     Ok((LetIn { session: Session::new(start, router), pools, policy }, place))
+}
+
+fn no_such_database(name: &str) -> Report {
+    let message = format!("pgweir: database \"{name}\" is not served here");
+    Report::new(Severity::Fatal, SqlState::INVALID_CATALOG_NAME, message)
+        .with_hint("[databases] lists the names that are.")
+}
+
+fn too_many_clients(most: u32) -> Report {
+    let message = "pgweir: sorry, too many clients already";
+    Report::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, message)
+        .with_detail(format!("listen.max_clients is {most}."))
 }
 
 fn refuse_unserved(startup: &Startup) -> Result<(), Denied> {

@@ -125,14 +125,12 @@ impl Metrics {
     }
 
     /// A gauge to be set while the metrics are rendered.
-    #[must_use]
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Gauge {
         self.recorder.describe_gauge(KeyName::from(name), None, help.into());
         self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
     /// A counter that somebody else keeps, to be set while the metrics are rendered.
-    #[must_use]
     pub fn counter(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Counter {
         self.recorder.describe_counter(KeyName::from(name), Some(Unit::Count), help.into());
         self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)

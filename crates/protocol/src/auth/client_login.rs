@@ -34,15 +34,9 @@ enum State {
     /// Let in unasked.
     Trust,
     /// Asked for SCRAM; `mechanism` once the client has chosen one.
-    Scram {
-        verifier: Box<ScramVerifier>,
-        progress: Progress,
-    },
+    Scram { verifier: Box<ScramVerifier>, progress: Progress },
     /// Asked for md5.
-    Md5 {
-        stored: Md5Hash,
-        salt: [u8; MD5_SALT_LENGTH],
-    },
+    Md5 { stored: Md5Hash, salt: [u8; MD5_SALT_LENGTH] },
     /// Decided.
     Over,
 }
@@ -71,32 +65,20 @@ impl ClientLogin {
     /// Lets the client in unasked.
     #[must_use]
     pub fn trust() -> Self {
-        Self {
-            state: State::Trust,
-        }
+        Self { state: State::Trust }
     }
 
     /// Asks for a SCRAM proof of the verifier's secret.
     #[must_use]
     pub fn scram(verifier: ScramVerifier) -> Self {
         let verifier = Box::new(verifier);
-        Self {
-            state: State::Scram {
-                verifier,
-                progress: Progress::Choosing,
-            },
-        }
+        Self { state: State::Scram { verifier, progress: Progress::Choosing } }
     }
 
     /// Asks for an md5 answer with the `stored` hash. `salt` is fresh and random.
     #[must_use]
     pub fn md5(stored: String, salt: [u8; MD5_SALT_LENGTH]) -> Self {
-        Self {
-            state: State::Md5 {
-                stored: Md5Hash(stored),
-                salt,
-            },
-        }
+        Self { state: State::Md5 { stored: Md5Hash(stored), salt } }
     }
 
     /// Begins: appends what the client is asked for, if it is asked for anything.
@@ -147,10 +129,7 @@ impl ClientLogin {
                 let verified = verifier.last(body)?;
                 message::authentication_sasl_final(&verified.server_final, out);
                 let (client_key, server_key) = (verified.client_key, verifier.server_key());
-                let keys = Some(ScramKeys {
-                    client_key,
-                    server_key,
-                });
+                let keys = Some(ScramKeys { client_key, server_key });
                 return Ok(ClientLoginStep::Authenticated { keys });
             }
         };
@@ -248,10 +227,7 @@ mod tests {
     fn trust_asks_for_nothing() {
         let mut out = Vec::new();
         let mut login = ClientLogin::trust();
-        assert_eq!(
-            login.start(&mut out),
-            ClientLoginStep::Authenticated { keys: None }
-        );
+        assert_eq!(login.start(&mut out), ClientLoginStep::Authenticated { keys: None });
         assert_eq!(out, b"");
         assert_eq!(login.handle(b"pw\0", &mut out), Err(AuthError::OutOfTurn));
     }
@@ -266,10 +242,7 @@ mod tests {
         assert_eq!(login.handle(&body, &mut out), Ok(ClientLoginStep::More));
         let proof = client.respond(&challenge(&mut out)).unwrap();
         let keys = Some(ScramKeys::derive("pw", b"salt", 2));
-        assert_eq!(
-            login.handle(&proof, &mut out),
-            Ok(ClientLoginStep::Authenticated { keys })
-        );
+        assert_eq!(login.handle(&proof, &mut out), Ok(ClientLoginStep::Authenticated { keys }));
         assert_eq!(client.finish(&challenge(&mut out)), Ok(()));
         assert_eq!(login.handle(&proof, &mut out), Err(AuthError::OutOfTurn));
     }
@@ -282,10 +255,7 @@ mod tests {
         let body = [SCRAM_SHA_256.as_bytes(), b"\0\xff\xff\xff\xff"].concat();
         assert_eq!(login.handle(&body, &mut out), Ok(ClientLoginStep::More));
         assert_eq!(challenge(&mut out), b"");
-        assert_eq!(
-            login.handle(&client.first(), &mut out),
-            Ok(ClientLoginStep::More)
-        );
+        assert_eq!(login.handle(&client.first(), &mut out), Ok(ClientLoginStep::More));
         let proof = client.respond(&challenge(&mut out)).unwrap();
         assert!(login.handle(&proof, &mut out).is_ok());
     }
@@ -301,10 +271,7 @@ mod tests {
         let report = error.report("ali\"ce");
         assert_eq!(report.code.as_str(), "28P01");
         assert_eq!(report.severity, crate::report::Severity::Fatal);
-        assert_eq!(
-            report.message,
-            "password authentication failed for user \"ali\"ce\""
-        );
+        assert_eq!(report.message, "password authentication failed for user \"ali\"ce\"");
         assert_eq!(out, b"");
     }
 
@@ -353,10 +320,7 @@ mod tests {
             answer
         };
         let rows = [
-            (
-                answer("pw"),
-                Ok(ClientLoginStep::Authenticated { keys: None }),
-            ),
+            (answer("pw"), Ok(ClientLoginStep::Authenticated { keys: None })),
             (answer("wrong"), Err(AuthError::Failed)),
             (b"pw\0".to_vec(), Err(AuthError::Failed)),
             (b"\0".to_vec(), Err(AuthError::EmptyPassword)),

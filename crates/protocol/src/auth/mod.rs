@@ -151,9 +151,9 @@ impl AuthError {
                  However, this server does support channel binding."
                     .to_owned(),
             ),
-            Self::TooLong { .. } => Some(format!(
-                "At most {MAX_SASL_MESSAGE_LENGTH} bytes are taken."
-            )),
+            Self::TooLong { .. } => {
+                Some(format!("At most {MAX_SASL_MESSAGE_LENGTH} bytes are taken."))
+            }
             _ => None,
         }
     }
@@ -161,8 +161,6 @@ impl AuthError {
 
 impl From<scram::Malformed> for AuthError {
     fn from(malformed: scram::Malformed) -> Self {
-        Self::Malformed {
-            detail: malformed.detail,
-        }
+        Self::Malformed { detail: malformed.detail }
     }
 }

@@ -139,11 +139,7 @@ impl ScramSecret {
     /// [`ScramKeys::derive`].
     #[must_use]
     pub fn from_password(password: &str, salt: &[u8], iterations: u32) -> Self {
-        Self::from_keys(
-            &ScramKeys::derive(password, salt, iterations),
-            salt,
-            iterations,
-        )
+        Self::from_keys(&ScramKeys::derive(password, salt, iterations), salt, iterations)
     }
 
     /// Makes a secret of keys derived with `salt` and `iterations`.
@@ -201,18 +197,10 @@ impl ScramSecret {
 /// The text that PostgreSQL stores, and takes as a password already hashed.
 impl fmt::Display for ScramSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            iterations,
-            salt,
-            stored_key,
-            server_key,
-        } = self;
+        let Self { iterations, salt, stored_key, server_key } = self;
         let [salt, stored_key, server_key] =
             [&salt[..], stored_key, server_key].map(|bytes| BASE64.encode(bytes));
-        write!(
-            f,
-            "{SCRAM_SHA_256}${iterations}:{salt}${stored_key}:{server_key}"
-        )
+        write!(f, "{SCRAM_SHA_256}${iterations}:{salt}${stored_key}:{server_key}")
     }
 }
 
@@ -238,9 +226,7 @@ fn normalize(password: &str) -> Cow<'_, str> {
 /// A number of iterations: digits only, at least 1.
 fn read_iterations(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|iterations| digits && *iterations > 0)
+    text.parse().ok().filter(|iterations| digits && *iterations > 0)
 }
 
 fn decode_key(text: &str) -> Option<Key> {

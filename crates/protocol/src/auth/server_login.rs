@@ -368,10 +368,7 @@ mod tests {
         let ask = |method| Err(LoginError::Asked(method));
         let rows = [
             ("trust", [Ok(()), Ok(()), Ok(()), Ok(())]),
-            (
-                "scram",
-                [ask(Method::Scram), Ok(()), Ok(()), ask(Method::Scram)],
-            ),
+            ("scram", [ask(Method::Scram), Ok(()), Ok(()), ask(Method::Scram)]),
             ("md5", [ask(Method::Md5), Ok(()), ask(Method::Md5), Ok(())]),
         ];
         for (method, expected) in rows {
@@ -419,22 +416,14 @@ mod tests {
         // With a wrong password only the known keys can be right.
         let wrong = Credentials::Password("wrong".to_owned());
         assert!(run(scram_server("pw", None), login(&wrong)).is_err());
-        assert!(
-            run(
-                scram_server("pw", None),
-                login(&wrong).with_known(Some(known))
-            )
-            .is_ok()
-        );
+        assert!(run(scram_server("pw", None), login(&wrong).with_known(Some(known))).is_ok());
     }
 
     #[test]
     fn a_refusal_is_handed_on_as_it_came() {
         let wrong = Credentials::Password("wrong".to_owned());
         let error = run(scram_server("pw", None), login(&wrong)).unwrap_err();
-        let LoginError::Refused(body) = error else {
-            panic!("{error:?}")
-        };
+        let LoginError::Refused(body) = error else { panic!("{error:?}") };
         let report = ServerReport::parse(&body).unwrap();
         assert_eq!(report.code, crate::sqlstate::SqlState::INVALID_PASSWORD);
     }
@@ -445,23 +434,13 @@ mod tests {
         let body = asked(CLEARTEXT_PASSWORD, b"");
         let mut out = Vec::new();
         let got = login(&password).handle(b'R', &body, &mut out);
-        assert_eq!(
-            (got, &out[..]),
-            (Ok(LoginStep::More), &b"p\0\0\0\x07pw\0"[..])
-        );
+        assert_eq!((got, &out[..]), (Ok(LoginStep::More), &b"p\0\0\0\x07pw\0"[..]));
         out.clear();
         let mut open = ServerLogin::new("alice", password, NONCE, false);
-        assert_eq!(
-            open.handle(b'R', &body, &mut out),
-            Err(LoginError::ClearTextRefused)
-        );
+        assert_eq!(open.handle(b'R', &body, &mut out), Err(LoginError::ClearTextRefused));
         for credentials in [none, keys, hash] {
             let got = login(&credentials).handle(b'R', &body, &mut out);
-            assert_eq!(
-                got,
-                Err(LoginError::Asked(Method::Cleartext)),
-                "{credentials:?}"
-            );
+            assert_eq!(got, Err(LoginError::Asked(Method::Cleartext)), "{credentials:?}");
         }
         assert_eq!(out, b"");
     }
@@ -534,10 +513,7 @@ mod tests {
         let shown = format!("{none:?} {password:?} {keys:?} {hash:?}");
         assert_eq!(shown, "None Password(***) Scram(***) Md5(***)");
         let shown = format!("{:?}", login(&password));
-        assert!(
-            shown.contains("Password(***)") && !shown.contains("pw"),
-            "{shown}"
-        );
+        assert!(shown.contains("Password(***)") && !shown.contains("pw"), "{shown}");
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use crate::frame::{
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{CLOSE_COMPLETE, Owed};
+use crate::prepared::Statement;
 use crate::verdict::{Router, Target, Verdict};
 
 use super::link::{Link, Resume};
@@ -52,10 +53,7 @@ impl<R: Router> Session<R> {
             if self.from_client.left > 0 {
                 at = self.from_client.take(at, input.len(), to_server);
                 if self.from_client.left > 0 {
-                    return Taken {
-                        consumed: at,
-                        next: Next::Need(1),
-                    };
+                    return Taken { consumed: at, next: Next::Need(1) };
                 }
             }
             match self.client_frame(input, at, to_server, to_client) {
@@ -84,11 +82,11 @@ impl<R: Router> Session<R> {
         if !self.refusal.is_none() && self.answer_refused(header.tag, to_client) {
             return self.drop_frame(header, rest);
         }
-        let frame = Frame {
-            header,
-            input: rest,
-            at,
-        };
+        if self.server_skips(header.tag) {
+            self.foresight.forget();
+            return self.drop_frame(header, rest);
+        }
+        let frame = Frame { header, input: rest, at };
         match header.tag {
             b'X' => Step::Wait(Next::Close),
             b'd' | b'c' | b'f' => self.copy_data(frame, to_server),
@@ -98,10 +96,7 @@ impl<R: Router> Session<R> {
             b'H' => self.flush(frame, to_server),
             b'P' | b'B' | b'D' | b'E' | b'C' => self.extended(frame, to_server, to_client),
             tag => fatal(
-                &ProtocolError::UnexpectedMessage {
-                    tag,
-                    expected: "a message of a client",
-                },
+                &ProtocolError::UnexpectedMessage { tag, expected: "a message of a client" },
                 to_client,
             ),
         }
@@ -123,13 +118,19 @@ impl<R: Router> Session<R> {
         Ok(())
     }
 
+    /// After an error the server skips what comes before the next Sync, so it need not get it.
+    fn server_skips(&self, tag: u8) -> bool {
+        matches!(&self.link, Link::Attached(attached) if attached.pipeline.is_skipping())
+            && matches!(
+                tag,
+                b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'd' | b'c' | b'f'
+            )
+    }
+
     /// Drops a frame, the part of it that has not arrived included.
     fn drop_frame(&mut self, header: Header, rest: &[u8]) -> Step {
         let arrived = header.length.min(rest.len());
-        self.from_client = Passing {
-            left: header.length - arrived,
-            fate: Fate::Drop,
-        };
+        self.from_client = Passing { left: header.length - arrived, fate: Fate::Drop };
         Step::Took(arrived)
     }
 
@@ -137,10 +138,7 @@ impl<R: Router> Session<R> {
     pub(super) fn pass_frame(&mut self, frame: Frame<'_>, out: &mut Outgoing) -> Step {
         let arrived = frame.header.length.min(frame.input.len());
         out.pass(frame.at..frame.at + arrived);
-        self.from_client = Passing {
-            left: frame.header.length - arrived,
-            fate: Fate::Forward,
-        };
+        self.from_client = Passing { left: frame.header.length - arrived, fate: Fate::Forward };
         Step::Took(arrived)
     }
 
@@ -150,7 +148,7 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return self.drop_frame(frame.header, frame.input);
         };
-        if attached.errand.is_some() {
+        if attached.is_busy() {
             return Step::Wait(Next::Reply);
         }
         let ends = frame.header.tag != b'd';
@@ -167,12 +165,8 @@ impl<R: Router> Session<R> {
         to_server: &mut Outgoing,
     ) -> Result<(), Step> {
         match &self.link {
-            Link::Attached(attached) if self.in_pipeline => {
-                if attached.errand.is_some() || attached.leaving {
-                    return Err(Step::Wait(Next::Reply));
-                }
-                Ok(())
-            }
+            Link::Attached(attached) if attached.is_busy() => Err(Step::Wait(Next::Reply)),
+            Link::Attached(_) if self.in_pipeline => Ok(()),
             _ => self.begin_work(frame, to_server),
         }
     }
@@ -193,7 +187,8 @@ impl<R: Router> Session<R> {
         };
         let role = attached.role;
         if attached.pipeline.is_empty() {
-            return if self.prepare_server(to_server) {
+            // A connection that is done with was not asked for this: it may be the wrong one.
+            return if self.wants_detach() || self.prepare_server(to_server) {
                 wait(Next::Reply)
             } else {
                 Ok(())
@@ -201,7 +196,8 @@ impl<R: Router> Session<R> {
         }
         let held = attached.status != TransactionStatus::Idle || !self.track.now().pins.is_empty();
         let settled = !attached.pipeline.controls_transaction();
-        let clear = self.track.has_no_startup() || !attached.pipeline.has_effects();
+        let clear = !attached.pipeline.forgets_statements()
+            && (self.track.has_no_startup() || !attached.pipeline.has_effects());
         let stays = match role {
             Target::Primary => clear,
             Target::Replica if held => clear && settled,
@@ -221,12 +217,11 @@ impl<R: Router> Session<R> {
         if let Err(step) = self.server_for(frame, to_server) {
             return step;
         }
+        if frame.header.length > MAX_INSPECTED_SQL {
+            return self.send_query(frame, Arc::new(Verdict::unknown("too_long")), to_server);
+        }
         let Some(body) = frame.body() else {
-            return if frame.header.length > MAX_INSPECTED_SQL {
-                self.send_query(frame, Arc::new(Verdict::unknown("too_long")), to_server)
-            } else {
-                Step::Wait(Next::Need(frame.header.length))
-            };
+            return Step::Wait(Next::Need(frame.header.length));
         };
         let Some((sql, [])) = split_cstr(body) else {
             let error = ProtocolError::Unterminated {
@@ -240,20 +235,23 @@ impl<R: Router> Session<R> {
             Some(verdict) => verdict,
             None => self.judge(sql),
         };
-        if self.moves_to_replica(&verdict) {
-            let sql = std::mem::take(&mut self.fresh_begin);
+        if let Some(resume) = self.goes_on_elsewhere(&verdict) {
             self.foresight.put_back(verdict);
-            self.leave(
-                Resume::Begin {
-                    sql,
-                    target: Target::Replica,
-                },
-                to_server,
-            );
+            self.leave(resume, to_server);
             return Step::Wait(Next::Reply);
         }
         self.note_begin(&verdict, sql);
         self.send_query(frame, verdict, to_server)
+    }
+
+    /// Whether a text goes on, on another server, with what was begun on this one.
+    fn goes_on_elsewhere(&mut self, verdict: &Verdict) -> Option<Resume> {
+        if self.moves_to_replica(verdict) {
+            let sql = std::mem::take(&mut self.fresh_begin);
+            let target = Target::Replica;
+            return Some(Resume::Begin { sql, target });
+        }
+        (self.in_pipeline && self.moves_to_primary(verdict)).then_some(Resume::Pipeline)
     }
 
     /// SET TRANSACTION READ ONLY as the first statement of a transaction begun on the primary:
@@ -278,7 +276,12 @@ impl<R: Router> Session<R> {
             && verdict
                 .begin
                 .is_some_and(|modes| modes.read_only.is_none() && modes.serializable != Some(true));
-        if may_move && !self.in_pipeline {
+        let begins = matches!(
+            &self.link,
+            Link::Attached(attached)
+                if attached.status == TransactionStatus::Idle && attached.pipeline.is_empty()
+        );
+        if may_move && begins && !self.in_pipeline {
             self.fresh_begin.extend_from_slice(sql);
         }
     }
@@ -302,10 +305,7 @@ impl<R: Router> Session<R> {
         };
         // A simple query drops the unnamed statement (manual, 55.2.3).
         attached.facts.unnamed = None;
-        attached.pipeline.push(Owed::Query {
-            verdict,
-            completed: 0,
-        });
+        attached.owe(Owed::Query { verdict, completed: 0 });
         match answer {
             Some(sql) => {
                 to_server.own(|out| message::query(sql.as_bytes(), out));
@@ -335,12 +335,8 @@ impl<R: Router> Session<R> {
     ) -> Step {
         if frame.header.length < HEADER_LENGTH + 4 {
             let length = frame.header.length - HEADER_LENGTH;
-            let error = ProtocolError::Truncated {
-                frame: "FunctionCall",
-                length,
-                needed: 4,
-                left: length,
-            };
+            let error =
+                ProtocolError::Truncated { frame: "FunctionCall", length, needed: 4, left: length };
             return fatal(&error, to_client);
         }
         if let Err(step) = self.server_for(frame, to_server) {
@@ -353,7 +349,7 @@ impl<R: Router> Session<R> {
             return Step::Wait(Next::Reply);
         };
         attached.dirty = true;
-        attached.pipeline.push(Owed::FunctionCall);
+        attached.owe(Owed::FunctionCall);
         self.pass_frame(frame, to_server)
     }
 
@@ -370,29 +366,28 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             if self.in_pipeline {
                 // The pipeline is on its way to another server.
-                return self
-                    .begin_work(frame, to_server)
-                    .err()
-                    .unwrap_or(Step::Wait(Next::Reply));
+                return self.begin_work(frame, to_server).err().unwrap_or(Step::Wait(Next::Reply));
             }
             to_client.own(|out| message::ready_for_query(status, out));
             return Step::Took(frame.header.length);
         };
-        if attached.errand.is_some() {
+        if attached.is_busy() {
             return Step::Wait(Next::Reply);
+        }
+        if attached.pipeline.is_copying_in() {
+            // The server ignores it (manual, 55.2.6 COPY Operations): the pipeline goes on.
+            return self.pass_frame(frame, to_server);
         }
         self.in_pipeline = false;
         self.bound_in_pipeline = false;
         self.foresight.forget();
-        if !attached.pipeline.is_copying_in() {
-            attached.pipeline.push(Owed::Sync);
-        }
+        attached.owe(Owed::Sync);
         self.pass_frame(frame, to_server)
     }
 
     fn flush(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Step {
         match &self.link {
-            Link::Attached(attached) if attached.errand.is_some() => Step::Wait(Next::Reply),
+            Link::Attached(attached) if attached.is_busy() => Step::Wait(Next::Reply),
             Link::Attached(_) => self.pass_frame(frame, to_server),
             Link::Detached => self.drop_frame(frame.header, frame.input),
         }
@@ -408,11 +403,13 @@ impl<R: Router> Session<R> {
         to_client.own(|out| out.extend_from_slice(CLOSE_COMPLETE));
     }
 
-    pub(super) fn forget_statement(&mut self, name: &[u8]) {
+    /// Forgets a statement; returns it if it is one that follows the client by its name.
+    pub(super) fn forget_statement(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
         if name.is_empty() {
             self.statements.unnamed = None;
+            None
         } else {
-            self.statements.named.remove(name);
+            self.statements.named.remove(name)
         }
     }
 }

@@ -6,15 +6,15 @@ use crate::error::ProtocolError;
 use crate::frame::{HEADER_LENGTH, put_frame, put_length, split_cstr};
 use crate::message;
 use crate::outgoing::Outgoing;
-use crate::pipeline::{CLOSE_COMPLETE, Owed, PARSE_COMPLETE, Parsed};
+use crate::pipeline::{Owed, Parsed};
 use crate::prepared::{MAX_STATEMENTS_PER_CLIENT, Statement, Unnamed};
 use crate::verdict::{Pins, Router, Target, Verdict};
 
 use super::client::Frame;
 use super::link::{Attached, Link, Resume};
 use super::{
-    Fate, MAX_FORESIGHT, MAX_INSPECTED_SQL, Next, Passing, Session, Step, TransactionStatus, facts,
-    fatal,
+    Fate, MAX_FORESIGHT, MAX_INSPECTED_SQL, MAX_PORTAL_NAME, MAX_PORTALS, Next, Passing, Session,
+    Step, TransactionStatus, facts, fatal,
 };
 
 impl<R: Router> Session<R> {
@@ -27,11 +27,7 @@ impl<R: Router> Session<R> {
         let large = matches!(frame.header.tag, b'P' | b'B')
             && frame.header.length > MAX_FORESIGHT.max(frame.input.len());
         if frame.body().is_none() && !(large && frame.input.len() >= MAX_FORESIGHT) {
-            let need = if large {
-                MAX_FORESIGHT
-            } else {
-                frame.header.length
-            };
+            let need = if large { MAX_FORESIGHT } else { frame.header.length };
             return Step::Wait(Next::Need(need));
         }
         if frame.header.tag == b'C' && !self.in_pipeline && matches!(self.link, Link::Detached) {
@@ -45,6 +41,10 @@ impl<R: Router> Session<R> {
             self.in_pipeline = true;
             self.bound_in_pipeline = false;
             self.fresh_begin.clear();
+        } else if matches!(frame.header.tag, b'B' | b'E')
+            && let Err(step) = self.stays(frame, to_server)
+        {
+            return step;
         }
         let step = match frame.header.tag {
             b'P' => self.parse(frame, to_server),
@@ -62,19 +62,15 @@ impl<R: Router> Session<R> {
 
     fn parse(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<Step, ProtocolError> {
         let (name, tail) = cstr(frame, "Parse")?;
-        if frame.body().is_none() {
-            if frame.header.length <= MAX_INSPECTED_SQL {
-                return Ok(Step::Wait(Next::Need(frame.header.length)));
-            }
+        if frame.header.length > MAX_INSPECTED_SQL {
             return Ok(self.parse_verbatim(frame, name, to_server));
+        }
+        if frame.body().is_none() {
+            return Ok(Step::Wait(Next::Need(frame.header.length)));
         }
         let Some((sql, _)) = split_cstr(tail) else {
             let left = tail.len();
-            return Err(ProtocolError::Unterminated {
-                frame: "Parse",
-                length: left,
-                left,
-            });
+            return Err(ProtocolError::Unterminated { frame: "Parse", length: left, left });
         };
         let verdict = match self.foresight.take() {
             Some(verdict) => verdict,
@@ -117,23 +113,23 @@ impl<R: Router> Session<R> {
             // The name is taken: the server says so, in its own words and at its own time.
             attached.carry(&known, to_server);
             to_server.own(|out| put_parse(&known.name, tail, out));
-            attached.pipeline.push(Owed::Parse(Parsed::Verbatim));
+            attached.owe(Owed::Parse(Parsed::Taken { name: name.into(), statement: known }));
             return Step::Took(frame.header.length);
         }
         let statement = self.registry.intern(&self.environment, tail, &verdict);
-        self.statements.named.insert(name.into(), statement.clone());
-        let refused = attached.status == TransactionStatus::Failed && !verdict.controls_transaction;
-        if attached.facts.statements.touch(statement.id) && !refused {
-            attached.pipeline.push(Owed::Ours(PARSE_COMPLETE));
-        } else {
-            attached.hold(&statement, to_server);
-            to_server.own(|out| put_parse(&statement.name, tail, out));
-            let parsed = Parsed::Named {
-                name: name.into(),
-                statement,
-            };
-            attached.pipeline.push(Owed::Parse(parsed));
+        let name: Box<[u8]> = name.into();
+        self.statements.named.insert(name.clone(), statement.clone());
+        if attached.facts.statements.touch(statement.id) {
+            if attached.status != TransactionStatus::Failed {
+                attached.owe(Owed::Known { name });
+                return Step::Took(frame.header.length);
+            }
+            // Only the server knows what it refuses in a failed transaction.
+            attached.drop_statement(statement.clone(), to_server);
         }
+        attached.hold(&statement, to_server);
+        to_server.own(|out| put_parse(&statement.name, tail, out));
+        attached.owe(Owed::Parse(Parsed::Named { name, statement }));
         Step::Took(frame.header.length)
     }
 
@@ -145,12 +141,7 @@ impl<R: Router> Session<R> {
         to_server: &mut Outgoing,
     ) -> Step {
         let id = self.next_unnamed();
-        let mut parse = self
-            .statements
-            .unnamed
-            .take()
-            .map(|last| last.parse)
-            .unwrap_or_default();
+        let mut parse = self.statements.unnamed.take().map(|last| last.parse).unwrap_or_default();
         parse.clear();
         parse.extend_from_slice(tail);
         let asked = verdict.question.is_some();
@@ -159,7 +150,7 @@ impl<R: Router> Session<R> {
             return Step::Wait(Next::Reply);
         };
         attached.facts.unnamed = Some(id);
-        attached.pipeline.push(Owed::Parse(Parsed::Unnamed(id)));
+        attached.owe(Owed::Parse(Parsed::Unnamed(id)));
         if asked {
             to_server.own(|out| put_parse(b"", tail, out));
             Step::Took(frame.header.length)
@@ -176,14 +167,21 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return Step::Wait(Next::Reply);
         };
-        attached.pipeline.push(Owed::Parse(Parsed::Verbatim));
+        attached.owe(Owed::Parse(Parsed::Verbatim));
         attached.dirty = true;
+        if name.is_empty() {
+            attached.facts.unnamed = None;
+        }
         self.pass_frame(frame, to_server)
     }
 
     /// A pipeline that looked like reads goes on with something else: as long as it has bound
     /// nothing, it can go on at the primary.
-    fn moves_to_primary(&mut self, verdict: &Verdict) -> bool {
+    pub(super) fn moves_to_primary(&mut self, verdict: &Verdict) -> bool {
+        self.may_move_to_primary() && self.target(verdict) == Target::Primary
+    }
+
+    pub(super) fn may_move_to_primary(&self) -> bool {
         let Link::Attached(attached) = &self.link else {
             return false;
         };
@@ -191,35 +189,22 @@ impl<R: Router> Session<R> {
             && attached.status == TransactionStatus::Idle
             && !self.bound_in_pipeline
             && self.track.now().pins.is_empty()
-            && self.target(verdict) == Target::Primary
     }
 
     fn bind(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<Step, ProtocolError> {
         let (portal, rest) = cstr(frame, "Bind")?;
         let Some((name, _)) = split_cstr(rest) else {
             let left = rest.len();
-            return Err(ProtocolError::Unterminated {
-                frame: "Bind",
-                length: left,
-                left,
-            });
+            return Err(ProtocolError::Unterminated { frame: "Bind", length: left, left });
         };
         let verdict = self.verdict_of(name);
-        if let Some(verdict) = &verdict
-            && self.moves_to_primary(verdict)
-        {
-            self.leave(Resume::Pipeline, to_server);
-            return Ok(Step::Wait(Next::Reply));
-        }
         self.bound_in_pipeline = true;
-        if let Some(verdict) = verdict {
-            self.note_portal(portal, verdict);
-        }
+        self.note_portal(portal, verdict);
         let server_name = self.place_statement(name, to_server);
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        attached.pipeline.push(Owed::Bind);
+        attached.owe(Owed::Bind);
         let Some(statement) = server_name else {
             return Ok(self.pass_frame(frame, to_server));
         };
@@ -236,10 +221,7 @@ impl<R: Router> Session<R> {
         });
         let arrived = frame.header.length.min(frame.input.len());
         to_server.pass(frame.at + names..frame.at + arrived);
-        self.from_client = Passing {
-            left: frame.header.length - arrived,
-            fate: Fate::Forward,
-        };
+        self.from_client = Passing { left: frame.header.length - arrived, fate: Fate::Forward };
         Ok(Step::Took(arrived))
     }
 
@@ -249,15 +231,11 @@ impl<R: Router> Session<R> {
         to_server: &mut Outgoing,
     ) -> Result<Step, ProtocolError> {
         let (kind, name) = kind_and_name(frame, "Describe")?;
-        let placed = if kind == b'S' {
-            self.place_statement(name, to_server)
-        } else {
-            None
-        };
+        let placed = if kind == b'S' { self.place_statement(name, to_server) } else { None };
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        attached.pipeline.push(Owed::Describe);
+        attached.owe(Owed::Describe);
         let Some(statement) = placed else {
             return Ok(self.pass_frame(frame, to_server));
         };
@@ -271,63 +249,73 @@ impl<R: Router> Session<R> {
         to_server: &mut Outgoing,
     ) -> Result<Step, ProtocolError> {
         let (portal, _) = cstr(frame, "Execute")?;
-        let verdict = self
-            .portals
-            .iter()
-            .find(|(name, _)| **name == *portal)
-            .map_or_else(
-                || Arc::new(Verdict::nothing_known()),
-                |(_, verdict)| verdict.clone(),
-            );
+        let verdict = self.verdict_of_portal(portal);
         self.bound_in_pipeline = true;
         self.note_sent(&verdict);
+        let forgotten =
+            if verdict.forgets_statements() { self.forget_named_statements() } else { None };
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        attached.pipeline.push(Owed::Execute(verdict));
+        attached.owe(Owed::Execute { verdict, forgotten });
         Ok(self.pass_frame(frame, to_server))
     }
 
     fn close(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<Step, ProtocolError> {
         let (kind, name) = kind_and_name(frame, "Close")?;
-        let carried = kind == b'S' && self.statements.named.contains_key(name);
-        if kind == b'S' {
-            self.forget_statement(name);
-        } else {
+        let carried = match kind {
+            b'S' => self.forget_statement(name),
+            _ => None,
+        };
+        if kind != b'S' {
             self.portals.retain(|(portal, _)| **portal != *name);
         }
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        if carried {
-            attached.pipeline.push(Owed::Ours(CLOSE_COMPLETE));
+        if let Some(statement) = carried {
+            let name = name.into();
+            attached.owe(Owed::Closed { name, statement });
             return Ok(Step::Took(frame.header.length));
         }
         if kind == b'S' && name.is_empty() {
             attached.facts.unnamed = None;
         }
-        attached.pipeline.push(Owed::Close);
+        attached.owe(Owed::Close);
         Ok(self.pass_frame(frame, to_server))
     }
 
     fn verdict_of(&self, name: &[u8]) -> Option<Arc<Verdict>> {
         if name.is_empty() {
-            self.statements
-                .unnamed
-                .as_ref()
-                .map(|unnamed| unnamed.verdict.clone())
+            self.statements.unnamed.as_ref().map(|unnamed| unnamed.verdict.clone())
         } else {
-            self.statements
-                .named
-                .get(name)
-                .map(|statement| statement.verdict.clone())
+            self.statements.named.get(name).map(|statement| statement.verdict.clone())
         }
     }
 
-    fn note_portal(&mut self, portal: &[u8], verdict: Arc<Verdict>) {
-        match self.portals.iter_mut().find(|(name, _)| **name == *portal) {
-            Some((_, known)) => *known = verdict,
-            None => self.portals.push((portal.into(), verdict)),
+    fn verdict_of_portal(&self, portal: &[u8]) -> Arc<Verdict> {
+        let mut portals = self.portals.iter();
+        match portals.find(|(name, _)| **name == *portal) {
+            Some((_, verdict)) => verdict.clone(),
+            // Bound to a statement that only the server knows, or a cursor that SQL declared.
+            None if self.track.now().pins.has(Pins::LARGE_STATEMENT) => {
+                Arc::new(Verdict::unknown("large_statement"))
+            }
+            None => Arc::new(Verdict::nothing_known()),
+        }
+    }
+
+    /// Keeps what is known of a portal for its Execute. Of a client with more portals than can be
+    /// kept anything is to be expected.
+    fn note_portal(&mut self, portal: &[u8], verdict: Option<Arc<Verdict>>) {
+        self.portals.retain(|(name, _)| **name != *portal);
+        let Some(verdict) = verdict else {
+            return;
+        };
+        if self.portals.len() < MAX_PORTALS && portal.len() <= MAX_PORTAL_NAME {
+            self.portals.push((portal.into(), verdict));
+        } else {
+            self.note_sent(&Verdict::unknown("portal"));
         }
     }
 
@@ -346,13 +334,13 @@ impl<R: Router> Session<R> {
             Some(unnamed) if attached.facts.unnamed != Some(unnamed.id) => {
                 to_server.own(|out| put_parse(b"", &unnamed.parse, out));
                 attached.facts.unnamed = Some(unnamed.id);
-                attached.pipeline.push(Owed::Parse(Parsed::CarriedUnnamed));
+                attached.owe(Owed::Parse(Parsed::CarriedUnnamed));
             }
             None if attached.facts.unnamed.is_some() => {
                 // What the server holds is another client's.
                 to_server.own(|out| message::close_statement(b"", out));
                 attached.facts.unnamed = None;
-                attached.pipeline.push(Owed::Evict(None));
+                attached.owe(Owed::Evict(None));
             }
             _ => {}
         }
@@ -368,16 +356,20 @@ impl Attached {
         }
         self.hold(statement, to_server);
         to_server.own(|out| put_parse(&statement.name, &statement.parse, out));
-        self.pipeline
-            .push(Owed::Parse(Parsed::Carried(statement.clone())));
+        self.owe(Owed::Parse(Parsed::Carried(statement.clone())));
     }
 
     /// Notes that the server will hold a statement, and has it drop the one that has to leave.
     fn hold(&mut self, statement: &Arc<Statement>, to_server: &mut Outgoing) {
         if let Some(leaves) = self.facts.statements.insert(statement.clone()) {
-            to_server.own(|out| message::close_statement(&leaves.name, out));
-            self.pipeline.push(Owed::Evict(Some(leaves)));
+            self.drop_statement(leaves, to_server);
         }
+    }
+
+    fn drop_statement(&mut self, statement: Arc<Statement>, to_server: &mut Outgoing) {
+        self.facts.statements.remove(statement.id);
+        to_server.own(|out| message::close_statement(&statement.name, out));
+        self.owe(Owed::Evict(Some(statement)));
     }
 }
 
@@ -406,24 +398,11 @@ fn kind_and_name<'a>(
     let body = frame.arrived_body();
     let length = body.len();
     let Some((&kind, rest)) = body.split_first() else {
-        return Err(ProtocolError::Truncated {
-            frame: name,
-            length,
-            needed: 1,
-            left: 0,
-        });
+        return Err(ProtocolError::Truncated { frame: name, length, needed: 1, left: 0 });
     };
     match split_cstr(rest) {
         Some((target, [])) => Ok((kind, target)),
-        Some((_, more)) => Err(ProtocolError::Trailing {
-            frame: name,
-            length,
-            left: more.len(),
-        }),
-        None => Err(ProtocolError::Unterminated {
-            frame: name,
-            length,
-            left: rest.len(),
-        }),
+        Some((_, more)) => Err(ProtocolError::Trailing { frame: name, length, left: more.len() }),
+        None => Err(ProtocolError::Unterminated { frame: name, length, left: rest.len() }),
     }
 }

@@ -3,20 +3,29 @@
 //! The server shows nothing of a pipeline before its Sync or a Flush, so nobody can wait for an
 //! answer earlier, and the session may wait for the rest of it. A pipeline that does not fit into
 //! [`MAX_FORESIGHT`](super::MAX_FORESIGHT) goes to the primary, and so does one that asks for its
-//! replies by a Flush after it has bound something: what follows may be a write.
+//! replies by a Flush after it has bound something: what follows may be a write. A Flush before
+//! that (a statement is prepared and described) ends the view, not the pipeline: what follows it
+//! is looked at before anything is bound.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::frame::{HEADER_LENGTH, Header, split_cstr};
+use crate::outgoing::Outgoing;
 use crate::verdict::{Router, Target, Verdict};
 
-use super::{MAX_FORESIGHT, MAX_INSPECTED_SQL, Next, Session};
+use super::client::Frame;
+use super::link::Resume;
+use super::{MAX_FORESIGHT, MAX_INSPECTED_SQL, Next, Session, Step};
 
 /// Verdicts already given on the messages that lie ahead, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Foresight {
     verdicts: VecDeque<Arc<Verdict>>,
+    /// Among them is one on a new unnamed statement.
+    unnamed: bool,
+    /// All of the pipeline was looked at, up to its end.
+    is_complete: bool,
 }
 
 impl Foresight {
@@ -31,6 +40,8 @@ impl Foresight {
 
     pub(super) fn forget(&mut self) {
         self.verdicts.clear();
+        self.unnamed = false;
+        self.is_complete = false;
     }
 }
 
@@ -41,6 +52,7 @@ enum Sight {
     /// Bind or Execute: after these a Flush leaves doubt.
     Bound(Target),
     Flush,
+    /// The pipeline ends here, or the connection does, for the message is malformed.
     End(Target),
 }
 
@@ -53,11 +65,18 @@ impl<R: Router> Session<R> {
         let mut at = 0;
         loop {
             let rest = input.get(at..).unwrap_or_default();
-            let Ok(Some(header)) = Header::read(rest) else {
-                return Self::unfinished(at, HEADER_LENGTH);
+            let header = match Header::read(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) if at + HEADER_LENGTH > Self::most(at) => return Ok(Target::Primary),
+                Ok(None) => return Err(Next::Need(at + HEADER_LENGTH)),
+                // What comes before it runs, as it would on a server.
+                Err(_) => return Ok(Target::Primary),
             };
+            if at + header.length > Self::most(at) {
+                return Ok(Target::Primary);
+            }
             let Some(body) = header.body(rest) else {
-                return Self::unfinished(at, header.length);
+                return Err(Next::Need(at + header.length));
             };
             match self.sight(header.tag, body) {
                 Sight::Known(target) => home = home.max(target),
@@ -68,40 +87,57 @@ impl<R: Router> Session<R> {
                 }
                 Sight::Flush if bound => return Ok(Target::Primary),
                 Sight::Flush => return Ok(home),
-                Sight::End(target) => return Ok(home.max(target)),
+                Sight::End(target) => {
+                    self.foresight.is_complete = true;
+                    return Ok(home.max(target));
+                }
+            }
+            if home == Target::Primary {
+                return Ok(home);
             }
             at += header.length;
         }
     }
 
-    fn unfinished(at: usize, length: usize) -> Result<Target, Next> {
-        // A lone query of any inspected size is waited for; a pipeline only up to its bound.
-        let most = if at == 0 {
-            MAX_INSPECTED_SQL
-        } else {
-            MAX_FORESIGHT
-        };
-        if at + length > most {
-            Ok(Target::Primary)
-        } else {
-            Err(Next::Need(at + length))
+    /// A pipeline that was begun on a replica before a Flush, and seen no further, may turn out to
+    /// be the primary's: before it binds anything it can still move there, so the rest of it is
+    /// looked at then.
+    pub(super) fn stays(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<(), Step> {
+        if self.foresight.is_complete || !self.may_move_to_primary() {
+            return Ok(());
         }
+        match self.home(frame.input) {
+            Ok(Target::Replica) => Ok(()),
+            Ok(Target::Primary) => {
+                self.leave(Resume::Pipeline, to_server);
+                Err(Step::Wait(Next::Reply))
+            }
+            Err(next) => Err(Step::Wait(next)),
+        }
+    }
+
+    /// A lone query of any inspected size is waited for; a pipeline only up to its bound.
+    fn most(at: usize) -> usize {
+        if at == 0 { MAX_INSPECTED_SQL } else { MAX_FORESIGHT }
     }
 
     fn sight(&mut self, tag: u8, body: &[u8]) -> Sight {
         match tag {
             b'Q' => Sight::End(self.foresee(body)),
             b'P' => match split_cstr(body) {
-                Some((_, tail)) => Sight::Known(self.foresee(tail)),
-                None => Sight::Known(Target::Primary),
+                Some((name, tail)) => {
+                    self.foresight.unnamed |= name.is_empty();
+                    Sight::Known(self.foresee(tail))
+                }
+                None => Sight::End(Target::Primary),
             },
-            b'B' => Sight::Bound(self.home_of_bind(body)),
+            b'B' => match split_cstr(body).and_then(|(_, rest)| split_cstr(rest)) {
+                Some((name, _)) => Sight::Bound(self.home_of_statement(name)),
+                None => Sight::End(Target::Primary),
+            },
             b'E' => Sight::Bound(Target::Replica),
             b'D' if body.first() == Some(&b'S') => {
-                let name = body
-                    .get(1..)
-                    .and_then(split_cstr)
-                    .map_or(&[][..], |(name, _)| name);
+                let name = body.get(1..).and_then(split_cstr).map_or(&[][..], |(name, _)| name);
                 Sight::Known(self.home_of_statement(name))
             }
             b'D' | b'C' => Sight::Neutral,
@@ -120,29 +156,16 @@ impl<R: Router> Session<R> {
         target
     }
 
-    fn home_of_bind(&mut self, body: &[u8]) -> Target {
-        match split_cstr(body).and_then(|(_, rest)| split_cstr(rest)) {
-            Some((name, _)) => self.home_of_statement(name),
-            None => Target::Primary,
-        }
-    }
-
     /// A statement prepared earlier; one prepared in this very pipeline has had its say already.
     fn home_of_statement(&mut self, name: &[u8]) -> Target {
         let verdict = if name.is_empty() {
-            self.statements
-                .unnamed
-                .as_ref()
-                .map(|unnamed| unnamed.verdict.clone())
+            self.statements.unnamed.as_ref().map(|unnamed| unnamed.verdict.clone())
         } else {
-            self.statements
-                .named
-                .get(name)
-                .map(|statement| statement.verdict.clone())
+            self.statements.named.get(name).map(|statement| statement.verdict.clone())
         };
         match verdict {
             // An unnamed statement may just be replaced in this pipeline, by one already seen.
-            Some(_) if name.is_empty() && !self.foresight.verdicts.is_empty() => Target::Replica,
+            Some(_) if name.is_empty() && self.foresight.unnamed => Target::Replica,
             Some(verdict) => self.target(&verdict),
             None if self.foresight.verdicts.is_empty() => Target::Primary,
             None => Target::Replica,

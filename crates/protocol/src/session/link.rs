@@ -7,7 +7,7 @@ use crate::server::ServerFacts;
 use crate::settings::transition;
 use crate::verdict::{Pins, Router, Target};
 
-use super::{PoolMode, Session};
+use super::{Fate, PoolMode, Session};
 
 /// Whether and how the session has a server connection.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) enum Link {
 pub(super) struct Attached {
     pub(super) facts: Box<ServerFacts>,
     pub(super) role: Target,
+    pub(super) stage: Stage,
     pub(super) pipeline: Pipeline,
     pub(super) status: TransactionStatus,
     /// An error has come since the last ReadyForQuery.
@@ -31,12 +32,29 @@ pub(super) struct Attached {
     pub(super) errand: Option<Errand>,
     /// The error the errand has met, as a whole frame.
     pub(super) errand_error: Option<Vec<u8>>,
-    /// The session moves to another server as soon as nothing is owed.
-    pub(super) leaving: bool,
     /// Nobody knows any more what is in force on it.
     pub(super) tainted: bool,
     /// The server's last error, the one that ends its connection.
-    pub(super) last_words: Option<String>,
+    pub(super) last_words: Option<LastWords>,
+}
+
+/// What a server says before it closes its connection.
+#[derive(Debug)]
+pub(super) struct LastWords {
+    pub(super) message: String,
+    /// The whole ErrorResponse, for a client whose connection ends with the server's.
+    pub(super) frame: Vec<u8>,
+}
+
+/// How far the session is with a server connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The message it was asked for has not gone out yet.
+    Awaited,
+    /// It is at work.
+    Serving,
+    /// The session moves to another server as soon as nothing is owed.
+    Leaving,
 }
 
 /// A transaction to take up again on the next server.
@@ -73,17 +91,21 @@ impl<R: Router> Session<R> {
         self.link = Link::Attached(Attached {
             facts,
             role,
+            stage: Stage::Awaited,
             pipeline: Pipeline::default(),
             status: TransactionStatus::Idle,
             failed: false,
             dirty: false,
             errand: None,
             errand_error: None,
-            leaving: false,
             tainted: false,
             last_words: None,
         });
         self.refusal.status = TransactionStatus::Idle;
+        if let Some(Resume::Pipeline) = self.resume {
+            // It goes on by itself: its next message is the one that waits.
+            self.resume = None;
+        }
         self.prepare_server(to_server);
     }
 
@@ -93,13 +115,16 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return false;
         };
-        if attached.errand.is_some() || attached.leaving {
+        if attached.is_busy() {
             return true;
         }
         if !attached.pipeline.is_empty() {
             return false;
         }
-        if self.track.differs() && attached.status != TransactionStatus::Failed {
+        if self.track.differs()
+            && attached.status != TransactionStatus::Failed
+            && !matches!(self.resume, Some(Resume::Failed))
+        {
             let sql = transition(&self.track.now().server, &self.track.now().client);
             attached.run(Errand::Settings, sql.as_bytes(), to_server);
             return true;
@@ -133,13 +158,30 @@ impl<R: Router> Session<R> {
                 }
                 self.report_differences(to_client);
             }
-            (Errand::Leave, None) => attached.leaving = true,
+            (Errand::Leave, None) => attached.stage = Stage::Leaving,
             (Errand::Begin, None) | (Errand::Fail, _) => {}
             (_, Some(error)) => {
                 // The client's message never ran: it gets the errand's error as its answer.
                 attached.tainted = true;
+                if attached.stage == Stage::Awaited {
+                    attached.stage = Stage::Leaving;
+                }
+                let begun = errand == Errand::Begin;
+                self.give_up_resuming(begun);
                 self.refusal.refuse_next(error);
             }
+        }
+    }
+
+    /// What was to be taken up again on another server cannot be: a transaction has failed then,
+    /// and stays so until the client ends it.
+    pub(super) fn give_up_resuming(&mut self, in_transaction: bool) {
+        let begun = matches!(self.resume, Some(Resume::Begin { .. } | Resume::Failed));
+        if in_transaction || begun {
+            self.refusal.status = TransactionStatus::Failed;
+            self.resume = Some(Resume::Failed);
+        } else {
+            self.resume = None;
         }
     }
 
@@ -174,19 +216,36 @@ impl<R: Router> Session<R> {
         self.resume = Some(resume);
     }
 
+    /// Whether the client is between transactions, with nothing asked and nothing owed.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let is_served = match &self.link {
+            Link::Detached => self.status() == TransactionStatus::Idle,
+            Link::Attached(attached) => {
+                attached.pipeline.is_empty() && attached.status == TransactionStatus::Idle
+            }
+        };
+        is_served && !self.in_pipeline && self.resume.is_none() && self.from_client.left == 0
+    }
+
     /// Whether the server connection is no longer needed: [`Self::detach`] it.
     #[must_use]
     pub fn wants_detach(&self) -> bool {
         let Link::Attached(attached) = &self.link else {
             return false;
         };
-        attached.pipeline.is_empty()
+        let is_idle = attached.pipeline.is_empty()
+            && !attached.pipeline.is_skipping()
             && attached.errand.is_none()
-            && attached.status == TransactionStatus::Idle
-            && (attached.leaving
-                || (!self.in_pipeline
-                    && self.refusal.is_none()
-                    && self.track.now().pins.is_empty()))
+            && attached.status == TransactionStatus::Idle;
+        is_idle
+            && match attached.stage {
+                Stage::Awaited => false,
+                Stage::Serving => {
+                    !self.in_pipeline && self.refusal.is_none() && self.track.now().pins.is_empty()
+                }
+                Stage::Leaving => true,
+            }
     }
 
     /// Hands back the server connection's facts and says whether others may use it.
@@ -196,8 +255,14 @@ impl<R: Router> Session<R> {
         };
         self.portals.clear();
         self.fresh_begin.clear();
+        // What is left of a message has no one to go to: late copy data.
+        self.from_client.fate = Fate::Drop;
+        // Without its Sync, what a pipeline has done is neither committed nor undone.
+        let is_open = self.in_pipeline && attached.stage == Stage::Serving;
         let clean = !attached.tainted
+            && !is_open
             && attached.pipeline.is_empty()
+            && !attached.pipeline.is_skipping()
             && attached.status == TransactionStatus::Idle
             && self.from_server.left == 0
             && self.from_client.left == 0
@@ -214,6 +279,17 @@ impl<R: Router> Session<R> {
 }
 
 impl Attached {
+    /// Whether the client's messages have to wait.
+    pub(super) fn is_busy(&self) -> bool {
+        self.errand.is_some() || self.stage == Stage::Leaving
+    }
+
+    /// Notes that a message of the client is on its way, and what the server owes for it.
+    pub(super) fn owe(&mut self, owed: Owed) {
+        self.stage = Stage::Serving;
+        self.pipeline.push(owed);
+    }
+
     fn run(&mut self, errand: Errand, sql: &[u8], to_server: &mut Outgoing) {
         to_server.own(|out| message::query(sql, out));
         self.pipeline.push(Owed::Errand(errand));
@@ -225,9 +301,5 @@ impl Attached {
 
 /// Parameters that say what a server is, not what its client set: they differ between servers, and
 /// a client that was told one server's value is not told another's.
-pub(super) const SERVERS_OWN: [&str; 4] = [
-    "in_hot_standby",
-    "server_version",
-    "server_encoding",
-    "integer_datetimes",
-];
+pub(super) const SERVERS_OWN: [&str; 4] =
+    ["in_hot_standby", "server_version", "server_encoding", "integer_datetimes"];

@@ -9,13 +9,17 @@ use std::mem;
 
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
-use crate::pipeline::Owed;
+use crate::pipeline::{Errand, Owed};
 use crate::report::{Report, Severity};
 use crate::sqlstate::SqlState;
-use crate::verdict::{Pins, Router};
+use crate::verdict::{Pins, Router, Verdict};
 
-use super::link::{Attached, Link, Resume};
+use super::link::{Attached, Link};
+use super::server::undo;
 use super::{Fate, Session};
+
+/// What to do when state was lost that no other server can be given.
+const FATAL_HINT: &str = "Connect again; what this session had made on the server is gone with it.";
 
 /// An answer that pgweir gives in the server's place.
 #[derive(Debug)]
@@ -30,11 +34,7 @@ pub(super) struct Refusal {
 
 impl Default for Refusal {
     fn default() -> Self {
-        Self {
-            status: TransactionStatus::Idle,
-            next: None,
-            skipping: false,
-        }
+        Self { status: TransactionStatus::Idle, next: None, skipping: false }
     }
 }
 
@@ -72,12 +72,19 @@ impl<R: Router> Session<R> {
     /// The same with an error frame as some server gave it.
     pub fn refuse_with(&mut self, error: Vec<u8>) {
         self.foresight.forget();
+        self.give_up_resuming(false);
         self.refusal.refuse_next(error);
     }
 
     /// Answers a frame that no server will see; true if that was its fate.
     pub(super) fn answer_refused(&mut self, tag: u8, to_client: &mut Outgoing) -> bool {
         let status = self.status();
+        if !matches!(
+            tag,
+            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S' | b'H' | b'd' | b'c' | b'f'
+        ) {
+            return false;
+        }
         if self.refusal.skipping {
             if tag == b'S' {
                 self.refusal.skipping = false;
@@ -86,7 +93,7 @@ impl<R: Router> Session<R> {
             }
             return true;
         }
-        if !matches!(tag, b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S') {
+        if matches!(tag, b'H' | b'd' | b'c' | b'f') {
             return false;
         }
         let Some(error) = self.refusal.next.take() else {
@@ -110,14 +117,18 @@ impl<R: Router> Session<R> {
             return Loss::Survived;
         };
         let torn = mem::take(&mut self.from_server);
+        let told = attached.pipeline.is_skipping();
         let owed = attached.pipeline.drain();
-        let report = loss_report(&attached, &owed, cause);
-        let pins = self.track.now().pins;
-        if (torn.left > 0 && torn.fate == Fate::Forward) || !pins.is_empty() {
-            let mut report = report;
+        let mut report = loss_report(&attached, &owed, cause);
+        if (torn.left > 0 && torn.fate == Fate::Forward) || !self.track.now().pins.is_empty() {
             report.severity = Severity::Fatal;
+            report.hint = Some(FATAL_HINT.to_owned());
             if torn.left == 0 {
-                to_client.own(|out| report.encode_error(out));
+                // A direct connection would have heard the same.
+                to_client.own(|out| match &attached.last_words {
+                    Some(words) => out.extend_from_slice(&words.frame),
+                    None => report.encode_error(out),
+                });
             }
             return Loss::Fatal;
         }
@@ -126,29 +137,30 @@ impl<R: Router> Session<R> {
         self.portals.clear();
         self.fresh_begin.clear();
         self.foresight.forget();
-        if self.from_client.left > 0 {
-            self.from_client.fate = Fate::Drop;
-        }
-        if in_block {
-            self.refusal.status = TransactionStatus::Failed;
-            self.resume = Some(Resume::Failed);
-        } else {
-            self.resume = None;
-        }
+        self.from_client.fate = Fate::Drop;
+        self.give_up_resuming(in_block);
         let mut error = Vec::new();
         report.encode_error(&mut error);
-        self.answer_owed(owed, error, to_client);
+        self.answer_owed(owed, told, error, to_client);
         Loss::Survived
     }
 
-    fn answer_owed(&mut self, owed: Vec<Owed>, error: Vec<u8>, to_client: &mut Outgoing) {
+    /// Answers what the server owed; `told` if the client has heard of an error already in the
+    /// pipeline that it is sending.
+    fn answer_owed(
+        &mut self,
+        owed: Vec<Owed>,
+        mut told: bool,
+        error: Vec<u8>,
+        to_client: &mut Outgoing,
+    ) {
         let status = self.refusal.status;
-        let mut told = false;
         let mut waiting = false;
-        for owed in owed {
+        let mut answered = told;
+        for owed in &owed {
             match owed {
                 Owed::Errand(_) | Owed::OwnSync => waiting = true,
-                Owed::Evict(_) | Owed::Ours(_) | Owed::CopyEnd => {}
+                Owed::Evict(_) | Owed::Known { .. } | Owed::Closed { .. } | Owed::CopyEnd => {}
                 Owed::Query { .. } | Owed::FunctionCall | Owed::Sync => {
                     to_client.own(|out| {
                         if !mem::take(&mut told) {
@@ -156,6 +168,7 @@ impl<R: Router> Session<R> {
                         }
                         message::ready_for_query(status, out);
                     });
+                    answered = true;
                 }
                 _ if told => {}
                 _ => {
@@ -164,12 +177,13 @@ impl<R: Router> Session<R> {
                 }
             }
         }
+        undo(owed, &mut self.statements, None);
         if self.in_pipeline && !waiting {
             if !told {
                 to_client.own(|out| out.extend_from_slice(&error));
             }
             self.refusal.skipping = true;
-        } else if waiting || status == TransactionStatus::Failed && !told {
+        } else if waiting || status == TransactionStatus::Failed && !answered {
             // Nothing was asked yet, or the question still waits here: it gets the answer.
             self.refusal.refuse_next(error);
         }
@@ -178,21 +192,28 @@ impl<R: Router> Session<R> {
 
 fn begins_block(owed: &Owed) -> bool {
     match owed {
-        Owed::Query { verdict, .. } | Owed::Execute(verdict) => verdict.begin.is_some(),
-        _ => false,
+        Owed::Errand(Errand::Begin | Errand::Fail) => true,
+        owed => owed.verdict().is_some_and(|verdict| verdict.begin.is_some()),
     }
 }
 
-fn loss_report(attached: &Attached, owed: &[Owed], cause: &str) -> Report {
-    let fate_unknown = owed.iter().any(|owed| match owed {
-        Owed::Query { verdict, .. } | Owed::Execute(verdict) => {
-            verdict.is_write
-                && (attached.status == TransactionStatus::Idle || verdict.controls_transaction)
+/// Whether a commit was under way: nobody knows then what became of it.
+fn may_have_committed(attached: &Attached, owed: &[Owed]) -> bool {
+    if !attached.dirty {
+        return false;
+    }
+    owed.iter().any(|owed| match attached.status {
+        // Each of these ends an implicit transaction.
+        TransactionStatus::Idle => {
+            matches!(owed, Owed::Query { .. } | Owed::FunctionCall | Owed::Sync)
         }
-        Owed::FunctionCall => true,
-        _ => false,
-    });
-    let (code, message, hint) = if fate_unknown {
+        TransactionStatus::Transaction => owed.verdict().is_some_and(Verdict::commits),
+        TransactionStatus::Failed => false,
+    })
+}
+
+fn loss_report(attached: &Attached, owed: &[Owed], cause: &str) -> Report {
+    let (code, message, hint) = if may_have_committed(attached, owed) {
         (
             SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
             "pgweir: the server connection was lost while a write was under way; it may or may \
@@ -210,7 +231,7 @@ fn loss_report(attached: &Attached, owed: &[Owed], cause: &str) -> Report {
         .with_detail(format!(
             "Server process {}: {}.",
             attached.facts.pid,
-            attached.last_words.as_deref().unwrap_or(cause)
+            attached.last_words.as_ref().map_or(cause, |words| &words.message)
         ))
         .with_hint(hint)
 }

@@ -46,6 +46,12 @@ pub const MAX_FORESIGHT: usize = 64 << 10;
 /// The largest server message, in bytes, that is read whole before it is passed.
 pub const MAX_INSPECTED_REPLY: usize = 1 << 20;
 
+/// The most portals of a client that are told apart; one with more is pinned to its server.
+pub const MAX_PORTALS: usize = 1024;
+
+/// The longest name, in bytes, of a portal that is kept.
+pub const MAX_PORTAL_NAME: usize = 256;
+
 /// How a client shares server connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
@@ -137,7 +143,7 @@ pub struct Session<R> {
     mode: PoolMode,
     max_message: usize,
     registry: Arc<StatementRegistry>,
-    /// Client encoding and string syntax, where they are not the usual ones.
+    /// What the meaning of the client's texts depends on.
     environment: Arc<str>,
     id: u32,
     unnamed_count: u32,
@@ -247,23 +253,32 @@ impl<R: Router> Session<R> {
         UnnamedId((u64::from(self.id) << 32) | u64::from(self.unnamed_count))
     }
 
-    /// Texts mean the same to every client unless one of these says otherwise.
+    /// A text means the same to all clients for whom these read the same: how its bytes are read,
+    /// and what its constants become when it is prepared.
     fn note_environment(&mut self) {
-        let encoding = self.reported.get("client_encoding").unwrap_or("UTF8");
-        let conforming = self
-            .reported
-            .get("standard_conforming_strings")
-            .unwrap_or("on");
-        let usual = encoding == "UTF8" && conforming == "on";
-        if usual {
-            if !self.environment.is_empty() {
-                self.environment = "".into();
-            }
-        } else {
-            self.environment = format!("{encoding}/{conforming}").into();
+        let mut environment = String::with_capacity(64);
+        for (name, usual) in ENVIRONMENT {
+            environment.push_str(self.reported.get(name).unwrap_or(usual));
+            environment.push('/');
+        }
+        if *environment != *self.environment {
+            self.environment = environment.into();
         }
     }
 }
+
+/// The parameters that a text's meaning depends on, with their usual values. The search path is
+/// none of them: PostgreSQL plans a prepared statement again when that has changed.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("client_encoding", "UTF8"),
+    ("standard_conforming_strings", "on"),
+    ("TimeZone", ""),
+    ("DateStyle", ""),
+    ("IntervalStyle", ""),
+];
+
+/// How the environment begins where the bytes of a text are read as nearly everywhere.
+const USUAL_BYTES: &str = "UTF8/on/";
 
 /// What the router may know, borrowed from the fields it comes from.
 fn facts<'a>(
@@ -274,7 +289,7 @@ fn facts<'a>(
     SessionFacts {
         settings: &track.now().client,
         reported,
-        is_usual: environment.is_empty(),
+        is_usual: environment.starts_with(USUAL_BYTES),
     }
 }
 

@@ -3,12 +3,14 @@
 use crate::frame::{HEADER_LENGTH, Header, split_cstr};
 use crate::message::TransactionStatus;
 use crate::outgoing::Outgoing;
-use crate::pipeline::{Owed, Parsed};
-use crate::prepared::SERVER_NAME_PREFIX;
+use crate::pipeline::{CLOSE_COMPLETE, Forgotten, Owed, PARSE_COMPLETE, Parsed};
+use crate::prepared::{ClientStatements, SERVER_NAME_PREFIX, UnnamedId};
 use crate::report::{ServerReport, Severity};
+use crate::server::ServerFacts;
+use crate::sqlstate::SqlState;
 use crate::verdict::{Effect, Router, SettingChange, Verdict};
 
-use super::link::{Link, SERVERS_OWN};
+use super::link::{LastWords, Link, SERVERS_OWN};
 use super::{Fate, MAX_INSPECTED_REPLY, Next, Passing, ServerBroken, Session, Taken};
 
 impl<R: Router> Session<R> {
@@ -26,44 +28,31 @@ impl<R: Router> Session<R> {
             if self.from_server.left > 0 {
                 at = self.from_server.take(at, input.len(), to_client);
                 if self.from_server.left > 0 {
-                    return Ok(Taken {
-                        consumed: at,
-                        next: Next::Need(1),
-                    });
+                    return Ok(Taken { consumed: at, next: Next::Need(1) });
                 }
+                self.reply_ours(to_client);
             }
             let rest = input.get(at..).unwrap_or_default();
             let header = match Header::read(rest) {
                 Ok(Some(header)) => header,
                 Ok(None) => {
-                    return Ok(Taken {
-                        consumed: at,
-                        next: Next::Need(HEADER_LENGTH),
-                    });
+                    return Ok(Taken { consumed: at, next: Next::Need(HEADER_LENGTH) });
                 }
                 Err(_) => {
-                    return Err(ServerBroken {
-                        tag: rest.first().copied().unwrap_or(0),
-                    });
+                    return Err(ServerBroken { tag: rest.first().copied().unwrap_or(0) });
                 }
             };
             let arrived = header.length.min(rest.len());
             let whole = arrived == header.length;
             if !whole && is_inspected(header) {
-                return Ok(Taken {
-                    consumed: at,
-                    next: Next::Need(header.length),
-                });
+                return Ok(Taken { consumed: at, next: Next::Need(header.length) });
             }
             let body = rest.get(HEADER_LENGTH..arrived).unwrap_or_default();
             let fate = self.server_frame(header, body, to_client)?;
             if fate == Fate::Forward {
                 to_client.pass(at..at + arrived);
             }
-            self.from_server = Passing {
-                left: header.length - arrived,
-                fate,
-            };
+            self.from_server = Passing { left: header.length - arrived, fate };
             at += arrived;
             self.reply_ours(to_client);
         }
@@ -114,12 +103,16 @@ impl<R: Router> Session<R> {
             | (b'2', Some(Owed::Bind))
             | (b'3', Some(Owed::Close))
             | (b'T' | b'n', Some(Owed::Describe)) => Fate::Forward,
-            (b'G', Some(_)) => {
-                pipeline.copy_in_started();
+            (b'G', Some(head)) => {
+                let extended = matches!(head, Owed::Execute { .. });
+                if pipeline.copy_in_started() && extended {
+                    // The Sync that ended the pipeline counts for nothing.
+                    self.in_pipeline = true;
+                }
                 return Ok(Fate::Forward);
             }
             (b't', Some(Owed::Describe))
-            | (b'T' | b'n', Some(Owed::Query { .. } | Owed::Execute(_)))
+            | (b'T' | b'n', Some(Owed::Query { .. } | Owed::Execute { .. }))
             | (b'V', Some(Owed::FunctionCall))
             | (b'H' | b'W' | b'c', Some(_)) => return Ok(Fate::Forward),
             _ => return Err(ServerBroken { tag }),
@@ -143,8 +136,8 @@ impl<R: Router> Session<R> {
                 }
                 Fate::Forward
             }
-            Some(Owed::Execute(_)) => {
-                if let Some(Owed::Execute(verdict)) = attached.pipeline.pop()
+            Some(Owed::Execute { .. }) => {
+                if let Some(Owed::Execute { verdict, .. }) = attached.pipeline.pop()
                     && tag == b'C'
                     && !verdict.effects.is_empty()
                 {
@@ -163,13 +156,18 @@ impl<R: Router> Session<R> {
             match effect {
                 Effect::Setting(change) => {
                     self.track.change(change);
-                    if *change == SettingChange::DiscardAll {
-                        self.forget_all_statements();
+                    // Executed, it was seen to when it was sent; in a Query it is now.
+                    if *change == SettingChange::DiscardAll && index.is_some() {
+                        self.forget_named_statements();
                     }
                 }
                 Effect::Pin(pins) => self.track.pin(*pins),
                 Effect::Unpin(pins) => self.track.unpin(*pins),
-                Effect::ForgetStatements => self.forget_all_statements(),
+                Effect::ForgetStatements => {
+                    if index.is_some() {
+                        self.forget_named_statements();
+                    }
+                }
                 // COMMIT of a failed transaction answers ROLLBACK.
                 Effect::Commit if command_tag.starts_with(b"ROLLBACK") => self.track.rollback(),
                 Effect::Commit => self.track.settle(),
@@ -181,13 +179,15 @@ impl<R: Router> Session<R> {
         }
     }
 
-    fn forget_all_statements(&mut self) {
-        self.statements.named.clear();
-        self.statements.unnamed = None;
-        if let Link::Attached(attached) = &mut self.link {
-            attached.facts.statements.clear();
-            attached.facts.unnamed = None;
-        }
+    /// All named statements are dropped, the unnamed one is not; returns what there was.
+    pub(super) fn forget_named_statements(&mut self) -> Option<Box<Forgotten>> {
+        let Link::Attached(attached) = &mut self.link else {
+            return None;
+        };
+        Some(Box::new(Forgotten {
+            client: std::mem::take(&mut self.statements.named),
+            server: attached.facts.statements.take(),
+        }))
     }
 
     fn parameter_status(&mut self, body: &[u8]) -> Fate {
@@ -215,11 +215,13 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return Fate::Drop;
         };
-        if let Some(report) = ServerReport::parse(body)
+        let report = ServerReport::parse(body);
+        if let Some(report) = &report
             && matches!(report.severity, Severity::Fatal | Severity::Panic)
         {
             // The server is about to close: what the client is told depends on what it loses.
-            attached.last_words = Some(report.message.to_string());
+            attached.last_words =
+                Some(LastWords { message: report.message.to_string(), frame: whole_error(body) });
             return Fate::Drop;
         }
         attached.failed = true;
@@ -228,10 +230,16 @@ impl<R: Router> Session<R> {
                 attached.errand_error = Some(whole_error(body));
                 Fate::Drop
             }
-            Some(Owed::Query { .. } | Owed::FunctionCall) => Fate::Forward,
-            Some(Owed::Parse(_) | Owed::Bind | Owed::Describe) if names_ours(body) => {
-                let theirs = self.with_client_names(body);
-                self.skip_failed();
+            Some(Owed::Query { .. } | Owed::FunctionCall) => {
+                attached.pipeline.copy_in_ended();
+                Fate::Forward
+            }
+            Some(head @ (Owed::Parse(_) | Owed::Bind | Owed::Describe)) if names_ours(body) => {
+                let expected = matches!(head, Owed::Parse(Parsed::Taken { .. }));
+                if !expected && report.is_some_and(|report| contradicts(report.code)) {
+                    attached.tainted = true;
+                }
+                let theirs = self.skip_failed_and_rename(body);
                 to_client.own(|out| out.extend_from_slice(&theirs));
                 Fate::Drop
             }
@@ -244,53 +252,24 @@ impl<R: Router> Session<R> {
 
     /// Undoes what was noted for messages that the server will skip.
     fn skip_failed(&mut self) {
-        let Link::Attached(attached) = &mut self.link else {
-            return;
-        };
-        for skipped in attached.pipeline.skip_to_sync() {
-            match skipped {
-                Owed::Parse(Parsed::Named { name, statement }) => {
-                    attached.facts.statements.remove(statement.id);
-                    self.statements.named.remove(&name);
-                }
-                Owed::Parse(Parsed::Carried(statement)) => {
-                    attached.facts.statements.remove(statement.id);
-                }
-                Owed::Parse(Parsed::Unnamed(id)) => {
-                    attached.facts.unnamed = None;
-                    if self
-                        .statements
-                        .unnamed
-                        .as_ref()
-                        .is_some_and(|held| held.id == id)
-                    {
-                        self.statements.unnamed = None;
-                    }
-                }
-                Owed::Parse(Parsed::CarriedUnnamed) => attached.facts.unnamed = None,
-                Owed::Evict(Some(statement)) => {
-                    attached.facts.statements.insert(statement);
-                }
-                _ => {}
-            }
+        if let Link::Attached(attached) = &mut self.link {
+            let skipped = attached.pipeline.skip_to_sync();
+            undo(skipped, &mut self.statements, Some(&mut attached.facts));
         }
     }
 
     fn ready(&mut self, body: &[u8], to_client: &mut Outgoing) -> Result<Fate, ServerBroken> {
         let broken = ServerBroken { tag: b'Z' };
-        let status = body
-            .first()
-            .copied()
-            .and_then(TransactionStatus::from_byte)
-            .ok_or(broken)?;
+        let status = body.first().copied().and_then(TransactionStatus::from_byte).ok_or(broken)?;
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Fate::Drop);
         };
         let owed = attached.pipeline.pop().ok_or(broken)?;
         let failed = std::mem::take(&mut attached.failed);
         attached.status = status;
-        if status == TransactionStatus::Idle && std::mem::take(&mut attached.dirty) {
+        if status == TransactionStatus::Idle && attached.dirty {
             self.wrote = true;
+            attached.dirty = attached.pipeline.writes();
         }
         match owed {
             Owed::Query { .. } | Owed::FunctionCall | Owed::Sync => {
@@ -332,20 +311,36 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
+        if self.from_server.left > 0 {
+            return;
+        }
         loop {
-            match attached.pipeline.head() {
-                Some(Owed::Ours(reply)) => to_client.own(|out| out.extend_from_slice(reply)),
-                Some(Owed::CopyEnd) => {}
+            let reply = match attached.pipeline.head() {
+                Some(Owed::Known { .. }) => PARSE_COMPLETE,
+                Some(Owed::Closed { .. }) => CLOSE_COMPLETE,
+                Some(Owed::CopyEnd) => &[],
                 _ => return,
-            }
+            };
+            to_client.own(|out| out.extend_from_slice(reply));
             attached.pipeline.pop();
         }
     }
 
-    /// An error that names a statement names it as the client did.
-    fn with_client_names(&self, body: &[u8]) -> Vec<u8> {
+    /// An error that names a statement names it as the client did when the server met the error.
+    fn skip_failed_and_rename(&mut self, body: &[u8]) -> Vec<u8> {
+        let taken = match &mut self.link {
+            Link::Attached(attached) => match attached.pipeline.head() {
+                Some(Owed::Parse(Parsed::Taken { name, statement })) => {
+                    Some((name.clone(), statement.clone()))
+                }
+                _ => None,
+            },
+            Link::Detached => None,
+        };
+        self.skip_failed();
         let mut text = body.to_vec();
-        for (name, statement) in &self.statements.named {
+        let names = self.statements.named.iter();
+        for (name, statement) in taken.iter().map(|(name, held)| (name, held)).chain(names) {
             let quoted = |name: &[u8]| [b"\"", name, b"\""].concat();
             text = replace(&text, &quoted(&statement.name), &quoted(name));
         }
@@ -353,12 +348,67 @@ impl<R: Router> Session<R> {
     }
 }
 
+/// Undoes, the latest first, what was noted when messages were sent that come to nothing: the
+/// client's names, and what its server holds if it is still there.
+pub(super) fn undo(
+    skipped: Vec<Owed>,
+    statements: &mut ClientStatements,
+    mut facts: Option<&mut Box<ServerFacts>>,
+) {
+    for owed in skipped.into_iter().rev() {
+        undo_for_client(&owed, statements);
+        if let Some(facts) = &mut facts {
+            undo_on_server(&owed, facts);
+        }
+        if let Owed::Execute { forgotten: Some(forgotten), .. } = owed {
+            statements.named = forgotten.client;
+            if let Some(facts) = &mut facts {
+                facts.statements = forgotten.server;
+            }
+        }
+    }
+}
+
+fn undo_for_client(owed: &Owed, statements: &mut ClientStatements) {
+    match owed {
+        Owed::Known { name } | Owed::Parse(Parsed::Named { name, .. }) => {
+            statements.named.remove(name);
+        }
+        Owed::Closed { name, statement } => {
+            statements.named.insert(name.clone(), statement.clone());
+        }
+        Owed::Parse(Parsed::Unnamed(id)) => {
+            statements.unnamed.take_if(|held| held.id == *id);
+        }
+        _ => {}
+    }
+}
+
+fn undo_on_server(owed: &Owed, facts: &mut ServerFacts) {
+    match owed {
+        Owed::Parse(Parsed::Carried(statement) | Parsed::Named { statement, .. }) => {
+            facts.statements.remove(statement.id);
+        }
+        Owed::Evict(Some(statement)) => {
+            facts.statements.insert(statement.clone());
+        }
+        // A Parse that fails leaves no unnamed statement, one that is skipped the former one.
+        Owed::Parse(Parsed::Unnamed(_) | Parsed::CarriedUnnamed)
+        | Owed::Evict(None)
+        | Owed::Query { .. } => facts.unnamed = Some(UnnamedId::UNCERTAIN),
+        _ => {}
+    }
+}
+
+/// Whether the server holds other statements than it is thought to: somebody has dropped one of
+/// ours in SQL, by its name.
+fn contradicts(code: SqlState) -> bool {
+    matches!(code, SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PREPARED_STATEMENT)
+}
+
 fn is_inspected(header: Header) -> bool {
     header.length <= MAX_INSPECTED_REPLY
-        && matches!(
-            header.tag,
-            b'E' | b'S' | b'Z' | b'C' | b'N' | b'1' | b'2' | b'3'
-        )
+        && matches!(header.tag, b'E' | b'S' | b'Z' | b'C' | b'N' | b'1' | b'2' | b'3')
 }
 
 fn whole_error(body: &[u8]) -> Vec<u8> {

@@ -129,10 +129,7 @@ fn long_option(
     settings: &mut Vec<Setting>,
 ) -> Result<(), ProtocolError> {
     let Some((name, value)) = text.split_once('=') else {
-        return Err(ProtocolError::OptionsValue {
-            switch,
-            argument: text.to_owned(),
-        });
+        return Err(ProtocolError::OptionsValue { switch, argument: text.to_owned() });
     };
     settings.push((name.replace('-', "_"), value.to_owned()));
     Ok(())
@@ -151,9 +148,7 @@ fn debug_options(value: &str) -> impl Iterator<Item = Setting> {
         (4, "debug_print_plan", "true"),
         (5, "debug_print_rewritten", "true"),
     ];
-    let deeper = deeper
-        .into_iter()
-        .filter(move |(least, ..)| level >= *least);
+    let deeper = deeper.into_iter().filter(move |(least, ..)| level >= *least);
     std::iter::once(("log_min_messages".to_owned(), messages))
         .chain(deeper.map(|(_, name, value)| owned((name, value))))
 }
@@ -162,14 +157,8 @@ fn debug_options(value: &str) -> impl Iterator<Item = Setting> {
 fn leading_integer(text: &str) -> i32 {
     let text = text.trim_start_matches(is_space);
     let sign = usize::from(text.starts_with(['-', '+']));
-    let digits = text
-        .bytes()
-        .skip(sign)
-        .take_while(u8::is_ascii_digit)
-        .count();
-    text.get(..sign + digits)
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+    let digits = text.bytes().skip(sign).take_while(u8::is_ascii_digit).count();
+    text.get(..sign + digits).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// `-f`: the kind of plan that is not to be used (`set_plan_disabling_options`).
@@ -225,9 +214,7 @@ fn is_space(character: char) -> bool {
 }
 
 fn unknown(argument: &str) -> ProtocolError {
-    ProtocolError::OptionsArgument {
-        argument: argument.to_owned(),
-    }
+    ProtocolError::OptionsArgument { argument: argument.to_owned() }
 }
 
 fn owned((name, value): (&str, &str)) -> Setting {

@@ -7,11 +7,17 @@ use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
+use pgweir_protocol::session::{MAX_FORESIGHT, MAX_INSPECTED_SQL};
+
 use crate::rig::Rig;
 use crate::script::{Cause, Outcome, Script};
 
-/// Cause bytes up to which every split is tried; of longer ones, both ends.
+/// Cause bytes up to which every split is tried; of longer ones, both ends and the machine's own
+/// bounds.
 const SPLIT_EVERYWHERE: usize = 400;
+
+/// Bytes at each end of a longer cause at which it is split.
+const SPLIT_ENDS: usize = 12;
 
 fn files() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire");
@@ -58,10 +64,7 @@ fn play(script: &Script, cut: Cut) -> Vec<Outcome> {
             // A panic is shown in its place, and the other conversations go on.
             std::panic::catch_unwind(AssertUnwindSafe(happen)).unwrap_or_else(|panic| {
                 let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                Outcome {
-                    facts: vec![format!("panic {why}")],
-                    ..Outcome::default()
-                }
+                Outcome { facts: vec![format!("panic {why}")], ..Outcome::default() }
             })
         })
         .collect()
@@ -75,10 +78,19 @@ fn length(cause: &Cause) -> usize {
 }
 
 fn split_points(length: usize) -> Vec<usize> {
-    let ends = SPLIT_EVERYWHERE / 2;
-    (1..length)
-        .filter(|&at| length <= SPLIT_EVERYWHERE || at < ends || at + ends > length)
-        .collect()
+    if length <= SPLIT_EVERYWHERE {
+        return (1..length).collect();
+    }
+    let bounds = [MAX_FORESIGHT, MAX_INSPECTED_SQL];
+    let mut points: Vec<usize> = bounds
+        .into_iter()
+        .flat_map(|bound| bound - 1..=bound + 1)
+        .chain(1..SPLIT_ENDS)
+        .chain(length - SPLIT_ENDS..length)
+        .filter(|&at| at < length)
+        .collect();
+    points.sort_unstable();
+    points
 }
 
 /// Expected and got next to each other, from a little before the first difference on.
@@ -87,9 +99,7 @@ fn side_by_side(expected: &str, got: &str) -> String {
         (expected.lines().collect(), got.lines().collect());
     let length = expected.len().max(got.len());
     let mut shown = String::new();
-    let first = (0..length)
-        .find(|&line| expected.get(line) != got.get(line))
-        .unwrap_or(0);
+    let first = (0..length).find(|&line| expected.get(line) != got.get(line)).unwrap_or(0);
     for line in first.saturating_sub(8)..length.min(first + 30) {
         let (left, right) = (
             expected.get(line).copied().unwrap_or_default(),
@@ -113,12 +123,7 @@ fn conversations_go_as_written() {
         if std::env::var("PGWEIR_WIRE").is_ok_and(|wish| wish == "write") {
             std::fs::write(path, got).unwrap();
         } else if expected != got {
-            let _ = writeln!(
-                failures,
-                "{}\n{}",
-                name(path),
-                side_by_side(&expected, &got)
-            );
+            let _ = writeln!(failures, "{}\n{}", name(path), side_by_side(&expected, &got));
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
@@ -129,16 +134,17 @@ fn conversations_go_the_same_however_their_bytes_are_cut() {
     let mut failures = String::new();
     for path in files() {
         let script = read(&path);
-        let expected = script.with_outcomes(&play(&script, Cut::Nowhere));
+        let expected = play(&script, Cut::Nowhere);
         let mut cuts = vec![Cut::Everywhere];
         for (turn, cause) in script.turns.iter().map(|turn| &turn.cause).enumerate() {
             let points = split_points(length(cause));
             cuts.extend(points.into_iter().map(|at| Cut::Once { turn, at }));
         }
         for cut in cuts {
-            let got = script.with_outcomes(&play(&script, cut));
+            let got = play(&script, cut);
             if got != expected {
-                let shown = side_by_side(&expected, &got);
+                let shown =
+                    side_by_side(&script.with_outcomes(&expected), &script.with_outcomes(&got));
                 let _ = writeln!(failures, "{} cut {cut:?}\n{shown}", name(&path));
                 break;
             }

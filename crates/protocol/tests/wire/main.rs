@@ -14,6 +14,9 @@
 )]
 
 mod conversations;
+mod laws;
+mod limits;
+mod model;
 mod notation;
 mod rig;
 mod router;

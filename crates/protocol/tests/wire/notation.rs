@@ -195,12 +195,8 @@ fn encode_columns(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), String
 fn encode_report(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     let severity = words.word()?;
     let (code, message) = (words.word()?, words.word()?);
-    let mut fields = vec![
-        (b'S', severity.clone()),
-        (b'V', severity),
-        (b'C', code),
-        (b'M', message),
-    ];
+    let mut fields =
+        vec![(b'S', severity.clone()), (b'V', severity), (b'C', code), (b'M', message)];
     while let Some(name) = words.plain()? {
         let tag = match &*name {
             "detail" => b'D',
@@ -308,9 +304,7 @@ impl<'a> Words<'a> {
     /// `~500` after a string fills it with blanks.
     fn filled(&mut self, mut text: String) -> Result<String, String> {
         if let Some(rest) = self.rest.strip_prefix('~') {
-            let end = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             let length: usize = number(&rest[..end])?;
             text.extend(std::iter::repeat_n(' ', length.saturating_sub(text.len())));
             self.rest = &rest[end..];
@@ -376,10 +370,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn new(speaker: Speaker) -> Self {
-        Self {
-            speaker,
-            pending: 0,
-        }
+        Self { speaker, pending: 0 }
     }
 
     /// What was said, one string a message.
@@ -431,9 +422,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn decode(speaker: Speaker, tag: u8, body: &[u8]) -> Option<String> {
-    let (.., name, fields) = MESSAGES
-        .iter()
-        .find(|message| message.0 == speaker && message.1 == tag)?;
+    let (.., name, fields) =
+        MESSAGES.iter().find(|message| message.0 == speaker && message.1 == tag)?;
     let mut text = (*name).to_owned();
     let mut rest = body;
     for field in fields.chars() {
@@ -575,10 +565,7 @@ fn what_is_written_is_read_back() {
             Speaker::Client,
             r#"FunctionCall 1598 "7" | CopyData "a\"b\\\n" | CopyFail "no" | bytes 00 ff"#,
         ),
-        (
-            Speaker::Client,
-            r#"Query "x"~200 | Execute p 10 | partial Q 20/300"#,
-        ),
+        (Speaker::Client, r#"Query "x"~200 | Execute p 10 | partial Q 20/300"#),
         (
             Speaker::Server,
             r#"RowDescription ?column?:int4 b:text | DataRow "1" null | ReadyForQuery I"#,

@@ -15,7 +15,7 @@ use pgweir_protocol::settings::{SettingsMap, assignment};
 use pgweir_protocol::verdict::Target;
 
 use crate::router::Scripted;
-use crate::script::{Cause, Outcome, Setup};
+use crate::script::{Cause, Outcome, ServerSetup, Setup};
 
 /// What servers and clients are told at a connection's start.
 const USUAL: [(&str, &str); 4] = [
@@ -27,6 +27,9 @@ const USUAL: [(&str, &str); 4] = [
 
 /// Prepared statements a server keeps unless told otherwise.
 const HOLDS: usize = 100;
+
+/// The most bytes a session may ask its driver to hold for it.
+const MOST_NEEDED: usize = 1 << 20;
 
 /// Clients, their sessions, and the connections they share.
 pub(crate) struct Rig<'a> {
@@ -40,7 +43,7 @@ pub(crate) struct Rig<'a> {
 
 /// What a session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+pub(crate) enum Waiting {
     /// Bytes of its client, so many.
     Bytes(usize),
     Connection(Target),
@@ -49,7 +52,7 @@ enum Waiting {
     Ended,
 }
 
-struct Client {
+pub(crate) struct Client {
     session: Session<Scripted>,
     waiting: Waiting,
     from_client: Vec<u8>,
@@ -71,34 +74,9 @@ impl<'a> Rig<'a> {
 
     fn client(&mut self, number: usize) -> &mut Client {
         while self.clients.len() <= number {
-            let setup = self.setup;
-            let startup = setup
-                .startup
-                .iter()
-                .map(|(name, value)| (name.as_str().into(), assignment(name, value)))
-                .collect();
-            let reported = USUAL
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into_iter()
-                .chain(setup.told.iter().cloned());
-            let start = SessionStart {
-                mode: setup.mode,
-                max_message: setup.max_message,
-                id: u32::try_from(self.clients.len()).unwrap(),
-                registry: self.registry.clone(),
-                startup: SettingsMap::new(startup),
-                reported: reported.collect(),
-            };
-            let router = Scripted {
-                routes: setup.routes.clone(),
-            };
-            self.clients.push(Client {
-                session: Session::new(start, router),
-                waiting: Waiting::Bytes(0),
-                from_client: Vec::new(),
-                from_server: Vec::new(),
-                server: None,
-            });
+            let id = u32::try_from(self.clients.len()).unwrap();
+            let client = Client::new(id, self.setup, self.registry.clone());
+            self.clients.push(client);
         }
         &mut self.clients[number]
     }
@@ -109,17 +87,13 @@ impl<'a> Rig<'a> {
         match cause {
             Cause::ClientSays(bytes) => {
                 for piece in pieces(bytes, cuts) {
-                    let client = self.client(number);
-                    client.from_client.extend_from_slice(piece);
-                    client.offer_client(&mut outcome);
+                    self.client(number).client_says(piece, &mut outcome);
                     self.keep_servers(number, &mut outcome);
                 }
             }
             Cause::ServerSays(bytes) => {
                 for piece in pieces(bytes, cuts) {
-                    let client = self.client(number);
-                    client.from_server.extend_from_slice(piece);
-                    client.offer_server(&mut outcome);
+                    self.client(number).server_says(piece, &mut outcome);
                     self.keep_servers(number, &mut outcome);
                 }
             }
@@ -131,11 +105,8 @@ impl<'a> Rig<'a> {
             }
             Cause::Refused { code, message } => {
                 let code = SqlState::parse(code.as_bytes()).unwrap();
-                let client = self.client(number);
                 let report = Report::new(Severity::Error, code, message);
-                client.session.refuse(&report);
-                client.waiting = Waiting::Bytes(0);
-                client.offer_client(&mut outcome);
+                self.client(number).refuse(&report, &mut outcome);
             }
             Cause::Lost(cause) => self.client(number).lose(cause, &mut outcome),
             Cause::Left => {
@@ -151,19 +122,10 @@ impl<'a> Rig<'a> {
         if let Some(facts) = name.and_then(|name| self.servers.remove(name)) {
             return facts;
         }
+        let usual = ServerSetup::default();
         let setup = name.and_then(|name| self.setup.servers.get(name));
         self.made += 1;
-        let reports = setup.map(|setup| setup.reports.clone());
-        let reported = USUAL
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into_iter()
-            .chain(reports.unwrap_or_default());
-        Box::new(ServerFacts::new(
-            1000 + self.made,
-            vec![1, 2, 3, 4],
-            reported.collect(),
-            setup.and_then(|setup| setup.holds).unwrap_or(HOLDS),
-        ))
+        fresh_facts(1000 + self.made, setup.unwrap_or(&usual))
     }
 
     /// Gives back a server connection that its client's session is through with, as often as it
@@ -177,13 +139,24 @@ impl<'a> Rig<'a> {
             if let Some((name, facts)) = facts {
                 self.servers.insert(name, facts);
             }
-            let client = self.client(number);
-            if client.waiting == Waiting::Reply {
-                client.waiting = Waiting::Bytes(0);
-                client.offer_client(outcome);
-            }
+            self.client(number).go_on(outcome);
         }
     }
+}
+
+/// What is known of a server connection that was just made.
+pub(crate) fn fresh_facts(pid: i32, setup: &ServerSetup) -> Box<ServerFacts> {
+    let reported = usual().chain(setup.reports.iter().cloned());
+    Box::new(ServerFacts::new(
+        pid,
+        vec![1, 2, 3, 4],
+        reported.collect(),
+        setup.holds.unwrap_or(HOLDS),
+    ))
+}
+
+fn usual() -> impl Iterator<Item = (String, String)> {
+    USUAL.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
@@ -204,6 +177,68 @@ fn collect(out: &Outgoing, input: &[u8], to: &mut Vec<u8>) {
 }
 
 impl Client {
+    pub(crate) fn new(id: u32, setup: &Setup, registry: Arc<StatementRegistry>) -> Self {
+        let startup = setup
+            .startup
+            .iter()
+            .map(|(name, value)| (name.as_str().into(), assignment(name, value)))
+            .collect();
+        let start = SessionStart {
+            mode: setup.mode,
+            max_message: setup.max_message,
+            id,
+            registry,
+            startup: SettingsMap::new(startup),
+            reported: usual().chain(setup.told.iter().cloned()).collect(),
+        };
+        let router = Scripted { routes: setup.routes.clone() };
+        Self {
+            session: Session::new(start, router),
+            waiting: Waiting::Bytes(0),
+            from_client: Vec::new(),
+            from_server: Vec::new(),
+            server: None,
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting
+    }
+
+    /// Bytes of either side that the session has not used.
+    pub(crate) fn kept(&self) -> usize {
+        self.from_client.len() + self.from_server.len()
+    }
+
+    pub(crate) fn client_says(&mut self, bytes: &[u8], outcome: &mut Outcome) {
+        self.from_client.extend_from_slice(bytes);
+        self.offer_client(outcome);
+    }
+
+    pub(crate) fn server_says(&mut self, bytes: &[u8], outcome: &mut Outcome) {
+        self.from_server.extend_from_slice(bytes);
+        self.offer_server(outcome);
+    }
+
+    /// The reasons that bind it to its server.
+    pub(crate) fn pins(&self) -> Vec<&'static str> {
+        self.session.pins().names().collect()
+    }
+
+    /// What it waited for has happened.
+    pub(crate) fn go_on(&mut self, outcome: &mut Outcome) {
+        if self.waiting == Waiting::Reply {
+            self.waiting = Waiting::Bytes(0);
+            self.offer_client(outcome);
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, report: &Report, outcome: &mut Outcome) {
+        self.session.refuse(report);
+        self.waiting = Waiting::Bytes(0);
+        self.offer_client(outcome);
+    }
+
     /// Offers the session what its client has sent, as far as it will have it.
     fn offer_client(&mut self, outcome: &mut Outcome) {
         loop {
@@ -214,9 +249,7 @@ impl Client {
                 return;
             }
             let (mut to_server, mut to_client) = (Outgoing::default(), Outgoing::default());
-            let taken = self
-                .session
-                .on_client(&self.from_client, &mut to_server, &mut to_client);
+            let taken = self.session.on_client(&self.from_client, &mut to_server, &mut to_client);
             collect(&to_server, &self.from_client, &mut outcome.to_server);
             collect(&to_client, &self.from_client, &mut outcome.to_client);
             assert!(
@@ -228,6 +261,7 @@ impl Client {
                 Next::Need(need) => {
                     let left = self.from_client.len();
                     assert!(need > left, "{need} bytes are needed and {left} are there");
+                    assert!(need <= MOST_NEEDED, "{need} bytes are needed at once");
                     Waiting::Bytes(need)
                 }
                 Next::Attach(target) => {
@@ -261,7 +295,11 @@ impl Client {
             Ok(taken) => {
                 self.from_server.drain(..taken.consumed);
                 let left = self.from_server.len();
-                assert!(matches!(taken.next, Next::Need(need) if need > left));
+                assert!(
+                    matches!(taken.next, Next::Need(need) if need > left && need <= MOST_NEEDED),
+                    "{:?} with {left} bytes there",
+                    taken.next
+                );
             }
             Err(broken) => {
                 let tag = char::from(broken.tag);
@@ -273,13 +311,12 @@ impl Client {
         if self.session.take_wrote() {
             outcome.facts.push("wrote".to_owned());
         }
-        if self.waiting == Waiting::Reply && !self.is_through() {
-            self.waiting = Waiting::Bytes(0);
-            self.offer_client(outcome);
+        if !self.is_through() {
+            self.go_on(outcome);
         }
     }
 
-    fn attach(
+    pub(crate) fn attach(
         &mut self,
         server: Option<String>,
         facts: Box<ServerFacts>,
@@ -292,8 +329,7 @@ impl Client {
         };
         let mut to_server = Outgoing::default();
         self.server = Some(server);
-        self.session
-            .attach(facts, role.unwrap_or(target), &mut to_server);
+        self.session.attach(facts, role.unwrap_or(target), &mut to_server);
         collect(&to_server, &[], &mut outcome.to_server);
         self.waiting = Waiting::Bytes(0);
         self.offer_client(outcome);
@@ -304,8 +340,10 @@ impl Client {
     }
 
     /// Gives the connection back, if the session is through with it.
-    #[expect(clippy::type_complexity, reason = "a name and what is kept under it")]
-    fn let_go(&mut self, outcome: &mut Outcome) -> Option<Option<(String, Box<ServerFacts>)>> {
+    pub(crate) fn let_go(
+        &mut self,
+        outcome: &mut Outcome,
+    ) -> Option<Option<(String, Box<ServerFacts>)>> {
         if !self.is_through() {
             return None;
         }
@@ -319,19 +357,15 @@ impl Client {
         })
     }
 
-    fn lose(&mut self, cause: &str, outcome: &mut Outcome) {
+    pub(crate) fn lose(&mut self, cause: &str, outcome: &mut Outcome) {
         self.server = None;
         self.from_server.clear();
         let mut to_client = Outgoing::default();
         let loss = self.session.server_lost(cause, &mut to_client);
         collect(&to_client, &[], &mut outcome.to_client);
         match loss {
-            Loss::Survived if self.waiting == Waiting::Reply => {
-                self.waiting = Waiting::Bytes(0);
-                self.offer_client(outcome);
-            }
-            Loss::Survived => {}
-            Loss::Fatal => self.finish("lost with its server", outcome),
+            Loss::Survived => self.go_on(outcome),
+            Loss::Fatal => self.finish("ended", outcome),
         }
     }
 
@@ -341,19 +375,16 @@ impl Client {
         self.end(outcome);
     }
 
-    fn end(&mut self, outcome: &mut Outcome) {
+    /// Its client is gone; returns what is known of its server connection, if others may have it.
+    pub(crate) fn end(&mut self, outcome: &mut Outcome) -> Option<Box<ServerFacts>> {
         self.waiting = Waiting::Ended;
         let server = self.server.take();
-        if let Some((_, disposition)) = self.session.end() {
-            assert!(server.is_some());
-            let clean = self.from_server.is_empty() && disposition == Disposition::Reuse;
-            let disposition = if clean {
-                disposition
-            } else {
-                Disposition::Discard
-            };
-            outcome.facts.push(detached(disposition));
-        }
+        let (facts, disposition) = self.session.end()?;
+        assert!(server.is_some());
+        let clean = self.from_server.is_empty() && disposition == Disposition::Reuse;
+        let disposition = if clean { disposition } else { Disposition::Discard };
+        outcome.facts.push(detached(disposition));
+        clean.then_some(facts)
     }
 }
 

@@ -45,11 +45,8 @@ impl Router for Scripted {
 
 /// What a text is when no line says so: each statement by its first words.
 pub(crate) fn by_first_words(sql: &str) -> Verdict {
-    let statements: Vec<&str> = sql
-        .split(';')
-        .map(str::trim)
-        .filter(|statement| !statement.is_empty())
-        .collect();
+    let statements: Vec<&str> =
+        sql.split(';').map(str::trim).filter(|statement| !statement.is_empty()).collect();
     let mut words = vec!["replica".to_owned()];
     for (index, statement) in statements.iter().enumerate() {
         for word in words_of(statement) {
@@ -78,7 +75,7 @@ fn words_of(statement: &str) -> Vec<String> {
         ["commit" | "end", ..] => vec!["commit".to_owned()],
         ["rollback", "to", .., name] => vec![format!("rollback to {name}")],
         ["rollback" | "abort", ..] => vec!["rollback".to_owned()],
-        ["savepoint" | "reset" | "discard", _] => vec![lower.clone()],
+        ["savepoint" | "reset", _] | ["discard", "all"] => vec![lower.clone()],
         ["release", .., name] => vec![format!("release {name}")],
         ["deallocate", "all"] => vec!["forget statements".to_owned()],
         ["create", "temp", ..] => vec!["write".to_owned(), "pin temporary_table".to_owned()],
@@ -96,6 +93,7 @@ pub(crate) fn verdict(sql: &str, words: &[String]) -> Result<Verdict, String> {
     let mut verdict = Verdict {
         target: Target::Replica,
         reason: "scripted",
+        reason_index: 0,
         is_write: false,
         suits_replica: true,
         controls_transaction: false,
@@ -171,10 +169,7 @@ fn effect(sql: &str, word: &str) -> Option<Effect> {
     Some(match (verb, rest) {
         ("set", rest) => {
             let (name, statement) = rest.split_once(' ').unwrap_or((rest, sql));
-            Effect::Setting(SettingChange::Set {
-                name: name.into(),
-                statement: statement.into(),
-            })
+            Effect::Setting(SettingChange::Set { name: name.into(), statement: statement.into() })
         }
         ("reset", "all") => Effect::Setting(SettingChange::ResetAll),
         ("reset", name) => Effect::Setting(SettingChange::Reset { name: name.into() }),

@@ -89,10 +89,7 @@ pub(crate) enum Cause {
     /// Its server sends bytes.
     ServerSays(Vec<u8>),
     /// It gets a connection: a fresh one, or one with a name, which is remembered.
-    Attached {
-        server: Option<String>,
-        role: Option<Target>,
-    },
+    Attached { server: Option<String>, role: Option<Target> },
     /// It gets none; the error's code and message.
     Refused { code: String, message: String },
     /// Its connection breaks.
@@ -110,6 +107,7 @@ pub(crate) struct Outcome {
 }
 
 /// One line, cut into who and what.
+#[derive(Clone, Copy)]
 enum Line<'a> {
     Said(usize, Speaker, &'a str),
     Heard(usize, Speaker, &'a str),
@@ -250,11 +248,7 @@ impl Script {
 
     /// The file in its usual spelling.
     pub(crate) fn as_expected(&self) -> String {
-        let expected: Vec<Outcome> = self
-            .turns
-            .iter()
-            .map(|turn| turn.expected.clone())
-            .collect();
+        let expected: Vec<Outcome> = self.turns.iter().map(|turn| turn.expected.clone()).collect();
         self.with_outcomes(&expected)
     }
 }
@@ -317,10 +311,7 @@ fn cause(fact: &str) -> Result<Option<Cause>, String> {
             }
             Cause::Attached { server, role }
         }
-        "refused" => Cause::Refused {
-            code: words.word()?,
-            message: words.word()?,
-        },
+        "refused" => Cause::Refused { code: words.word()?, message: words.word()? },
         "lost" => Cause::Lost(match words.next()? {
             Some(Word::Quoted(cause)) => cause,
             _ => "it closed the connection".to_owned(),
@@ -375,10 +366,8 @@ impl Page {
             "C>" | ">S" => Speaker::Client,
             _ => Speaker::Server,
         };
-        let listener = self
-            .listeners
-            .entry((client, mark))
-            .or_insert_with(|| Listener::new(speaker));
+        let listener =
+            self.listeners.entry((client, mark)).or_insert_with(|| Listener::new(speaker));
         let mark = match client {
             0 => mark.to_owned(),
             _ => second(mark).to_owned(),

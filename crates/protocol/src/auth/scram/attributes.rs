@@ -12,9 +12,7 @@ pub struct Malformed {
 
 impl Malformed {
     pub(super) fn new(detail: impl Into<String>) -> Self {
-        Self {
-            detail: detail.into(),
-        }
+        Self { detail: detail.into() }
     }
 }
 
@@ -24,9 +22,7 @@ pub(super) fn message(bytes: &[u8]) -> Result<&str, Malformed> {
         return Err(Malformed::new("The message is empty."));
     }
     if bytes.contains(&0) {
-        return Err(Malformed::new(
-            "Message length does not match input length.",
-        ));
+        return Err(Malformed::new("Message length does not match input length."));
     }
     std::str::from_utf8(bytes).map_err(|_| Malformed::new("The message is not UTF-8."))
 }
@@ -76,9 +72,7 @@ impl<'a> Attributes<'a> {
     pub(super) fn any(&mut self) -> Result<(char, &'a str), Malformed> {
         let mut rest = self.rest.chars();
         match rest.next() {
-            None => Err(Malformed::new(
-                "Attribute expected, but found end of string.",
-            )),
+            None => Err(Malformed::new("Attribute expected, but found end of string.")),
             Some(letter) if letter.is_ascii_alphabetic() => {
                 Ok((letter, self.after_letter(letter, rest.as_str())?))
             }
@@ -113,7 +107,5 @@ pub(super) fn shown(text: &str) -> String {
 
 /// Whether a nonce has no characters but those that it may have (RFC 5802's `printable`).
 pub(super) fn is_printable(nonce: &str) -> bool {
-    nonce
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b',')
+    nonce.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }

@@ -117,14 +117,7 @@ impl ScramClient {
     ) -> Self {
         let bare = format!("n={name},r={nonce}");
         let state = State::AwaitingServerFirst;
-        Self {
-            credential,
-            channel_binding,
-            known: None,
-            nonce,
-            bare,
-            state,
-        }
+        Self { credential, channel_binding, known: None, nonce, bare, state }
     }
 
     /// The same with keys that an earlier login derived from the same password. They are used
@@ -168,11 +161,7 @@ impl ScramClient {
             return Err(ScramError::OutOfTurn);
         };
         let server_first = message(server_first)?;
-        let ServerFirst {
-            nonce,
-            salt,
-            iterations,
-        } = ServerFirst::read(server_first)?;
+        let ServerFirst { nonce, salt, iterations } = ServerFirst::read(server_first)?;
         // A server that adds nothing to the nonce could play back an old exchange.
         match nonce.strip_prefix(&self.nonce) {
             Some(added) if !added.is_empty() => {}
@@ -213,11 +202,7 @@ impl ScramClient {
         while !input.rest().is_empty() {
             input.any()?;
         }
-        if bool::from(found.ct_eq(&signature)) {
-            Ok(())
-        } else {
-            Err(ScramError::Signature)
-        }
+        if bool::from(found.ct_eq(&signature)) { Ok(()) } else { Err(ScramError::Signature) }
     }
 
     /// The header of the first message.
@@ -245,11 +230,7 @@ impl ScramClient {
             return Err(ScramError::Iterations { iterations });
         }
         let keys = ScramKeys::derive(password, salt, iterations);
-        self.known = Some(DerivedKeys {
-            salt: salt.to_vec(),
-            iterations,
-            keys: keys.clone(),
-        });
+        self.known = Some(DerivedKeys { salt: salt.to_vec(), iterations, keys: keys.clone() });
         Ok(keys)
     }
 }
@@ -272,17 +253,11 @@ impl<'a> ServerFirst<'a> {
             return Err(Malformed::new("Malformed salt in server-first-message.").into());
         };
         let Some(iterations) = read_iterations(input.value('i')?) else {
-            return Err(
-                Malformed::new("Malformed iteration count in server-first-message.").into(),
-            );
+            return Err(Malformed::new("Malformed iteration count in server-first-message.").into());
         };
         while !input.rest().is_empty() {
             input.any()?;
         }
-        Ok(Self {
-            nonce,
-            salt,
-            iterations,
-        })
+        Ok(Self { nonce, salt, iterations })
     }
 }

@@ -39,15 +39,10 @@ fn rfc_client() -> ScramClient {
 #[test]
 fn the_rfcs_example_from_the_servers_side() {
     let mut verifier = rfc_verifier(None);
-    let first = verifier
-        .first(SCRAM_SHA_256, rfc7677::CLIENT_FIRST.as_bytes())
-        .unwrap();
+    let first = verifier.first(SCRAM_SHA_256, rfc7677::CLIENT_FIRST.as_bytes()).unwrap();
     assert_eq!(String::from_utf8(first).unwrap(), rfc7677::SERVER_FIRST);
     let verified = verifier.last(rfc7677::CLIENT_FINAL.as_bytes()).unwrap();
-    assert_eq!(
-        String::from_utf8(verified.server_final).unwrap(),
-        rfc7677::SERVER_FINAL
-    );
+    assert_eq!(String::from_utf8(verified.server_final).unwrap(), rfc7677::SERVER_FINAL);
     let salt = BASE64.decode(rfc7677::SALT).unwrap();
     let keys = ScramKeys::derive(rfc7677::PASSWORD, &salt, DEFAULT_ITERATIONS);
     assert_eq!(verified.client_key, keys.client_key);
@@ -213,10 +208,7 @@ fn first_messages() {
 #[test]
 fn messages_that_are_no_text() {
     let rows: [(&[u8], &str); 3] = [
-        (
-            b"n,,n=,r=a\0",
-            "Message length does not match input length.",
-        ),
+        (b"n,,n=,r=a\0", "Message length does not match input length."),
         (b"\0", "Message length does not match input length."),
         (b"n,,n=\xff,r=abc", "The message is not UTF-8."),
     ];
@@ -327,10 +319,7 @@ fn exchange(
     let verified = verifier.last(&last)?;
     client.finish(&verified.server_final).unwrap();
     let (client_key, server_key) = (verified.client_key, verifier.server_key());
-    Ok(ScramKeys {
-        client_key,
-        server_key,
-    })
+    Ok(ScramKeys { client_key, server_key })
 }
 
 #[test]
@@ -351,10 +340,7 @@ fn a_proof_reveals_keys_that_open_a_server_with_the_same_secret() {
 
     let changed = ScramSecret::from_password("pw", b"other salt", FEW_ITERATIONS);
     let mut server = ScramVerifier::new(changed, [3; NONCE_LENGTH], None);
-    assert_eq!(
-        exchange(&mut server, &mut with_keys()),
-        Err(AuthError::Failed)
-    );
+    assert_eq!(exchange(&mut server, &mut with_keys()), Err(AuthError::Failed));
 }
 
 #[test]
@@ -391,17 +377,9 @@ fn channel_binding() {
         (None, ChannelBinding::Unsupported, Ok(())),
         (None, ChannelBinding::NotOffered, Ok(())),
         (Some(hash.clone()), ChannelBinding::Unsupported, Ok(())),
-        (
-            Some(hash.clone()),
-            ChannelBinding::NotOffered,
-            Err(AuthError::ChannelBindingNegotiation),
-        ),
+        (Some(hash.clone()), ChannelBinding::NotOffered, Err(AuthError::ChannelBindingNegotiation)),
         (Some(hash.clone()), end_point(hash.clone()), Ok(())),
-        (
-            Some(hash.clone()),
-            end_point(other),
-            Err(AuthError::ChannelBindingCheck),
-        ),
+        (Some(hash.clone()), end_point(other), Err(AuthError::ChannelBindingCheck)),
         (None, end_point(hash), Err(AuthError::Mechanism)),
     ];
     for (offered, used, expected) in rows {
@@ -418,18 +396,9 @@ fn channel_binding() {
 fn a_user_that_does_not_exist_gets_as_far_as_one_with_a_wrong_password() {
     let mock = ScramSecret::mock(&[7; KEY_LENGTH], "nobody");
     assert_eq!(mock, ScramSecret::mock(&[7; KEY_LENGTH], "nobody"));
-    assert_ne!(
-        mock.salt,
-        ScramSecret::mock(&[7; KEY_LENGTH], "somebody").salt
-    );
-    assert_ne!(
-        mock.salt,
-        ScramSecret::mock(&[8; KEY_LENGTH], "nobody").salt
-    );
-    assert_eq!(
-        (mock.salt.len(), mock.iterations),
-        (SALT_LENGTH, DEFAULT_ITERATIONS)
-    );
+    assert_ne!(mock.salt, ScramSecret::mock(&[7; KEY_LENGTH], "somebody").salt);
+    assert_ne!(mock.salt, ScramSecret::mock(&[8; KEY_LENGTH], "nobody").salt);
+    assert_eq!((mock.salt.len(), mock.iterations), (SALT_LENGTH, DEFAULT_ITERATIONS));
     let mut verifier = ScramVerifier::new(mock, [1; NONCE_LENGTH], None);
     let password = ScramCredential::Password("pw".to_owned());
     let mut client = ScramClient::new(password, [2; NONCE_LENGTH], ChannelBinding::Unsupported);
@@ -439,22 +408,11 @@ fn a_user_that_does_not_exist_gets_as_far_as_one_with_a_wrong_password() {
 #[test]
 fn nothing_secret_is_shown() {
     let keys = ScramKeys::derive("pw", b"salt", FEW_ITERATIONS);
-    let known = DerivedKeys {
-        salt: vec![],
-        iterations: 1,
-        keys: keys.clone(),
-    };
+    let known = DerivedKeys { salt: vec![], iterations: 1, keys: keys.clone() };
     let verifier = ScramVerifier::new(pencil(), [1; NONCE_LENGTH], None);
-    let verified = Verified {
-        server_final: vec![],
-        client_key: keys.client_key,
-    };
+    let verified = Verified { server_final: vec![], client_key: keys.client_key };
     let password = ScramCredential::Password("pw".to_owned());
-    let client = ScramClient::new(
-        password.clone(),
-        [2; NONCE_LENGTH],
-        ChannelBinding::NotOffered,
-    );
+    let client = ScramClient::new(password.clone(), [2; NONCE_LENGTH], ChannelBinding::NotOffered);
     let shown = [
         format!("{keys:?}"),
         format!("{known:?}"),

@@ -88,12 +88,7 @@ impl ScramVerifier {
         nonce: String,
         channel_binding: Option<Vec<u8>>,
     ) -> Self {
-        Self {
-            secret,
-            nonce,
-            channel_binding,
-            state: State::AwaitingFirst,
-        }
+        Self { secret, nonce, channel_binding, state: State::AwaitingFirst }
     }
 
     /// The mechanisms to offer, the preferred one first.
@@ -137,12 +132,8 @@ impl ScramVerifier {
         let server_first = format!("r={nonce},s={salt},i={}", self.secret.iterations);
         let answer = server_first.clone().into_bytes();
         let header = flag.header();
-        self.state = State::AwaitingFinal(Exchange {
-            bare: bare.to_owned(),
-            server_first,
-            nonce,
-            header,
-        });
+        self.state =
+            State::AwaitingFinal(Exchange { bare: bare.to_owned(), server_first, nonce, header });
         Ok(answer)
     }
 
@@ -155,12 +146,7 @@ impl ScramVerifier {
         let State::AwaitingFinal(exchange) = std::mem::replace(&mut self.state, State::Over) else {
             return Err(AuthError::OutOfTurn);
         };
-        let Exchange {
-            bare,
-            server_first,
-            nonce,
-            header,
-        } = exchange;
+        let Exchange { bare, server_first, nonce, header } = exchange;
         let client_final = ClientFinal::read(message(client_final)?)?;
         self.check_binding_input(header, client_final.channel_binding)?;
         if client_final.nonce != nonce {
@@ -173,10 +159,7 @@ impl ScramVerifier {
             return Err(AuthError::Failed);
         }
         let signature = BASE64.encode(sign(&self.secret.server_key));
-        Ok(Verified {
-            server_final: format!("v={signature}").into_bytes(),
-            client_key,
-        })
+        Ok(Verified { server_final: format!("v={signature}").into_bytes(), client_key })
     }
 
     /// Whether the client's word on channel binding fits the mechanism that it chose and what it
@@ -210,11 +193,7 @@ impl ScramVerifier {
         if found == channel_binding_input(header, certificate) {
             return Ok(());
         }
-        Err(if bound {
-            AuthError::ChannelBindingCheck
-        } else {
-            AuthError::ChannelBindingAttribute
-        })
+        Err(if bound { AuthError::ChannelBindingCheck } else { AuthError::ChannelBindingAttribute })
     }
 }
 
@@ -238,9 +217,7 @@ fn read_binding_flag(input: &mut Attributes<'_>) -> Result<BindingFlag, AuthErro
         Some(b'p') => {
             let kind = input.value('p')?;
             if kind != TLS_SERVER_END_POINT {
-                return Err(AuthError::ChannelBindingType {
-                    kind: kind.to_owned(),
-                });
+                return Err(AuthError::ChannelBindingType { kind: kind.to_owned() });
             }
             return Ok(BindingFlag::Bound);
         }
@@ -307,18 +284,11 @@ impl<'a> ClientFinal<'a> {
             return Err(Malformed::new("Malformed proof in client-final-message."));
         };
         if !input.rest().is_empty() {
-            return Err(Malformed::new(
-                "Garbage found at the end of client-final-message.",
-            ));
+            return Err(Malformed::new("Garbage found at the end of client-final-message."));
         }
         // Without the proof, and without the comma in front of it.
         let end = text.len() - before_proof.len() - 1;
         let without_proof = text.get(..end).unwrap_or_default();
-        Ok(Self {
-            channel_binding,
-            nonce,
-            proof,
-            without_proof,
-        })
+        Ok(Self { channel_binding, nonce, proof, without_proof })
     }
 }
