@@ -80,6 +80,18 @@ impl SettingsMap {
         Self::new(entries)
     }
 
+    /// The names of the custom settings, each reset.
+    fn customs_reset(&self) -> Self {
+        let customs = self.iter().filter(|(name, _)| is_custom(name));
+        Self::new(customs.map(|(name, _)| (name.into(), reset_statement(name))).collect())
+    }
+
+    /// These settings and those; where both have one, those win.
+    fn joined(&self, others: &Self) -> Self {
+        let all = self.iter().chain(others.iter());
+        Self::new(all.map(|(name, statement)| (name.into(), statement.clone())).collect())
+    }
+
     fn without(&self, name: &str) -> Self {
         let Some(entries) = self.entries.as_deref().filter(|map| map.contains_key(name)) else {
             return self.clone();
@@ -253,8 +265,9 @@ impl SettingsTrack {
             SettingChange::Reset { name } => self.reset(name),
             SettingChange::ResetAll => {
                 // RESET ALL leaves the session's identity alone (manual, RESET).
-                self.now.client = keep_identity(&self.startup, &self.now.client);
-                self.now.server = keep_identity(&SettingsMap::default(), &self.now.server);
+                let customs = self.now.client.customs_reset();
+                self.now.client = keep_identity(&customs.joined(&self.startup), &self.now.client);
+                self.now.server = keep_identity(&customs, &self.now.server);
             }
             SettingChange::DiscardAll => {
                 self.now.client = self.startup.clone();
@@ -280,11 +293,20 @@ impl SettingsTrack {
     }
 
     fn reset(&mut self, name: &str) {
-        self.now.server = self.now.server.without(name);
-        self.now.client = match self.startup.get(name) {
-            Some(statement) => self.now.client.with(name, statement.clone()),
-            None => self.now.client.without(name),
+        let reset = is_custom(name).then(|| reset_statement(name));
+        let changed = |map: &SettingsMap, to: Option<Arc<str>>| match to {
+            Some(statement) => map.with(name, statement),
+            None => map.without(name),
         };
+        let startup = self.startup.get(name).cloned();
+        self.now.client = changed(&self.now.client, startup.or_else(|| reset.clone()));
+        self.now.server = changed(&self.now.server, reset);
+    }
+
+    /// A setting that servers do not take any more: the library it names does not know it.
+    pub fn forget(&mut self, name: &str) {
+        self.now.client = self.now.client.without(name);
+        self.at_begin.client = self.at_begin.client.without(name);
     }
 
     /// A statement that binds the client to its server has been sent or has succeeded.
@@ -345,6 +367,18 @@ impl SettingsTrack {
 /// A moment returned to: pins that no rollback undoes stay.
 fn returned(to: &Moment, pins: Pins) -> Moment {
     Moment { pins: to.pins.with(pins.surviving_rollback()), ..to.clone() }
+}
+
+/// Settings with a dot in their names belong to libraries, or to nobody: PostgreSQL makes them up
+/// when they are first set, and they stay, empty, when they are reset (manual, 20.16 Customized
+/// Options).
+fn is_custom(name: &str) -> bool {
+    name.contains('.')
+}
+
+/// Makes a custom setting known to a server and gives it the value it has when nobody has set it.
+fn reset_statement(name: &str) -> Arc<str> {
+    format!("RESET {}", quote_setting_name(name)).into()
 }
 
 fn keep_identity(base: &SettingsMap, current: &SettingsMap) -> SettingsMap {
@@ -412,6 +446,22 @@ mod tests {
         track.change(&reset("search_path"));
         assert_eq!(track.now().client, startup);
         assert!(track.differs(), "the server fell back to its own default");
+    }
+
+    #[test]
+    fn a_custom_setting_stays_known_when_it_is_reset() {
+        let mut track = SettingsTrack::default();
+        track.change(&set("my.v", "SET my.v=1"));
+        track.change(&reset("my.v"));
+        assert_eq!(track.now().client, map(&[("my.v", "RESET \"my\".\"v\"")]));
+        track.change(&set("my.w", "SET my.w=1"));
+        track.change(&set("a", "SET a=1"));
+        track.change(&SettingChange::ResetAll);
+        let known = map(&[("my.v", "RESET \"my\".\"v\""), ("my.w", "RESET \"my\".\"w\"")]);
+        assert_eq!(track.now().client, known);
+        assert_eq!(track.now().server, known);
+        track.forget("my.v");
+        assert!(track.now().client.get("my.v").is_none());
     }
 
     #[test]

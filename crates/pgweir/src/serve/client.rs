@@ -213,14 +213,17 @@ impl ClientTask {
     /// used.
     fn take_client(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<usize, Ending> {
         let mut used = 0;
-        let mut had_server = self.server.is_some();
         loop {
             let rest = input.get(used..).unwrap_or_default();
             self.to_server.clear();
             self.to_client.clear();
             let taken = self.session.on_client(rest, &mut self.to_server, &mut self.to_client);
-            self.write_server(rest, cx)?;
+            let sent = self.write_server(rest, cx);
             self.write_client(rest, cx).map_err(|error| ending(&error))?;
+            let is_lost = sent.is_err();
+            if let Err(error) = sent {
+                self.lose_server(&error.to_string(), cx)?;
+            }
             used += taken.consumed;
             match taken.next {
                 Next::Need(need) => {
@@ -235,8 +238,7 @@ impl ClientTask {
                 }
                 Next::Reply => {
                     self.wire.need = 0;
-                    let was_lost = std::mem::take(&mut had_server) && self.server.is_none();
-                    if !was_lost && !self.detach_if_done() {
+                    if !is_lost && !self.detach_if_done() {
                         self.is_blocked = true;
                         return Ok(used);
                     }
@@ -253,17 +255,12 @@ impl ClientTask {
 
     // ---- the server's side ----
 
-    fn write_server(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), Ending> {
-        if self.to_server.is_empty() {
-            return Ok(());
-        }
-        let Some(server) = &mut self.server else {
-            return Ok(());
-        };
-        let written = server.wire.write(&mut server.lease.stream, &self.to_server, input, cx);
-        match written {
-            Ok(()) => Ok(()),
-            Err(error) => self.lose_server(&error.to_string(), cx),
+    fn write_server(&mut self, input: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        match &mut self.server {
+            Some(server) if !self.to_server.is_empty() => {
+                server.wire.write(&mut server.lease.stream, &self.to_server, input, cx)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -434,7 +431,10 @@ impl ClientTask {
         self.server = Some(Server { lease, wire: Wire::default() });
         self.to_server.clear();
         self.session.attach(facts, role, &mut self.to_server);
-        self.write_server(&[], cx)
+        match self.write_server(&[], cx) {
+            Ok(()) => Ok(()),
+            Err(error) => self.lose_server(&error.to_string(), cx),
+        }
     }
 
     fn refuse(&mut self, error: &PoolError) {

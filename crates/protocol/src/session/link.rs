@@ -160,17 +160,42 @@ impl<R: Router> Session<R> {
             }
             (Errand::Leave, None) => attached.stage = Stage::Leaving,
             (Errand::Begin, None) | (Errand::Fail, _) => {}
-            (_, Some(error)) => {
-                // The client's message never ran: it gets the errand's error as its answer.
-                attached.tainted = true;
-                if attached.stage == Stage::Awaited {
-                    attached.stage = Stage::Leaving;
-                }
-                let begun = errand == Errand::Begin;
-                self.give_up_resuming(begun);
-                self.refusal.refuse_next(error);
-            }
+            (_, Some(error)) => self.errand_failed(errand, error),
         }
+    }
+
+    fn errand_failed(&mut self, errand: Errand, error: Vec<u8>) {
+        if errand == Errand::Settings && self.forgets_refused(&error) {
+            return;
+        }
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        // The client's message never ran: it gets the errand's error as its answer.
+        attached.tainted = true;
+        if attached.stage == Stage::Awaited {
+            attached.stage = Stage::Leaving;
+        }
+        let begun = errand == Errand::Begin;
+        self.give_up_resuming(begun);
+        self.refusal.refuse_next(error);
+    }
+
+    /// A custom setting that was made before its library was loaded may turn out not to exist. A
+    /// server then refuses it wherever the library is loaded first, where a direct connection would
+    /// have dropped it with a warning; so it is dropped here. True if there was one.
+    fn forgets_refused(&mut self, error: &[u8]) -> bool {
+        let is_idle = self.status() == TransactionStatus::Idle;
+        let text = String::from_utf8_lossy(error);
+        let customs = self.track.now().client.iter().map(|(name, _)| name);
+        let refused: Vec<Box<str>> = customs
+            .filter(|name| is_idle && name.contains('.') && text.contains(&format!("\"{name}\"")))
+            .map(Into::into)
+            .collect();
+        for name in &refused {
+            self.track.forget(name);
+        }
+        !refused.is_empty()
     }
 
     /// What was to be taken up again on another server cannot be: a transaction has failed then,
