@@ -15,9 +15,12 @@ fn cluster() -> Sandbox {
 
 /// Waits until this client's reads run on this node.
 fn wait_for_reads_on(client: &mut Client, node: &Node) {
-    until(&format!("reads on {}", node.name()), SOON, || match client.where_ran("SELECT 1") {
-        ran if ran == node.address() => Ok(()),
-        ran => Err(ran),
+    until(&format!("reads on {}", node.name()), SOON, || match client.query("SELECT 1").failure {
+        Some(failure) => Err(failure.to_string()),
+        None => match client.last_node() {
+            ran if ran == node.address() => Ok(()),
+            ran => Err(ran),
+        },
     });
 }
 
@@ -37,12 +40,16 @@ fn reads_go_on_while_a_replica_is_killed_and_it_is_used_again() {
             .map(|mut client| {
                 let is_over = &is_over;
                 scope.spawn(move || {
-                    let mut reads = 0;
+                    let (mut reads, mut lost) = (0, Vec::new());
                     while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                        assert_eq!(client.ask("SELECT count(*) FROM item"), "0");
+                        let reply = client.query("SELECT count(*) FROM item");
+                        match reply.failure {
+                            Some(failure) => lost.push(failure),
+                            None => assert_eq!(reply.text(), "0"),
+                        }
                         reads += 1;
                     }
-                    reads
+                    (reads, lost)
                 })
             })
             .collect();
@@ -54,7 +61,10 @@ fn reads_go_on_while_a_replica_is_killed_and_it_is_used_again() {
         wait_for_reads_on(&mut client, victim);
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         for reader in readers {
-            assert!(reader.join().expect("every read to succeed") > 0);
+            let (reads, lost) = reader.join().unwrap();
+            // The one that was on its way may be lost, and is said to be; the client goes on.
+            assert!(reads > 100 && lost.len() <= 1, "{reads} reads, {lost:?}");
+            assert!(lost.iter().all(|failure| failure.code() == "08006"), "{lost:?}");
         }
     });
 }
@@ -101,7 +111,7 @@ fn without_replicas_the_primary_reads_unless_told_otherwise() {
     assert_eq!(client.last_node(), sandbox.primary().address());
     let refused = until("a refusal", SOON, || {
         let reply = strict_client.query("SELECT 1");
-        reply.failure.clone().filter(|failure| failure.code() == "57P03").ok_or(reply)
+        reply.failure.clone().filter(|failure| failure.code() == "57P03").ok_or(reply.failure)
     });
     assert!(refused.message().starts_with("pgweir: "), "{refused}");
     assert!(!refused.field('D').is_empty() && !refused.field('H').is_empty(), "{refused}");
@@ -164,14 +174,14 @@ fn without_a_primary_a_write_is_refused_when_the_hold_is_over() {
     assert_eq!(weir.postgres().ask("SELECT count(*) FROM item"), "0");
     sandbox.primary().start().unwrap();
     until("writes again", SOON, || {
-        let reply = client.query("INSERT INTO item VALUES (1)");
-        reply.failure.clone().map_or(Ok(()), Err)
+        client.query("INSERT INTO item VALUES (1)").failure.map_or(Ok(()), Err)
     });
 }
 
 #[test]
 fn roles_that_swap_are_found_and_the_old_primary_gets_no_write() {
-    let sandbox = cluster();
+    let sandbox = Sandbox::builder().replicas(1).start().unwrap();
+    prepare(&sandbox, "CREATE TABLE item (id int PRIMARY KEY)");
     let weir = Weir::start(&sandbox, "failover.hold = \"30s\"");
     let mut client = weir.postgres();
     client.ask("INSERT INTO item VALUES (1)");
@@ -179,16 +189,17 @@ fn roles_that_swap_are_found_and_the_old_primary_gets_no_write() {
     sandbox.wait_all_caught_up(SOON).unwrap();
     // Two primaries for a moment: the higher timeline wins, and the other gets no write.
     new.promote().unwrap();
-    until("writes on the new primary", SOON, || match client.where_ran("UPDATE item SET id = id") {
-        node if node == new.address() => Ok(()),
-        node => Err(node),
+    until("writes on the new primary", SOON, || {
+        match client.where_ran("UPDATE item SET id = id") {
+            node if node == new.address() => Ok(()),
+            node => Err(node),
+        }
     });
-    let before = old.psql("SELECT pg_current_xact_id()").unwrap();
     for id in 10..30 {
         client.ask(&format!("INSERT INTO item VALUES ({id})"));
         assert_eq!(client.last_node(), new.address());
     }
-    assert_eq!(old.psql("SELECT count(*) FROM item WHERE id >= 10").unwrap(), "0", "{before}");
+    assert_eq!(old.psql("SELECT count(*) FROM item WHERE id >= 10").unwrap(), "0");
     sandbox.follow(new).unwrap();
     sandbox.rejoin(old).unwrap();
     sandbox.wait_all_caught_up(SOON).unwrap();

@@ -13,16 +13,17 @@
     reason = "a test fails by panicking"
 )]
 
-// mod auth;
+mod auth;
 mod consistency;
 mod failure;
 mod harness;
-// mod hostile;
-// mod operations;
-// mod pgbench;
+mod hostile;
+mod operations;
+mod pgbench;
 mod pooling;
-// mod protocol;
-// mod psql;
+mod protocol;
+mod psql;
 mod routing;
+mod sameness;
 mod session;
-// mod tls;
+mod tls;

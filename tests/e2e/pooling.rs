@@ -27,31 +27,33 @@ async fn two_thousand_clients_are_served_by_twenty_connections_per_node() {
     }
     let scratch = Scratch::new("pooling_crowd");
     scratch.prepare("CREATE TABLE item (client int, turn int)");
-    let weir = Weir::start(shared(), &format!("pool.size = {SERVERS}\npool.checkout_timeout = \"30s\""));
+    let weir = Weir::start(shared(), &format!("pool.size = {SERVERS}"));
     let conninfo = weir.conninfo("app", scratch.name());
     shared().primary().psql_in(scratch.name(), "GRANT ALL ON item TO app").unwrap();
     shared().wait_all_caught_up(SOON).unwrap();
 
     let gate = std::sync::Arc::new(tokio::sync::Barrier::new(CROWD));
-    let member = async |number: usize, conninfo: String, gate: std::sync::Arc<tokio::sync::Barrier>| {
-        let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await?;
-        tokio::spawn(connection);
-        // Nobody sends before all are connected.
-        gate.wait().await;
-        let mut dice = Dice::new(u64::try_from(number).unwrap());
-        for turn in 0..TURNS {
-            tokio::time::sleep(Duration::from_millis(u64::try_from(dice.below(2000)).unwrap())).await;
-            if turn == 1 {
-                let insert = format!("INSERT INTO item VALUES ({number}, {turn})");
-                client.batch_execute(&insert).await?;
-            } else {
-                let sql = format!("SELECT count(*) FROM item WHERE client = {number}");
-                let rows = client.simple_query(&sql).await?;
-                assert!(rows.len() >= 2);
+    let member =
+        async |number: usize, conninfo: String, gate: std::sync::Arc<tokio::sync::Barrier>| {
+            let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await?;
+            tokio::spawn(connection);
+            // Nobody sends before all are connected.
+            gate.wait().await;
+            let mut dice = Dice::new(u64::try_from(number).unwrap());
+            for turn in 0..TURNS {
+                tokio::time::sleep(Duration::from_millis(u64::try_from(dice.below(2000)).unwrap()))
+                    .await;
+                if turn == 1 {
+                    let insert = format!("INSERT INTO item VALUES ({number}, {turn})");
+                    client.batch_execute(&insert).await?;
+                } else {
+                    let sql = format!("SELECT count(*) FROM item WHERE client = {number}");
+                    let rows = client.simple_query(&sql).await?;
+                    assert!(rows.len() >= 2);
+                }
             }
-        }
-        Ok::<_, tokio_postgres::Error>(())
-    };
+            Ok::<_, tokio_postgres::Error>(())
+        };
     let members: Vec<_> = (0..CROWD)
         .map(|number| tokio::spawn(member(number, conninfo.clone(), gate.clone())))
         .collect();
@@ -112,9 +114,9 @@ fn waiting_ends_with_53300_and_the_client_goes_on() {
     assert!(refused.message().starts_with("pgweir: "), "{refused}");
     assert!(!refused.field('D').is_empty() && !refused.field('H').is_empty(), "{refused}");
     // The same in the extended protocol: everything up to the Sync is skipped.
-    client.wire.send(
-        &Message::new().run("SELECT pg_is_in_recovery()", &[]).run("SELECT 2", &[]).sync(),
-    );
+    client
+        .wire
+        .send(&Message::new().run("SELECT pg_is_in_recovery()", &[]).run("SELECT 2", &[]).sync());
     let reply = client.reply();
     assert_eq!((reply.failure.unwrap().code(), reply.rows.len()), ("53300", 0));
     // A full pool is no sick node.
@@ -157,9 +159,7 @@ fn one_client_too_many_is_refused_with_53300() {
     assert!(refused.message().contains("too many clients"), "{refused}");
     assert_eq!(second.ask("SELECT 1"), "1");
     first.leave();
-    until("a place", SOON, || {
-        Client::connect(weir.port(), "postgres", "postgres", &[]).map(drop)
-    });
+    until("a place", SOON, || Client::connect(weir.port(), "postgres", "postgres", &[]).map(drop));
 }
 
 #[test]
@@ -182,19 +182,78 @@ fn idle_connections_are_closed_and_kept_as_configured() {
 
 #[test]
 fn connections_beyond_what_the_nodes_allow_are_waited_for() {
-    let sandbox = Sandbox::builder().replicas(1).setting("max_connections", "12").start().unwrap();
-    prepare(&sandbox, "CREATE ROLE app LOGIN; CREATE TABLE item (id int); GRANT ALL ON item TO app");
+    let sandbox = Sandbox::builder().replicas(0).setting("max_connections", "12").start().unwrap();
+    prepare(
+        &sandbox,
+        "CREATE ROLE app LOGIN; CREATE TABLE item (id int); GRANT ALL ON item TO app",
+    );
     let weir = Weir::start(&sandbox, "pool.size = 50\npool.checkout_timeout = \"20s\"");
     thread::scope(|scope| {
         for number in 0..40 {
             let weir = &weir;
             scope.spawn(move || {
                 let mut client = weir.client("app", "postgres");
-                client.ask(&format!("BEGIN; INSERT INTO item VALUES ({number}); SELECT pg_sleep(0.02); COMMIT"));
+                client.ask(&format!(
+                    "BEGIN; INSERT INTO item VALUES ({number}); SELECT pg_sleep(0.02); COMMIT"
+                ));
             });
         }
     });
     assert_eq!(sandbox.primary().psql("SELECT count(*) FROM item").unwrap(), "40");
     let log = sandbox.primary().log().unwrap();
     assert!(!log.contains("too many clients"), "{log}");
+}
+
+#[test]
+fn old_connections_are_replaced() {
+    let scratch = Scratch::new("pooling_lifetime");
+    let weir = Weir::start(shared(), "pool.max_lifetime = \"1s\"\npool.size = 1");
+    let mut client = weir.client("postgres", scratch.name());
+    let mut pid = || client.ask("/* pgweir: primary */ SELECT pg_backend_pid()");
+    let first = pid();
+    until("another connection", SOON, || match pid() {
+        same if same == first => Err(same),
+        _ => Ok(()),
+    });
+}
+
+#[test]
+fn idle_connections_are_kept_ready() {
+    let scratch = Scratch::new("pooling_min_idle");
+    let weir = Weir::start(shared(), "pool.min_idle = 3");
+    let mut client = weir.client("postgres", scratch.name());
+    client.ask("SELECT 1");
+    client.ask("SELECT pg_is_in_recovery()");
+    until("idle connections", SOON, || {
+        let servers = servers_of(shared(), "postgres", scratch.name());
+        if servers.iter().all(|&count| count >= 3) { Ok(()) } else { Err(servers) }
+    });
+}
+
+/// Server connections a node may get, and backends that may be seen besides while they end.
+const LIMIT: usize = 5;
+const LEAVING: usize = 3;
+
+#[test]
+fn no_node_gets_more_connections_than_the_cluster_may_have() {
+    let (one, other) = (Scratch::new("pooling_limit_one"), Scratch::new("pooling_limit_other"));
+    let weir = Weir::start(shared(), &format!("clusters.main.max_connections = {LIMIT}"));
+    thread::scope(|scope| {
+        for number in 0..30 {
+            let database = if number % 2 == 0 { one.name() } else { other.name() };
+            let weir = &weir;
+            scope.spawn(move || {
+                let mut client = weir.client("app", database);
+                for _ in 0..5 {
+                    client.ask("BEGIN; SELECT pg_sleep(0.01); COMMIT");
+                }
+            });
+        }
+        let open = "SELECT count(*) FROM pg_stat_activity
+                    WHERE usename = 'app' AND datname LIKE 'pooling_limit%'";
+        for _ in 0..20 {
+            let open: usize = shared().primary().psql(open).unwrap().parse().unwrap();
+            assert!(open <= LIMIT + LEAVING, "{open} connections");
+        }
+    });
 }

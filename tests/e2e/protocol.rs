@@ -297,7 +297,13 @@ fn a_portal_is_read_in_parts() {
     assert_eq!(tags(&client.wire.frames_until(b'Z')), "12DDsDDs3DCZ");
     // Across Syncs, inside a transaction, with flushes between.
     client.ask("BEGIN");
-    client.wire.send(&Message::new().parse("s", "SELECT generate_series(1, 3)").bind("p", "s", &[]).execute("p", 1).sync());
+    client.wire.send(
+        &Message::new()
+            .parse("s", "SELECT generate_series(1, 3)")
+            .bind("p", "s", &[])
+            .execute("p", 1)
+            .sync(),
+    );
     assert_eq!(tags(&client.wire.frames_until(b'Z')), "12DsZ");
     client.wire.send(&Message::new().execute("p", 1).sync());
     assert_eq!(tags(&client.wire.frames_until(b'Z')), "DsZ");
@@ -338,15 +344,9 @@ fn a_function_call_is_answered() {
     let mut client = weir.postgres();
     let oid: u32 = client.ask("SELECT 'int4pl'::regproc::oid").parse().unwrap();
     let argument = |number: u32| [4_u32.to_be_bytes(), number.to_be_bytes()].concat();
-    let body = [
-        &oid.to_be_bytes()[..],
-        &[0, 1, 0, 1],
-        &[0, 2],
-        &argument(40),
-        &argument(2),
-        &[0, 1],
-    ]
-    .concat();
+    let body =
+        [&oid.to_be_bytes()[..], &[0, 1, 0, 1], &[0, 2], &argument(40), &argument(2), &[0, 1]]
+            .concat();
     client.wire.send(&Message::new().raw(b'F', &body));
     let frames = client.wire.frames_until(b'Z');
     assert_eq!(tags(&frames), "VZ");
@@ -375,20 +375,26 @@ fn copy_that_fails_at_either_end_leaves_the_client_in_order() {
 
     // The server gives up; the client notices late, and what it still sends is swallowed.
     begin(&mut client);
-    client.wire.send(&Message::new().copy_data(b"1\n").copy_data(b"not a number\n").copy_data(b"2\n"));
+    client
+        .wire
+        .send(&Message::new().copy_data(b"1\n").copy_data(b"not a number\n").copy_data(b"2\n"));
     assert_eq!(client.reply().failure.unwrap().code(), "22P02");
     client.wire.send(&Message::new().copy_data(b"3\n").raw(b'c', &[]).query("SELECT 'after'"));
     assert_eq!(client.reply().text(), "after");
 
     // Everything at once, as a pipelining driver does.
-    client.wire.send(&Message::new().query(copy).copy_data(b"x\n").raw(b'c', &[]).query("SELECT 'then'"));
+    client
+        .wire
+        .send(&Message::new().query(copy).copy_data(b"x\n").raw(b'c', &[]).query("SELECT 'then'"));
     assert_eq!(client.reply().failure.unwrap().code(), "22P02");
     assert_eq!(client.reply().text(), "then");
 
     // The extended protocol: after an error, everything up to the Sync is swallowed.
     client.wire.send(&Message::new().run(copy, &[]).flush());
     client.wire.frames_until(b'G');
-    client.wire.send(&Message::new().copy_data(b"x\n").raw(b'c', &[]).run("SELECT 'skipped'", &[]).sync());
+    client
+        .wire
+        .send(&Message::new().copy_data(b"x\n").raw(b'c', &[]).run("SELECT 'skipped'", &[]).sync());
     let reply = client.reply();
     assert_eq!((reply.failure.unwrap().code(), reply.rows.len()), ("22P02", 0));
     client.wire.send(&Message::new().run(copy, &[]).sync());
@@ -398,7 +404,10 @@ fn copy_that_fails_at_either_end_leaves_the_client_in_order() {
     assert_eq!((reply.failure, reply.commands), (None, vec!["COPY 1".to_owned()]));
 
     // COPY TO that breaks half-way.
-    client.wire.send(&Message::new().query("COPY (SELECT 1 / (500 - n) FROM generate_series(1, 1000) n) TO STDOUT"));
+    client.wire.send(
+        &Message::new()
+            .query("COPY (SELECT 1 / (500 - n) FROM generate_series(1, 1000) n) TO STDOUT"),
+    );
     let frames = client.wire.frames_until(b'Z');
     assert!(tags(&frames).starts_with("Hdd") && tags(&frames).ends_with("EZ"));
 
@@ -443,6 +452,21 @@ fn large_messages_pass_both_ways_in_bounded_memory() {
     let (_, most) = resident(weir.pid());
     assert!(most < at_rest + ROOM, "{most} bytes at most, {at_rest} at rest");
 
+    // A COPY of 64 MiB in one message, and the same in many.
+    client.ask("CREATE TEMP TABLE large (text text)");
+    let chunk = [&b"z".repeat(MEBIBYTE - 1)[..], b"\n"].concat();
+    for (messages, data) in [(1, chunk.repeat(64)), (64, chunk)] {
+        client.wire.send(&Message::new().query("COPY large FROM STDIN"));
+        client.wire.frames_until(b'G');
+        let message = Message::new().copy_data(&data);
+        (0..messages).for_each(|_| client.wire.send(&message));
+        client.wire.send(&Message::new().raw(b'c', &[]));
+        let reply = client.reply();
+        assert_eq!((reply.failure, reply.commands), (None, vec!["COPY 64".to_owned()]));
+    }
+    let (_, most) = resident(weir.pid());
+    assert!(most < at_rest + ROOM, "{most} bytes at most, {at_rest} at rest");
+
     // A COPY of 64 MiB, and a client that reads slowly.
     client.wire.send(&Message::new().query(&format!(
         "COPY (SELECT repeat('z', {MEBIBYTE}) FROM generate_series(1, 64)) TO STDOUT"
@@ -477,7 +501,8 @@ fn a_long_statement_runs_and_a_longer_one_than_configured_is_refused() {
 fn a_client_that_does_not_read_holds_up_nobody() {
     let weir = Weir::start(shared(), "");
     let mut lazy = weir.postgres();
-    lazy.wire.send(&Message::new().query("SELECT repeat('x', 1000) FROM generate_series(1, 100000)"));
+    lazy.wire
+        .send(&Message::new().query("SELECT repeat('x', 1000) FROM generate_series(1, 100000)"));
     assert!(lazy.wire.hears_something(SOON));
     let mut client = weir.postgres();
     let started = Instant::now();

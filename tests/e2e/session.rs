@@ -14,10 +14,7 @@ const ONE: &str = "pool.size = 1";
 
 /// Two clients of a pool of one.
 fn two(weir: &Weir, database: &str) -> (Client, Client) {
-    (
-        weir.client("postgres", database),
-        weir.client("postgres", database),
-    )
+    (weir.client("postgres", database), weir.client("postgres", database))
 }
 
 #[test]
@@ -56,16 +53,8 @@ fn every_kind_of_setting_follows_its_client_to_every_node() {
         ("SET TIME ZONE 'Asia/Shanghai'", "timezone", "Asia/Shanghai"),
         ("SET DateStyle = 'German, DMY'", "datestyle", "German, DMY"),
         ("SET NAMES 'LATIN1'", "client_encoding", "LATIN1"),
-        (
-            "SET SESSION statement_timeout TO '7s'",
-            "statement_timeout",
-            "7s",
-        ),
-        (
-            "SELECT set_config('application_name', 'it''s', false)",
-            "application_name",
-            "it's",
-        ),
+        ("SET SESSION statement_timeout TO '7s'", "statement_timeout", "7s"),
+        ("SELECT set_config('application_name', 'it''s', false)", "application_name", "it's"),
         ("SET my.own = 'x\\y'", "my.own", "x\\y"),
         ("SET extra_float_digits = 0", "extra_float_digits", "0"),
     ];
@@ -82,22 +71,14 @@ fn every_kind_of_setting_follows_its_client_to_every_node() {
     for hint in ["primary", "replica"] {
         for ((_, name, value), usual) in rows.iter().zip(&usual) {
             let shown = format!("/* pgweir: {hint} */ SELECT current_setting('{name}', true)");
-            assert_eq!(
-                other.query(&shown).text(),
-                usual.clone().unwrap_or_default(),
-                "{name}"
-            );
+            assert_eq!(other.query(&shown).text(), usual.clone().unwrap_or_default(), "{name}");
             assert_eq!(one.ask(&shown), *value, "{name} on the {hint}");
         }
     }
     one.ask("RESET ALL");
     for ((_, name, _), usual) in rows.iter().zip(&usual) {
         let shown = format!("SELECT current_setting('{name}', true)");
-        assert_eq!(
-            one.query(&shown).text(),
-            usual.clone().unwrap_or_default(),
-            "{name}"
-        );
+        assert_eq!(one.query(&shown).text(), usual.clone().unwrap_or_default(), "{name}");
     }
 }
 
@@ -110,11 +91,7 @@ fn what_is_set_in_a_transaction_goes_with_it() {
             one.query(statement);
         }
         // Whoever comes between must neither see nor disturb it.
-        assert_eq!(
-            other.ask("SELECT current_setting('work_mem')"),
-            "4MB",
-            "{script:?}"
-        );
+        assert_eq!(other.ask("SELECT current_setting('work_mem')"), "4MB", "{script:?}");
         for hint in ["primary", "replica"] {
             let shown = format!("/* pgweir: {hint} */ SELECT current_setting('work_mem')");
             assert_eq!(one.ask(&shown), want, "{script:?} on the {hint}");
@@ -123,10 +100,7 @@ fn what_is_set_in_a_transaction_goes_with_it() {
     both(&["BEGIN", "SET work_mem = '1MB'", "ROLLBACK"], "4MB");
     both(&["BEGIN", "SET LOCAL work_mem = '1MB'", "COMMIT"], "4MB");
     both(&["BEGIN", "SET work_mem = '2MB'", "COMMIT"], "2MB");
-    both(
-        &["BEGIN", "SET work_mem = '3MB'", "SELECT 1/0", "COMMIT"],
-        "2MB",
-    );
+    both(&["BEGIN", "SET work_mem = '3MB'", "SELECT 1/0", "COMMIT"], "2MB");
     both(&["BEGIN", "RESET work_mem", "ROLLBACK"], "2MB");
     both(
         &[
@@ -139,16 +113,7 @@ fn what_is_set_in_a_transaction_goes_with_it() {
         ],
         "5MB",
     );
-    both(
-        &[
-            "BEGIN",
-            "SAVEPOINT s",
-            "SET work_mem = '7MB'",
-            "RELEASE s",
-            "COMMIT",
-        ],
-        "7MB",
-    );
+    both(&["BEGIN", "SAVEPOINT s", "SET work_mem = '7MB'", "RELEASE s", "COMMIT"], "7MB");
     both(&["SET work_mem = '8MB'; SELECT 1/0"], "7MB");
     both(&["SET work_mem = '9MB'; SELECT 1"], "9MB");
     both(&["SET work_mem = 'no size'"], "9MB");
@@ -166,10 +131,7 @@ fn roles_follow_their_client() {
     one.ask("SET ROLE helper");
     for hint in ["primary", "replica", "primary"] {
         let who = format!("/* pgweir: {hint} */ SELECT current_user");
-        assert_eq!(
-            (one.ask(&who), other.ask(&who)),
-            ("helper".to_owned(), "postgres".to_owned())
-        );
+        assert_eq!((one.ask(&who), other.ask(&who)), ("helper".to_owned(), "postgres".to_owned()));
     }
     one.ask("RESET ROLE");
     assert_eq!(one.ask("SELECT current_user"), "postgres");
@@ -183,10 +145,7 @@ fn startup_parameters_and_options_are_the_clients_defaults() {
     let parameters = [
         ("application_name", "first"),
         ("DateStyle", "SQL, DMY"),
-        (
-            "options",
-            "-c work_mem=5MB --statement-timeout=9s -c my.own=a\\ b",
-        ),
+        ("options", "-c work_mem=5MB --statement-timeout=9s -c my.own=a\\ b"),
     ];
     let mut one = Client::connect(weir.port(), "postgres", "postgres", &parameters).unwrap();
     let mut other = weir.postgres();
@@ -198,24 +157,15 @@ fn startup_parameters_and_options_are_the_clients_defaults() {
     let (own, usual) = ("first|SQL, DMY|5MB|9s|a b", "|ISO, MDY|4MB|0|");
     for hint in ["primary", "replica", "primary", "replica"] {
         let all = format!("/* pgweir: {hint} */ {all}");
-        assert_eq!(
-            (one.ask(&all), other.ask(&all)),
-            (own.to_owned(), usual.to_owned())
-        );
+        assert_eq!((one.ask(&all), other.ask(&all)), (own.to_owned(), usual.to_owned()));
     }
     // What RESET goes back to is what the client started with.
     one.ask("SET work_mem = '1MB'; SET application_name = 'later'");
     one.ask("RESET ALL");
-    assert_eq!(
-        (one.ask(all), other.ask(all)),
-        (own.to_owned(), usual.to_owned())
-    );
+    assert_eq!((one.ask(all), other.ask(all)), (own.to_owned(), usual.to_owned()));
     one.ask("SET application_name = 'later'");
     one.ask("DISCARD ALL");
-    assert_eq!(
-        (one.ask(all), other.ask(all)),
-        (own.to_owned(), usual.to_owned())
-    );
+    assert_eq!((one.ask(all), other.ask(all)), (own.to_owned(), usual.to_owned()));
 }
 
 #[test]
@@ -244,10 +194,7 @@ fn changed_parameters_are_reported_to_the_client_that_changed_them() {
     let weir = Weir::start(shared(), ONE);
     let (mut one, mut other) = two(&weir, "postgres");
     let reply = one.query("SET application_name = 'told'");
-    assert_eq!(
-        reply.parameters,
-        [("application_name".to_owned(), "told".to_owned())]
-    );
+    assert_eq!(reply.parameters, [("application_name".to_owned(), "told".to_owned())]);
     // The other's statement moves the same server connection back: neither must hear of it.
     assert_eq!(other.query("SELECT pg_is_in_recovery()").parameters, []);
     assert_eq!(one.query("SELECT pg_is_in_recovery()").parameters, []);
@@ -266,21 +213,13 @@ fn pins(scratch: &Scratch, pinning: &[&str], own: (&str, &str), others: (&str, &
         one.ask(statement);
     }
     for _ in 0..3 {
-        assert_eq!(
-            other.ask(others.0),
-            others.1,
-            "another client after {pinning:?}"
-        );
+        assert_eq!(other.ask(others.0), others.1, "another client after {pinning:?}");
         assert_eq!(one.ask(own.0), own.1, "after {pinning:?}");
     }
     // Its leaving must take the state along.
     one.leave();
     for _ in 0..3 {
-        assert_eq!(
-            other.ask(others.0),
-            others.1,
-            "after the client of {pinning:?} has left"
-        );
+        assert_eq!(other.ask(others.0), others.1, "after the client of {pinning:?} has left");
     }
 }
 
@@ -298,17 +237,9 @@ fn temporary_tables_pin_and_are_nobody_elses() {
         "DO $$ BEGIN CREATE TEMP TABLE session_temporary AS SELECT 7 AS a; END $$",
     ] {
         let others = "/* pgweir: primary */ SELECT to_regclass('session_temporary') IS NULL";
-        pins(
-            &scratch,
-            &[statement],
-            ("SELECT a FROM session_temporary", "7"),
-            (others, "t"),
-        );
+        pins(&scratch, &[statement], ("SELECT a FROM session_temporary", "7"), (others, "t"));
         until("the temporary table to be gone", SOON, || {
-            let left = shared()
-                .primary()
-                .psql_in(scratch.name(), TEMPORARY_TABLES)
-                .unwrap();
+            let left = shared().primary().psql_in(scratch.name(), TEMPORARY_TABLES).unwrap();
             if left == "0" { Ok(()) } else { Err(left) }
         });
     }
@@ -327,11 +258,9 @@ fn advisory_locks_exclude_and_go_with_their_client() {
         assert_eq!(one.ask(own), "1");
     }
     one.leave();
-    until("the lock to be free", SOON, || {
-        match other.ask(others).as_str() {
-            "t" => Ok(()),
-            held => Err(held.to_owned()),
-        }
+    until("the lock to be free", SOON, || match other.ask(others).as_str() {
+        "t" => Ok(()),
+        held => Err(held.to_owned()),
     });
 }
 
@@ -340,12 +269,7 @@ fn cursors_with_hold_outlive_their_transaction() {
     let scratch = Scratch::new("session_cursor");
     let declare = "DECLARE held CURSOR WITH HOLD FOR SELECT generate_series(1, 100)";
     let others = ("/* pgweir: primary */ SELECT count(*) FROM pg_cursors", "0");
-    pins(
-        &scratch,
-        &["BEGIN", declare, "COMMIT"],
-        ("MOVE 1 FROM held; SELECT 1", "1"),
-        others,
-    );
+    pins(&scratch, &["BEGIN", declare, "COMMIT"], ("MOVE 1 FROM held; SELECT 1", "1"), others);
     let weir = Weir::start(shared(), "pool.size = 2");
     let (mut one, mut other) = two(&weir, scratch.name());
     one.ask(&format!("BEGIN; {declare}; COMMIT"));
@@ -371,11 +295,7 @@ fn a_listener_hears_notifications_while_it_is_idle() {
     // Whatever had been sent to the listener would be read with this reply.
     let reply = listener.query("SELECT pg_is_in_recovery()");
     assert_eq!(reply.notifications, []);
-    assert!(
-        !listener
-            .wire
-            .hears_something(std::time::Duration::from_millis(100))
-    );
+    assert!(!listener.wire.hears_something(std::time::Duration::from_millis(100)));
 }
 
 #[test]
@@ -400,10 +320,7 @@ fn a_released_pin_gives_the_server_connection_back() {
     let (mut one, mut other) = two(&weir, "postgres");
     let rows = [
         ("LISTEN bell", "UNLISTEN *"),
-        (
-            "SELECT pg_advisory_lock(4712)",
-            "SELECT pg_advisory_unlock_all()",
-        ),
+        ("SELECT pg_advisory_lock(4712)", "SELECT pg_advisory_unlock_all()"),
         ("CREATE TEMP TABLE session_released (a int)", "DISCARD TEMP"),
         ("PREPARE p AS SELECT 1", "DEALLOCATE ALL"),
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE ALL"),
@@ -440,18 +357,11 @@ fn two_clients_use_the_same_statement_name_for_different_texts_over_one_connecti
     // The name is free after Close, and taken before.
     one.wire.send(&Message::new().parse("s", "SELECT 1").sync());
     assert_eq!(one.reply().failure.unwrap().code(), "42P05");
-    one.wire.send(
-        &Message::new()
-            .close(b'S', "s")
-            .parse("s", "SELECT 'new'")
-            .sync(),
-    );
+    one.wire.send(&Message::new().close(b'S', "s").parse("s", "SELECT 'new'").sync());
     assert_eq!(one.reply().failure, None);
-    one.wire
-        .send(&Message::new().bind("", "s", &[]).execute("", 0).sync());
+    one.wire.send(&Message::new().bind("", "s", &[]).execute("", 0).sync());
     assert_eq!(one.reply().text(), "new");
-    one.wire
-        .send(&Message::new().bind("", "never", &[]).execute("", 0).sync());
+    one.wire.send(&Message::new().bind("", "never", &[]).execute("", 0).sync());
     let missing = one.reply().failure.unwrap();
     assert_eq!(
         (missing.code(), missing.message()),
@@ -467,25 +377,14 @@ fn more_statements_than_a_server_connection_keeps_all_work() {
     let mut client = weir.postgres();
     for number in 0..20 {
         let name = format!("s{number}");
-        client.wire.send(
-            &Message::new()
-                .parse(&name, &format!("SELECT {number}, $1::int"))
-                .sync(),
-        );
+        client.wire.send(&Message::new().parse(&name, &format!("SELECT {number}, $1::int")).sync());
         assert_eq!(client.reply().failure, None);
     }
     for round in 0..3 {
         for number in 0..20 {
-            let bind = Message::new()
-                .bind("", &format!("s{number}"), &["7"])
-                .execute("", 0)
-                .sync();
+            let bind = Message::new().bind("", &format!("s{number}"), &["7"]).execute("", 0).sync();
             client.wire.send(&bind);
-            assert_eq!(
-                client.reply().text(),
-                format!("{number}|7"),
-                "round {round}"
-            );
+            assert_eq!(client.reply().text(), format!("{number}|7"), "round {round}");
         }
     }
     let kept = "/* pgweir: primary */ SELECT count(*) FROM pg_prepared_statements";
@@ -502,14 +401,10 @@ async fn drivers_that_prepare_share_one_server_connection() {
         let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await?;
         tokio::spawn(connection);
         let insert = client.prepare("INSERT INTO item VALUES ($1, $2)").await?;
-        let select = client
-            .prepare("SELECT name FROM item WHERE id = $1")
-            .await?;
+        let select = client.prepare("SELECT name FROM item WHERE id = $1").await?;
         for step in 0..20 {
             let id = number * 1000 + step;
-            client
-                .execute(&insert, &[&id, &format!("item {id}")])
-                .await?;
+            client.execute(&insert, &[&id, &format!("item {id}")]).await?;
             let row = client.query_one(&select, &[&id]).await?;
             assert_eq!(row.get::<_, String>(0), format!("item {id}"));
         }
@@ -517,20 +412,13 @@ async fn drivers_that_prepare_share_one_server_connection() {
         Ok(client.query_one(count, &[&number]).await?.get(0))
     };
     let conninfo = weir.conninfo("postgres", scratch.name());
-    let workers: Vec<_> = (0..4)
-        .map(|number| tokio::spawn(worker(number, conninfo.clone())))
-        .collect();
+    let workers: Vec<_> =
+        (0..4).map(|number| tokio::spawn(worker(number, conninfo.clone()))).collect();
     for worker in workers {
-        let count = worker
-            .await
-            .unwrap()
-            .map_err(|error| describe_error(&error));
+        let count = worker.await.unwrap().map_err(|error| describe_error(&error));
         assert_eq!(count, Ok(20));
     }
-    for (node, servers) in servers_of(shared(), "postgres", scratch.name())
-        .iter()
-        .enumerate()
-    {
+    for (node, servers) in servers_of(shared(), "postgres", scratch.name()).iter().enumerate() {
         assert!(*servers <= 1, "{servers} connections to node {node}");
     }
 }
@@ -553,10 +441,7 @@ fn a_statement_whose_result_changes_is_prepared_anew_by_name() {
     shared().wait_all_caught_up(SOON).unwrap();
     one.wire.send(&run);
     let reply = one.reply();
-    assert_eq!(
-        (reply.failure, reply.columns),
-        (None, vec!["id".to_owned(), "name".to_owned()])
-    );
+    assert_eq!((reply.failure, reply.columns), (None, vec!["id".to_owned(), "name".to_owned()]));
 }
 
 // ---- session mode ----
@@ -570,10 +455,7 @@ fn session_mode_keeps_a_server_connection_for_as_long_as_the_client_stays() {
     let (first, second) = (one.ask(pid), other.ask(pid));
     assert_ne!(first, second);
     for _ in 0..3 {
-        assert_eq!(
-            (one.ask(pid), other.ask(pid)),
-            (first.clone(), second.clone())
-        );
+        assert_eq!((one.ask(pid), other.ask(pid)), (first.clone(), second.clone()));
     }
     one.ask("CREATE TEMP TABLE session_kept (a int)");
     one.ask("SET work_mem = '5MB'");
@@ -601,11 +483,7 @@ fn a_transaction_stays_where_it_began_while_others_work() {
                     let pid = client.ask("SELECT pg_backend_pid()");
                     client.ask(&format!("INSERT INTO item VALUES ({number})"));
                     assert_eq!(client.ask("SELECT pg_backend_pid()"), pid);
-                    client.ask(if number % 2 == 0 {
-                        "COMMIT"
-                    } else {
-                        "ROLLBACK"
-                    });
+                    client.ask(if number % 2 == 0 { "COMMIT" } else { "ROLLBACK" });
                 }
             });
         }

@@ -13,9 +13,7 @@ pub(crate) struct Failure(BTreeMap<char, String>);
 
 impl Failure {
     pub(crate) fn parse(body: &[u8]) -> Self {
-        let fields = body
-            .split(|&byte| byte == 0)
-            .filter(|field| !field.is_empty());
+        let fields = body.split(|&byte| byte == 0).filter(|field| !field.is_empty());
         let field = |field: &[u8]| {
             let text = String::from_utf8_lossy(&field[1..]).into_owned();
             (char::from(field[0]), text)
@@ -24,14 +22,16 @@ impl Failure {
     }
 
     fn closed() -> Self {
-        Self(BTreeMap::from([(
-            'M',
-            "the connection was closed".to_owned(),
-        )]))
+        Self(BTreeMap::from([('M', "the connection was closed".to_owned())]))
     }
 
     pub(crate) fn field(&self, letter: char) -> &str {
         self.0.get(&letter).map_or("", String::as_str)
+    }
+
+    /// All of it.
+    pub(crate) fn fields(&self) -> &BTreeMap<char, String> {
+        &self.0
     }
 
     pub(crate) fn code(&self) -> &str {
@@ -106,9 +106,7 @@ impl Reply {
 
 fn words(body: &[u8]) -> Vec<String> {
     let words = body.split(|&byte| byte == 0);
-    words
-        .map(|word| String::from_utf8_lossy(word).into_owned())
-        .collect()
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 fn pair(words: &[String]) -> (String, String) {
@@ -167,11 +165,7 @@ impl Client {
 
     /// Reads the answer to a startup packet, up to ReadyForQuery.
     pub(crate) fn finish_login(wire: Wire) -> Result<Self, Failure> {
-        let mut client = Self {
-            wire,
-            parameters: BTreeMap::new(),
-            key: Vec::new(),
-        };
+        let mut client = Self { wire, parameters: BTreeMap::new(), key: Vec::new() };
         loop {
             let Some(frame) = client.wire.frame() else {
                 return Err(Failure::closed());
@@ -197,22 +191,12 @@ impl Client {
     /// Reads up to ReadyForQuery.
     #[track_caller]
     pub(crate) fn reply(&mut self) -> Reply {
-        self.try_reply().expect("a reply")
-    }
-
-    /// The same; none when the connection was closed before.
-    pub(crate) fn try_reply(&mut self) -> Result<Reply, Reply> {
         let mut reply = Reply::default();
-        loop {
-            let Ok(Some(frame)) = self.wire.try_frame() else {
-                return Err(reply);
-            };
+        for frame in self.wire.frames_until(b'Z') {
             reply.take(&frame);
-            if frame.tag == b'Z' {
-                self.parameters.extend(reply.parameters.iter().cloned());
-                return Ok(reply);
-            }
         }
+        self.parameters.extend(reply.parameters.iter().cloned());
+        reply
     }
 
     /// Runs SQL that must not fail; the rows as psql -At prints them.
@@ -227,10 +211,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn fail(&mut self, sql: &str) -> Failure {
         let reply = self.query(sql);
-        reply
-            .failure
-            .clone()
-            .unwrap_or_else(|| panic!("{sql} did not fail: {reply:?}"))
+        reply.failure.clone().unwrap_or_else(|| panic!("{sql} did not fail: {reply:?}"))
     }
 
     /// Runs one statement by the extended protocol.
@@ -262,21 +243,9 @@ impl Client {
 /// A driver's error with what the server said.
 pub(crate) fn describe_error(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(error) => format!(
-            "{} {}: {}",
-            error.severity(),
-            error.code().code(),
-            error.message()
-        ),
-        None => error
-            .source()
-            .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
-    }
-}
-
-impl Failure {
-    /// All of it.
-    pub(crate) fn fields(&self) -> &BTreeMap<char, String> {
-        &self.0
+        Some(error) => format!("{} {}: {}", error.severity(), error.code().code(), error.message()),
+        None => {
+            error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+        }
     }
 }

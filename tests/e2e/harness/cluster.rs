@@ -16,14 +16,13 @@ pub(crate) fn shared() -> &'static Sandbox {
         // Every case has pools of its own, and as many cases run at once as there are cores.
         let sandbox = Sandbox::builder()
             .setting("max_connections", "500")
+            // What one case reads for long must not hold up what another waits for to be replayed.
+            .setting("hot_standby_feedback", "on")
             .role("app", "LOGIN")
             .role(LOGGED, "LOGIN SUPERUSER")
             .start()
             .unwrap();
-        prepare(
-            &sandbox,
-            &format!("ALTER ROLE {LOGGED} SET log_statement = 'all'"),
-        );
+        prepare(&sandbox, &format!("ALTER ROLE {LOGGED} SET log_statement = 'all'"));
         sandbox
     });
     &SHARED
@@ -42,11 +41,7 @@ pub(crate) fn servers_of(sandbox: &Sandbox, user: &str, database: &str) -> Vec<u
         "SELECT count(*) FROM pg_stat_activity
          WHERE usename = '{user}' AND datname = '{database}' AND pid <> pg_backend_pid()"
     );
-    sandbox
-        .nodes()
-        .iter()
-        .map(|node| node.psql(&sql).unwrap().parse().unwrap())
-        .collect()
+    sandbox.nodes().iter().map(|node| node.psql(&sql).unwrap().parse().unwrap()).collect()
 }
 
 /// A database of a case's own on the shared cluster, dropped with it.
@@ -75,8 +70,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = shared()
-            .primary()
-            .psql(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        let _ = shared().primary().psql(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
     }
 }

@@ -25,18 +25,12 @@ pub(crate) struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
     pub(crate) fn parse(text: &str) -> Self {
-        let lines = text
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty());
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         let value = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
             Some((series.to_owned(), value.parse().ok()?))
         };
-        Self(
-            lines
-                .map(|line| value(line).unwrap_or_else(|| panic!("metric {line:?}")))
-                .collect(),
-        )
+        Self(lines.map(|line| value(line).unwrap_or_else(|| panic!("metric {line:?}"))).collect())
     }
 
     /// The sum over all series of this name that have all these labels, each `name="value"`.
@@ -46,9 +40,7 @@ impl Metrics {
 
     /// How many series of this name have all these labels and a value above zero.
     pub(crate) fn count(&self, name: &str, labels: &[&str]) -> usize {
-        self.series(name, labels)
-            .filter(|(_, value)| *value > 0.0)
-            .count()
+        self.series(name, labels).filter(|(_, value)| *value > 0.0).count()
     }
 
     fn series<'a>(

@@ -5,15 +5,17 @@ mod cluster;
 mod http;
 mod process;
 mod temporary;
+mod terminal;
 mod wait;
 mod weir;
 mod wire;
 
-pub(crate) use client::{Client, Failure, Reply, describe_error};
+pub(crate) use client::{Client, Failure, describe_error};
 pub(crate) use cluster::{LOGGED, Scratch, prepare, servers_of, shared};
 pub(crate) use http::{Metrics, get};
 pub(crate) use process::{Finished, raise_descriptor_limit, resident, run};
 pub(crate) use temporary::TemporaryDir;
+pub(crate) use terminal::Terminal;
 pub(crate) use wait::{SOON, until};
 pub(crate) use weir::{Setup, Weir};
 pub(crate) use wire::{Frame, Message, Wire};

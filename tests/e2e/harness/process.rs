@@ -22,13 +22,7 @@ impl Finished {
     /// What it printed, if it ended well.
     #[track_caller]
     pub(crate) fn expect_success(self) -> String {
-        assert!(
-            self.status.success(),
-            "{}\n{}\n{}",
-            self.status,
-            self.stdout,
-            self.stderr
-        );
+        assert!(self.status.success(), "{}\n{}\n{}", self.status, self.stdout, self.stderr);
         self.stdout
     }
 }
@@ -46,10 +40,7 @@ pub(crate) fn run(command: &mut Command, input: &str, deadline: Duration) -> Fin
     let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let input = input.to_owned();
     let writer = thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let (stdout, stderr) = (
-        thread::spawn(|| drain(stdout)),
-        thread::spawn(|| drain(stderr)),
-    );
+    let (stdout, stderr) = (thread::spawn(|| drain(stdout)), thread::spawn(|| drain(stderr)));
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         until(&format!("{command:?} to end"), deadline, || {
             child.try_wait().unwrap().ok_or("it runs")
@@ -60,11 +51,7 @@ pub(crate) fn run(command: &mut Command, input: &str, deadline: Duration) -> Fin
     let _ = writer.join();
     let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
     let status = result.unwrap_or_else(|_| panic!("{command:?} did not end: {stdout}\n{stderr}"));
-    Finished {
-        status,
-        stdout,
-        stderr,
-    }
+    Finished { status, stdout, stderr }
 }
 
 fn drain(mut pipe: impl Read) -> String {
@@ -78,11 +65,7 @@ pub(crate) fn resident(pid: u32) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let kibibytes = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
     };
     (kibibytes("VmRSS:") * 1024, kibibytes("VmHWM:") * 1024)
 }
@@ -95,9 +78,6 @@ pub(crate) fn raise_descriptor_limit(count: u64) -> bool {
     if enough(limit.current) {
         return true;
     }
-    let raised = Rlimit {
-        current: Some(count),
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: Some(count), maximum: limit.maximum };
     enough(limit.maximum) && setrlimit(Resource::Nofile, raised).is_ok()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
@@ -44,7 +44,6 @@ pub(crate) struct Weir {
     port: PortLease,
     http: PortLease,
     dir: TemporaryDir,
-    replicas: usize,
 }
 
 impl<'a> Setup<'a> {
@@ -78,8 +77,9 @@ impl<'a> Setup<'a> {
         }
         let config = dir.write("pgweir.toml", &self.render(port.port(), http.port()));
         let log = File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(PGWEIR)
-            .args(["run", "--config"])
+        // The soft limit of open files that a login shell has.
+        let child = Command::new("sh")
+            .args(["-c", "ulimit -S -n 1024; exec \"$@\"", "sh", PGWEIR, "run", "--config"])
             .arg(&config)
             .env_remove("PGWEIR_CONFIG")
             .stdin(Stdio::null())
@@ -88,19 +88,8 @@ impl<'a> Setup<'a> {
             .spawn()
             .unwrap();
         let watchdog = watchdog(child.id());
-        let replicas = self
-            .sandbox
-            .replicas()
-            .filter(|node| node.is_running())
-            .count();
-        let mut weir = Weir {
-            child,
-            watchdog,
-            port,
-            http,
-            dir,
-            replicas,
-        };
+        let replicas = self.sandbox.replicas().filter(|node| node.is_running()).count();
+        let mut weir = Weir { child, watchdog, port, http, dir };
         match self.readiness {
             Readiness::Alive => weir.wait_for_status("/livez", 200),
             Readiness::AllNodes => {
@@ -112,26 +101,19 @@ impl<'a> Setup<'a> {
     }
 
     fn render(&self, port: u16, http: u16) -> String {
-        let nodes: Vec<String> = self
-            .sandbox
-            .nodes()
-            .iter()
-            .map(|node| format!("{:?}", node.address()))
-            .collect();
+        let nodes: Vec<String> =
+            self.sandbox.nodes().iter().map(|node| format!("{:?}", node.address())).collect();
         let own = [
             // A failed case shows the log's end; comings and goings would fill it.
             ("log.connections", "false".to_owned()),
+            ("runtime.workers", "4".to_owned()),
             ("listen.address", format!("\"127.0.0.1:{port}\"")),
             ("http.address", format!("\"127.0.0.1:{http}\"")),
             ("clusters.main.nodes", format!("[{}]", nodes.join(", "))),
         ];
         let mut text = String::new();
         for (key, value) in own {
-            if !self
-                .config
-                .lines()
-                .any(|line| line.trim_start().starts_with(key))
-            {
+            if !self.config.lines().any(|line| line.trim_start().starts_with(key)) {
                 let _ = writeln!(text, "{key} = {value}");
             }
         }
@@ -155,12 +137,7 @@ impl Weir {
     }
 
     pub(crate) fn setup(sandbox: &Sandbox) -> Setup<'_> {
-        Setup {
-            sandbox,
-            config: String::new(),
-            files: Vec::new(),
-            readiness: Readiness::AllNodes,
-        }
+        Setup { sandbox, config: String::new(), files: Vec::new(), readiness: Readiness::AllNodes }
     }
 
     /// A command for the program itself.
@@ -180,10 +157,6 @@ impl Weir {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     pub(crate) fn config_file(&self) -> PathBuf {
@@ -210,10 +183,7 @@ impl Weir {
 
     /// libpq's words for this pgweir.
     pub(crate) fn conninfo(&self, user: &str, database: &str) -> String {
-        format!(
-            "host=127.0.0.1 port={} user={user} dbname={database}",
-            self.port()
-        )
+        format!("host=127.0.0.1 port={} user={user} dbname={database}", self.port())
     }
 
     #[track_caller]
@@ -227,14 +197,12 @@ impl Weir {
     #[track_caller]
     pub(crate) fn wait_for_status(&mut self, path: &str, status: u16) {
         let (port, child) = (self.http.port(), &mut self.child);
-        until(&format!("{status} on {path}"), SOON, || {
-            match get(port, path) {
-                Some((got, _)) if got == status => Ok(()),
-                answer => match child.try_wait().unwrap() {
-                    Some(ended) => panic!("pgweir has ended: {ended}"),
-                    None => Err(answer),
-                },
-            }
+        until(&format!("{status} on {path}"), SOON, || match get(port, path) {
+            Some((got, _)) if got == status => Ok(()),
+            answer => match child.try_wait().unwrap() {
+                Some(ended) => panic!("pgweir has ended: {ended}"),
+                None => Err(answer),
+            },
         });
     }
 
@@ -248,11 +216,7 @@ impl Weir {
             let fresh = metrics.count("pgweir_node_staleness_seconds", &[]);
             let known = metrics.count("pgweir_node_role", &["role=\"replica\""]);
             let all = [known, fresh].iter().all(|&number| number >= count);
-            if all && up >= as_f64(count) {
-                Ok(())
-            } else {
-                Err((known, fresh, up))
-            }
+            if all && up >= as_f64(count) { Ok(()) } else { Err((known, fresh, up)) }
         });
     }
 
@@ -299,10 +263,7 @@ impl Drop for Weir {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let shown = &lines[lines.len().saturating_sub(SHOWN_LOG_LINES)..];
-            eprintln!(
-                "---- pgweir's log, the last lines ----\n{}",
-                shown.join("\n")
-            );
+            eprintln!("---- pgweir's log, the last lines ----\n{}", shown.join("\n"));
         }
     }
 }

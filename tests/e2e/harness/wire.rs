@@ -34,8 +34,7 @@ impl Message {
 
     /// A message without a tag: one of the first packets.
     pub(crate) fn packet(mut self, body: &[u8]) -> Self {
-        self.0
-            .extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+        self.0.extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
         self.0.extend_from_slice(body);
         self
     }
@@ -80,10 +79,7 @@ impl Message {
     }
 
     pub(crate) fn execute(self, portal: &str, rows: u32) -> Self {
-        self.raw(
-            b'E',
-            &[&strings(&[portal])[..], &rows.to_be_bytes()].concat(),
-        )
+        self.raw(b'E', &[&strings(&[portal])[..], &rows.to_be_bytes()].concat())
     }
 
     pub(crate) fn sync(self) -> Self {
@@ -104,19 +100,13 @@ impl Message {
 
     /// A statement that runs once: parsed, bound, described and executed, without the Sync.
     pub(crate) fn run(self, sql: &str, parameters: &[&str]) -> Self {
-        self.parse("", sql)
-            .bind("", "", parameters)
-            .describe(b'P', "")
-            .execute("", 0)
+        self.parse("", sql).bind("", "", parameters).describe(b'P', "").execute("", 0)
     }
 }
 
 /// Strings with their terminating zeros.
 fn strings(strings: &[&str]) -> Vec<u8> {
-    strings
-        .iter()
-        .flat_map(|string| string.bytes().chain([0]))
-        .collect()
+    strings.iter().flat_map(|string| string.bytes().chain([0])).collect()
 }
 
 /// A connection on which anything can be said.
@@ -133,11 +123,7 @@ impl Wire {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(SOON))?;
         socket.set_write_timeout(Some(SOON))?;
-        Ok(Self {
-            socket,
-            read: Vec::new(),
-            used: 0,
-        })
+        Ok(Self { socket, read: Vec::new(), used: 0 })
     }
 
     pub(crate) fn send(&mut self, message: &Message) {
@@ -156,8 +142,7 @@ impl Wire {
     /// The next frame; none when the connection was closed.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> Option<Frame> {
-        self.try_frame()
-            .unwrap_or_else(|error| panic!("reading a frame: {error}"))
+        self.try_frame().unwrap_or_else(|error| panic!("reading a frame: {error}"))
     }
 
     /// The same, for a peer that may also reset the connection.
@@ -222,10 +207,7 @@ impl Wire {
             self.used += at_hand;
             count -= at_hand;
             if count > 0 {
-                assert!(
-                    self.fill().unwrap() > 0,
-                    "closed with {count} bytes to come"
-                );
+                assert!(self.fill().unwrap() > 0, "closed with {count} bytes to come");
             }
         }
     }
@@ -240,10 +222,6 @@ impl Wire {
     /// Says that nothing more will come.
     pub(crate) fn shut_down_writing(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
-    }
-
-    pub(crate) fn try_clone_socket(&self) -> TcpStream {
-        self.socket.try_clone().unwrap()
     }
 
     fn take(&mut self, count: usize) -> io::Result<Option<Vec<u8>>> {

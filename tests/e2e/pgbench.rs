@@ -1,0 +1,121 @@
+//! pgbench's own work through pgweir: no error, and the sums are right afterwards.
+//!
+//! `PGWEIR_E2E_FULL=1` runs 20,000 transactions of each kind instead of a few thousand.
+
+use std::env;
+use std::time::Duration;
+
+use crate::harness::{SOON, Scratch, Weir, run, shared};
+
+const CLIENTS: u32 = 16;
+const SCALE: u32 = 4;
+
+/// Long enough for the full runs on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+const MODES: [&str; 3] = ["simple", "extended", "prepared"];
+
+fn transactions_each() -> u32 {
+    let is_full = env::var_os("PGWEIR_E2E_FULL").is_some();
+    (if is_full { 20_000 } else { 2_000 }) / CLIENTS
+}
+
+/// Runs pgbench; returns what it printed.
+#[track_caller]
+fn pgbench(weir: &Weir, scratch: &Scratch, arguments: &[&str]) -> String {
+    let mut pgbench = shared().program("pgbench");
+    pgbench.args(["-h", "127.0.0.1", "-p", &weir.port().to_string(), "-U", "postgres"]);
+    pgbench.args(arguments).arg(scratch.name());
+    let finished = run(&mut pgbench, "", PATIENCE);
+    let errors = finished.stderr.contains("ERROR") || finished.stderr.contains("FATAL");
+    assert!(!errors, "{}", finished.stderr);
+    finished.expect_success()
+}
+
+/// So many transactions by 16 clients, all of which succeed.
+#[track_caller]
+fn transact(weir: &Weir, scratch: &Scratch, each: u32, arguments: &[&str]) {
+    let (clients, each_text) = (CLIENTS.to_string(), each.to_string());
+    let mut all = vec!["-n", "-c", &clients, "-j", "2", "-t", &each_text];
+    all.extend_from_slice(arguments);
+    let printed = pgbench(weir, scratch, &all);
+    let wanted = format!("actually processed: {0}/{0}", CLIENTS * each);
+    assert!(printed.contains(&wanted), "{arguments:?}: {printed}");
+    assert!(printed.contains("number of failed transactions: 0 "), "{printed}");
+}
+
+fn initialised(name: &'static str) -> (Weir, Scratch) {
+    let scratch = Scratch::new(name);
+    let weir = Weir::start(shared(), "");
+    pgbench(&weir, &scratch, &["-i", "-q", "-s", &SCALE.to_string()]);
+    shared().wait_all_caught_up(SOON).unwrap();
+    (weir, scratch)
+}
+
+fn on_primary(scratch: &Scratch, sql: &str) -> String {
+    shared().primary().psql_in(scratch.name(), sql).unwrap()
+}
+
+#[test]
+fn initialising_makes_what_it_makes_directly() {
+    let (_weir, scratch) = initialised("pgbench_init");
+    let counts = "SELECT (SELECT count(*) FROM pgbench_accounts), (SELECT count(*) FROM pgbench_tellers),
+                         (SELECT count(*) FROM pgbench_branches),
+                         (SELECT count(*) FROM pg_constraint WHERE contype = 'p' AND conrelid::regclass::text LIKE 'pgbench%')";
+    let wanted = format!("{}|{}|{SCALE}|3", SCALE * 100_000, SCALE * 10);
+    assert_eq!(on_primary(&scratch, counts), wanted);
+}
+
+#[test]
+fn tpc_b_balances_in_every_query_mode() {
+    let (weir, scratch) = initialised("pgbench_tpcb");
+    let each = transactions_each();
+    for mode in MODES {
+        transact(&weir, &scratch, each, &["-M", mode]);
+    }
+    let sums = "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = sum(delta),
+                       (SELECT sum(tbalance) FROM pgbench_tellers) = sum(delta),
+                       (SELECT sum(bbalance) FROM pgbench_branches) = sum(delta),
+                       count(*) FROM pgbench_history";
+    assert_eq!(on_primary(&scratch, sums), format!("t|t|t|{}", 3 * CLIENTS * each));
+}
+
+#[test]
+fn simple_updates_balance_in_every_query_mode() {
+    let (weir, scratch) = initialised("pgbench_update");
+    let each = transactions_each();
+    for mode in MODES {
+        transact(&weir, &scratch, each, &["-N", "-M", mode]);
+    }
+    let sums = "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = sum(delta), count(*)
+                FROM pgbench_history";
+    assert_eq!(on_primary(&scratch, sums), format!("t|{}", 3 * CLIENTS * each));
+}
+
+#[test]
+fn selects_run_on_replicas_in_every_query_mode() {
+    let (weir, scratch) = initialised("pgbench_select");
+    let each = transactions_each();
+    for mode in MODES {
+        let before = weir.queries(shared(), "read");
+        transact(&weir, &scratch, each, &["-S", "-M", mode]);
+        let after = weir.queries(shared(), "read");
+        let reads: Vec<f64> =
+            after.iter().zip(&before).map(|(after, before)| after - before).collect();
+        let (all, on_replicas) = (reads.iter().sum::<f64>(), reads[1] + reads[2]);
+        eprintln!("{mode}: {reads:?}");
+        assert!(all >= f64::from(CLIENTS * each), "{mode}: {reads:?}");
+        assert!(on_replicas >= 0.99 * all, "{mode}: {reads:?}");
+        assert!(reads[1] > 0.3 * all && reads[2] > 0.3 * all, "{mode}: {reads:?}");
+    }
+}
+
+#[test]
+fn a_connection_per_transaction_works() {
+    let (weir, scratch) = initialised("pgbench_connect");
+    let each = transactions_each() / 4;
+    transact(&weir, &scratch, each, &["-C"]);
+    transact(&weir, &scratch, each, &["-C", "-S", "-M", "prepared"]);
+    let count = on_primary(&scratch, "SELECT count(*) FROM pgbench_history");
+    assert_eq!(count, (CLIENTS * each).to_string());
+}
