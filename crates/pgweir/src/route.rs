@@ -171,8 +171,19 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             Hint::Primary => Target::Primary,
             Hint::Replica => Target::Replica,
         }),
+        deallocates: match label.statements.as_slice() {
+            [only] => deallocated(only).map(Into::into),
+            _ => None,
+        },
         question,
     }
+}
+
+fn deallocated(statement: &StatementLabel) -> Option<&str> {
+    statement.effects.iter().find_map(|sign| match sign {
+        Sign::Deallocate(Some(name)) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 fn transaction_modes(modes: &pgweir_classifier::Characteristics) -> TransactionModes {
@@ -234,7 +245,6 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         | Sign::Reset { local: true, .. }
         | Sign::Discard(Discard::Plans | Discard::Sequences)
         | Sign::Prepare { .. }
-        | Sign::Deallocate(Some(_))
         | Sign::Execute(_)
         | Sign::UsesSequence
         | Sign::RanHiddenCode => Vec::new(),
@@ -246,6 +256,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         Sign::SetSessionCharacteristics(modes) => session_characteristics(modes),
         Sign::Discard(Discard::All) => vec![Effect::Setting(SettingChange::DiscardAll)],
         Sign::Discard(Discard::Temporary) => vec![Effect::Unpin(Pins::TEMPORARY)],
+        Sign::Deallocate(Some(name)) => vec![Effect::Deallocate(name.as_str().into())],
         Sign::Deallocate(None) => {
             vec![Effect::ForgetStatements, Effect::Unpin(Pins::SQL_PREPARE)]
         }

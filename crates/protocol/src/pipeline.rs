@@ -46,8 +46,9 @@ pub(crate) enum Errand {
 /// One message's worth of replies.
 #[derive(Debug)]
 pub(crate) enum Owed {
-    /// A simple query: anything up to ReadyForQuery. Counts the statements completed so far.
-    Query { verdict: Arc<Verdict>, completed: usize },
+    /// A simple query: anything up to ReadyForQuery. Counts the statements completed so far, and
+    /// those of pgweir's own that are yet to complete before the client's.
+    Query { verdict: Arc<Verdict>, completed: usize, hidden: usize },
     /// A simple query of pgweir's own.
     Errand(Errand),
     /// A function call: FunctionCallResponse and ReadyForQuery.

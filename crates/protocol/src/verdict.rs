@@ -49,6 +49,8 @@ pub enum Effect {
     Pin(Pins),
     /// Such state is provably gone.
     Unpin(Pins),
+    /// DEALLOCATE name.
+    Deallocate(Box<str>),
     /// SQL's DEALLOCATE ALL or DISCARD ALL: no prepared statement is left on the server.
     ForgetStatements,
     /// COMMIT, END, PREPARE TRANSACTION (the command tag tells a commit from a rollback).
@@ -109,6 +111,8 @@ pub struct Verdict {
     pub pins_when_sent: Pins,
     /// The hint at the text's head, if any.
     pub hint: Option<Target>,
+    /// DEALLOCATE name is all there is.
+    pub deallocates: Option<Box<str>>,
     /// A question to pgweir itself.
     pub question: Option<OwnQuestion>,
 }
@@ -158,6 +162,7 @@ impl Verdict {
             effects: Box::default(),
             pins_when_sent: Pins::UNINSPECTED,
             hint: None,
+            deallocates: None,
             question: None,
         }
     }

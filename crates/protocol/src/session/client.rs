@@ -15,6 +15,9 @@ use crate::verdict::{Router, Target, Verdict};
 use super::link::{Link, Resume};
 use super::{Fate, MAX_INSPECTED_SQL, Next, Passing, Session, Step, Taken, facts, fatal};
 
+/// Succeeds and fails where the client's DEALLOCATE would, and answers the same.
+const DEALLOCATE_NOTHING: &str = "PREPARE pgweir_nothing AS SELECT 1;DEALLOCATE pgweir_nothing";
+
 /// A frame of the client at its place in the input.
 #[derive(Clone, Copy)]
 pub(super) struct Frame<'a> {
@@ -296,23 +299,34 @@ impl<R: Router> Session<R> {
         self.foresight.forget();
         self.statements.unnamed = None;
         self.note_sent(&verdict);
-        let answer = verdict.question.as_ref().map(|question| {
-            let facts = facts(&self.track, &self.reported, &self.environment);
-            self.router.answer(question, facts)
-        });
+        let stand_in = self.stands_in(&verdict);
         let Link::Attached(attached) = &mut self.link else {
             return Step::Wait(Next::Reply);
         };
         // A simple query drops the unnamed statement (manual, 55.2.3).
         attached.facts.unnamed = None;
-        attached.owe(Owed::Query { verdict, completed: 0 });
-        match answer {
-            Some(sql) => {
+        let hidden = stand_in.as_ref().map_or(0, |(_, hidden)| *hidden);
+        attached.owe(Owed::Query { verdict, completed: 0, hidden });
+        match stand_in {
+            Some((sql, _)) => {
                 to_server.own(|out| message::query(sql.as_bytes(), out));
                 Step::Took(frame.header.length)
             }
             None => self.pass_frame(frame, to_server),
         }
+    }
+
+    /// The text that goes to the server in the place of the client's, where it cannot be the
+    /// client's own, and how many statements of it are not the client's to hear of.
+    fn stands_in(&mut self, verdict: &Verdict) -> Option<(String, usize)> {
+        if let Some(question) = &verdict.question {
+            let facts = facts(&self.track, &self.reported, &self.environment);
+            return Some((self.router.answer(question, facts), 0));
+        }
+        // A statement of the client's that servers hold under another name, and for others too.
+        let name = verdict.deallocates.as_ref()?;
+        let is_carried = self.statements.named.contains_key(name.as_bytes());
+        is_carried.then(|| (DEALLOCATE_NOTHING.to_owned(), 1))
     }
 
     /// Notes what holds from the moment a statement is on its way.

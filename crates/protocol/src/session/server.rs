@@ -127,7 +127,11 @@ impl<R: Router> Session<R> {
             return Fate::Drop;
         };
         match attached.pipeline.head() {
-            Some(Owed::Query { verdict, completed }) => {
+            Some(Owed::Query { hidden, .. }) if *hidden > 0 => {
+                *hidden -= 1;
+                Fate::Drop
+            }
+            Some(Owed::Query { verdict, completed, .. }) => {
                 let index = *completed;
                 *completed += 1;
                 if !verdict.effects.is_empty() {
@@ -163,6 +167,9 @@ impl<R: Router> Session<R> {
                 }
                 Effect::Pin(pins) => self.track.pin(*pins),
                 Effect::Unpin(pins) => self.track.unpin(*pins),
+                Effect::Deallocate(name) => {
+                    self.statements.named.remove(name.as_bytes());
+                }
                 Effect::ForgetStatements => {
                     if index.is_some() {
                         self.forget_named_statements();

@@ -78,6 +78,7 @@ fn words_of(statement: &str) -> Vec<String> {
         ["savepoint" | "reset", _] | ["discard", "all"] => vec![lower.clone()],
         ["release", .., name] => vec![format!("release {name}")],
         ["deallocate", "all"] => vec!["forget statements".to_owned()],
+        ["deallocate", name] => vec![format!("deallocate {name}")],
         ["create", "temp", ..] => vec!["write".to_owned(), "pin temporary_table".to_owned()],
         ["listen", ..] => vec!["primary".to_owned(), "pin listen".to_owned()],
         ["unlisten", "*"] => vec!["unpin listen".to_owned()],
@@ -111,6 +112,9 @@ pub(crate) fn verdict(sql: &str, words: &[String]) -> Result<Verdict, String> {
         if !say(&mut verdict, sql, word) {
             let effect = effect(sql, word).ok_or_else(|| format!("no verdict: {word:?}"))?;
             note(&mut verdict, &effect);
+            if let Effect::Deallocate(name) = &effect {
+                verdict.deallocates = Some(name.clone());
+            }
             effects.push((index, effect));
         }
     }
@@ -176,6 +180,7 @@ fn effect(sql: &str, word: &str) -> Option<Effect> {
         ("discard", "all") => Effect::Setting(SettingChange::DiscardAll),
         ("pin", name) => Effect::Pin(pins(name)?),
         ("unpin", name) => Effect::Unpin(pins(name)?),
+        ("deallocate", name) => Effect::Deallocate(name.into()),
         ("forget", "statements") => Effect::ForgetStatements,
         ("commit", "") => Effect::Commit,
         ("rollback", "") => Effect::Rollback,
