@@ -106,7 +106,6 @@ impl<'a> Setup<'a> {
         let own = [
             // A failed case shows the log's end; comings and goings would fill it.
             ("log.connections", "false".to_owned()),
-            ("runtime.workers", "4".to_owned()),
             ("listen.address", format!("\"127.0.0.1:{port}\"")),
             ("http.address", format!("\"127.0.0.1:{http}\"")),
             ("clusters.main.nodes", format!("[{}]", nodes.join(", "))),

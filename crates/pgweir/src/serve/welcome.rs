@@ -106,11 +106,7 @@ fn with_isolation(asked: &SettingsMap, isolation: &str) -> SettingsMap {
 }
 
 /// Makes the settings, noting what the server reports; returns the default isolation level.
-async fn apply(
-    lease: &mut Lease,
-    sql: &str,
-    reported: &mut Parameters,
-) -> Result<String, Denied> {
+async fn apply(lease: &mut Lease, sql: &str, reported: &mut Parameters) -> Result<String, Denied> {
     let mut out = Vec::new();
     message::query(format!("{sql};SHOW {ISOLATION}").as_bytes(), &mut out);
     lease.stream.write_all(&out).await?;
