@@ -303,6 +303,16 @@ impl SettingsTrack {
         self.now.server = changed(&self.now.server, reset);
     }
 
+    /// The session's value of a setting is known as a whole: what was said last may have been only
+    /// a part of it.
+    pub fn restate(&mut self, name: &str, value: &str) {
+        let statement = assignment(name, value);
+        if self.now.client.get(name).is_some_and(|said| *said != statement) {
+            self.now.client = self.now.client.with(name, statement.clone());
+            self.now.server = self.now.server.with(name, statement);
+        }
+    }
+
     /// A setting that servers do not take any more: the library it names does not know it.
     pub fn forget(&mut self, name: &str) {
         self.now.client = self.now.client.without(name);
@@ -446,6 +456,18 @@ mod tests {
         track.change(&reset("search_path"));
         assert_eq!(track.now().client, startup);
         assert!(track.differs(), "the server fell back to its own default");
+    }
+
+    #[test]
+    fn a_setting_said_in_parts_is_kept_as_a_whole() {
+        let mut track = SettingsTrack::default();
+        track.restate("datestyle", "ISO, MDY");
+        assert_eq!(track.now().client, SettingsMap::default(), "nothing was said");
+        track.change(&set("datestyle", "SET datestyle TO ymd"));
+        track.restate("datestyle", "ISO, YMD");
+        let whole = "SELECT pg_catalog.set_config('datestyle','ISO, YMD',false)";
+        assert_eq!(track.now().client, map(&[("datestyle", whole)]));
+        assert!(!track.differs());
     }
 
     #[test]

@@ -304,6 +304,12 @@ impl<R: Router> Session<R> {
         if status != TransactionStatus::Idle {
             return;
         }
+        // `SET datestyle TO ymd` changes one half of it and keeps the other.
+        if self.track.now().client.get("datestyle").is_some()
+            && let Some(value) = self.reported.get("DateStyle")
+        {
+            self.track.restate("datestyle", value);
+        }
         // An implicit transaction ends with its error, and so does one whose COMMIT fails.
         if failed {
             self.track.rollback();
