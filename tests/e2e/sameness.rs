@@ -193,6 +193,17 @@ fn say() -> Message {
 }
 
 const CONVERSATIONS: &[Conversation] = &[
+    ("SQL's DEALLOCATE of a statement that the protocol prepared", || {
+        vec![
+            say().parse("s", "SELECT $1::int").sync(),
+            say().bind("", "s", &["1"]).execute("", 0).sync(),
+            say().query("DEALLOCATE s"),
+            say().bind("", "s", &["1"]).execute("", 0).sync(),
+            say().parse("s", "SELECT 'anew'").bind("", "s", &[]).execute("", 0).sync(),
+            say().query("DEALLOCATE PREPARE s"),
+            say().query("DEALLOCATE s"),
+        ]
+    }),
     ("the protocol's Bind to a statement that SQL prepared", || {
         vec![
             say().query("PREPARE s AS SELECT $1::int + 1"),

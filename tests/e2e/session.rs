@@ -83,6 +83,18 @@ fn every_kind_of_setting_follows_its_client_to_every_node() {
 }
 
 #[test]
+fn a_setting_that_is_set_in_halves_is_carried_whole() {
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, "postgres");
+    one.ask("SET DateStyle = 'German'");
+    one.ask("SET DateStyle = 'YMD'");
+    for hint in ["primary", "replica", "primary"] {
+        let shown = format!("/* pgweir: {hint} */ SELECT current_setting('DateStyle')");
+        assert_eq!((one.ask(&shown), other.ask(&shown)), ("German, YMD".into(), "ISO, MDY".into()));
+    }
+}
+
+#[test]
 fn what_is_set_in_a_transaction_goes_with_it() {
     let weir = Weir::start(shared(), ONE);
     let (mut one, mut other) = two(&weir, "postgres");

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import relay
+import states
 from suite import Suite
 
 from servers import LOOPBACK, SUPERUSER, BenchError, Cluster, Program, Workplace, postgres_binaries
@@ -117,7 +118,7 @@ def parse_options() -> argparse.Namespace:
     add("--tests", default="", help="only these files (test_setup comes first by itself), one after the other")
     add("--serial", action="store_true", help="never run two files side by side")
     add("--pause", type=int, default=0, help="ms between a client's statements: replicas catch up, and read more")
-    add("--trace", action="store_true", help="have the servers log every statement, beside the results")
+    add("--trace", action="store_true", help="compare the state each statement met as well (trace.c)")
     add("--baseline", type=Path, help="compare with the direct runs in this output directory instead of new ones")
     add("--cache", type=Path, default=cache / "pgweir-regress", help="where the suite is kept; default %(default)s")
     add("--output", type=Path, default=Path("target/regress"), help="where results and diffs go; default %(default)s")
@@ -273,6 +274,7 @@ class Comparison:
     expected: tuple[str, str]  # pg_regress's verdict on the direct run and on pgweir's
     lines: int  # of the diff
     first: str  # the first line that differs
+    strays: int  # statements that met another state; only with a trace
 
 
 def compare(runs: list[Run], output: Path) -> Iterator[Comparison]:
@@ -281,18 +283,23 @@ def compare(runs: list[Run], output: Path) -> Iterator[Comparison]:
     tests = list(dict.fromkeys(test for run in runs for test in run.verdicts))
     diffs = output / "diffs"
     diffs.mkdir(exist_ok=True)
+    statements = [states.read(output / run.name) for run in (direct, pooled)]
     for test in tests:
+        strays = list(states.strays(*(run.get(test, []) for run in statements)))
+        if strays:
+            text = "\n".join(map(str, strays))
+            (diffs / f"{test}.states").write_text(text + "\n", encoding="utf-8")
         expected = (direct.verdicts.get(test, "missing"), pooled.verdicts.get(test, "missing"))
         outputs = [run.output(test) for run in runs]
         if outputs[2] is not None and outputs[2] in outputs[:2]:
-            yield Comparison(test, "equal", expected, 0, "")
+            yield Comparison(test, "equal", expected, 0, "", len(strays))
             continue
         diff = difference(direct, pooled, test)
         (diffs / f"{test}.diff").write_bytes(diff)
         outcome = "differs" if outputs[0] == outputs[1] else "unstable"
         changed = [line for line in diff.splitlines()[2:] if line[:1] in b"+-"]
         first = changed[0].decode(errors="replace") if changed else ""
-        yield Comparison(test, outcome, expected, len(changed), first)
+        yield Comparison(test, outcome, expected, len(changed), first, len(strays))
 
 
 def difference(one: Run, other: Run, test: str) -> bytes:
@@ -309,6 +316,8 @@ def report(runs: list[Run], output: Path) -> int:
         direct, pooled = line.expected
         judged = direct if direct == pooled else f"{direct} -> {pooled}"
         detail = f"{line.lines:6} lines  {line.first[:70]}" if line.outcome != "equal" else ""
+        if line.strays:
+            detail = f"{line.strays:6} states  {detail.strip()}"
         print(f"{line.test:24} {line.outcome:9} {judged:20} {detail}".rstrip())
     counts = {word: sum(line.outcome == word for line in comparisons) for word in ("equal", "differs", "unstable")}
     for run in runs:

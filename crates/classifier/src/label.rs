@@ -312,6 +312,8 @@ pub enum Effect {
     /// `nextval`, `setval`: `currval` and `lastval` will answer on this server connection only. Not a
     /// reason to pin: the price would be every session that inserts a row.
     UsesSequence,
+    /// `currval`, `lastval`: the answer is what this session did on this very server connection.
+    RecallsSequence,
     /// Code ran that cannot be seen from here (a function of the user's, `DO`, `CALL`). It may have
     /// changed settings or left locks or temporary tables; nothing says that it did.
     RanHiddenCode,

@@ -171,6 +171,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             Hint::Primary => Target::Primary,
             Hint::Replica => Target::Replica,
         }),
+        recalls_sequences: label.effects().any(|sign| *sign == Sign::RecallsSequence),
         deallocates: match label.statements.as_slice() {
             [only] => deallocated(only).map(Into::into),
             _ => None,
@@ -247,6 +248,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         | Sign::Prepare { .. }
         | Sign::Execute(_)
         | Sign::UsesSequence
+        | Sign::RecallsSequence
         | Sign::RanHiddenCode => Vec::new(),
         Sign::Set { name, value, .. } => vec![set(name.clone(), &value.statement)],
         Sign::Reset { name, .. } => {

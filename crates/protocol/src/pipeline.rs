@@ -41,6 +41,8 @@ pub(crate) enum Errand {
     Fail,
     /// Leave this server for another one.
     Leave,
+    /// Forget what other clients have drawn from sequences.
+    Sequences,
 }
 
 /// One message's worth of replies.

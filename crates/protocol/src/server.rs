@@ -21,6 +21,35 @@ pub struct ServerFacts {
     pub unnamed: Option<UnnamedId>,
     /// The settings in force beyond its own defaults.
     pub in_force: SettingsMap,
+    /// Whose work its memory of sequences is.
+    pub sequences: SequenceMemory,
+}
+
+/// Whose work a server session's memory of sequences may be: what `currval` and `lastval` answer
+/// from. Any write may have drawn from a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SequenceMemory {
+    /// Nobody's: it has none.
+    #[default]
+    Empty,
+    /// One client's, by its session's id.
+    Of(u32),
+    /// Several clients'.
+    Mixed,
+}
+
+impl SequenceMemory {
+    /// The memory after a client has written.
+    #[must_use]
+    pub fn after_write_by(self, client: u32) -> Self {
+        if self == Self::Empty || self == Self::Of(client) { Self::Of(client) } else { Self::Mixed }
+    }
+
+    /// Whether it holds nothing but this client's own work.
+    #[must_use]
+    pub fn suits(self, client: u32) -> bool {
+        self == Self::Empty || self == Self::Of(client)
+    }
 }
 
 impl ServerFacts {
@@ -39,6 +68,7 @@ impl ServerFacts {
             statements: ServerStatements::new(prepared_capacity),
             unnamed: None,
             in_force: SettingsMap::default(),
+            sequences: SequenceMemory::default(),
         }
     }
 

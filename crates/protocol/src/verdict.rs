@@ -111,6 +111,8 @@ pub struct Verdict {
     pub pins_when_sent: Pins,
     /// The hint at the text's head, if any.
     pub hint: Option<Target>,
+    /// It asks what the session has last drawn from a sequence.
+    pub recalls_sequences: bool,
     /// DEALLOCATE name is all there is.
     pub deallocates: Option<Box<str>>,
     /// A question to pgweir itself.
@@ -162,6 +164,7 @@ impl Verdict {
             effects: Box::default(),
             pins_when_sent: Pins::UNINSPECTED,
             hint: None,
+            recalls_sequences: false,
             deallocates: None,
             question: None,
         }

@@ -50,6 +50,7 @@ impl<'a> Walk<'a> {
             "current_setting" => self.current_setting(call),
             "setseed" => self.pin(Pin::RandomSeed),
             "nextval" | "setval" => self.effect(Effect::UsesSequence),
+            "currval" | "lastval" => self.effect(Effect::RecallsSequence),
             "pg_advisory_lock"
             | "pg_advisory_lock_shared"
             | "pg_try_advisory_lock"

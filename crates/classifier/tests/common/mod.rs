@@ -141,6 +141,7 @@ fn effect(effect: &Effect) -> String {
         Effect::SetSessionCharacteristics(modes) => {
             format!("session_characteristics({})", characteristics(modes))
         }
+        Effect::RecallsSequence => "recalls_sequence".into(),
         Effect::Discard(what) => match what {
             Discard::All => "discard(all)",
             Discard::Plans => "discard(plans)",

@@ -50,9 +50,9 @@ SELECT nextval('s')
 SELECT setval('s', 1)
 --;; write write_function uses_sequence
 SELECT nextval('s') FROM generate_series(1, 10)
---;; primary server_function
+--;; primary server_function recalls_sequence
 SELECT currval('s')
---;; primary server_function
+--;; primary server_function recalls_sequence
 SELECT lastval()
 --;; primary server_function
 SELECT pg_is_in_recovery()

@@ -12,7 +12,7 @@ use crate::pipeline::{CLOSE_COMPLETE, Owed};
 use crate::prepared::Statement;
 use crate::verdict::{Router, Target, Verdict};
 
-use super::link::{Link, Resume};
+use super::link::{Link, Resume, Sequences};
 use super::{Fate, MAX_INSPECTED_SQL, Next, Passing, Session, Step, Taken, facts, fatal};
 
 /// Succeeds and fails where the client's DEALLOCATE would, and answers the same.
@@ -243,6 +243,10 @@ impl<R: Router> Session<R> {
             self.leave(resume, to_server);
             return Step::Wait(Next::Reply);
         }
+        if self.forgets_sequences(&verdict, to_server) {
+            self.foresight.put_back(verdict);
+            return Step::Wait(Next::Reply);
+        }
         self.note_begin(&verdict, sql);
         self.send_query(frame, verdict, to_server)
     }
@@ -335,6 +339,9 @@ impl<R: Router> Session<R> {
             return;
         };
         attached.dirty |= verdict.is_write;
+        if verdict.is_write {
+            attached.sequences = Sequences::Drawn;
+        }
         if !verdict.pins_when_sent.is_empty() {
             self.track.pin(verdict.pins_when_sent);
         }
@@ -363,6 +370,7 @@ impl<R: Router> Session<R> {
             return Step::Wait(Next::Reply);
         };
         attached.dirty = true;
+        attached.sequences = Sequences::Drawn;
         attached.owe(Owed::FunctionCall);
         self.pass_frame(frame, to_server)
     }

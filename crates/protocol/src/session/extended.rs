@@ -81,6 +81,10 @@ impl<R: Router> Session<R> {
             self.leave(Resume::Pipeline, to_server);
             return Ok(Step::Wait(Next::Reply));
         }
+        if self.forgets_sequences(&verdict, to_server) {
+            self.foresight.put_back(verdict);
+            return Ok(Step::Wait(Next::Reply));
+        }
         if let Some(question) = &verdict.question {
             let facts = facts(&self.track, &self.reported, &self.environment);
             let sql = self.router.answer(question, facts);
@@ -198,6 +202,9 @@ impl<R: Router> Session<R> {
             return Err(ProtocolError::Unterminated { frame: "Bind", length: left, left });
         };
         let verdict = self.verdict_of(name);
+        if verdict.as_ref().is_some_and(|verdict| self.forgets_sequences(verdict, to_server)) {
+            return Ok(Step::Wait(Next::Reply));
+        }
         self.bound_in_pipeline = true;
         self.note_portal(portal, verdict);
         let server_name = self.place_statement(name, to_server);

@@ -3,9 +3,9 @@
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Pipeline};
-use crate::server::ServerFacts;
+use crate::server::{SequenceMemory, ServerFacts};
 use crate::settings::transition;
-use crate::verdict::{Pins, Router, Target};
+use crate::verdict::{Pins, Router, Target, Verdict};
 
 use super::{Fate, PoolMode, Session};
 
@@ -32,6 +32,7 @@ pub(super) struct Attached {
     pub(super) errand: Option<Errand>,
     /// The error the errand has met, as a whole frame.
     pub(super) errand_error: Option<Vec<u8>>,
+    pub(super) sequences: Sequences,
     /// Nobody knows any more what is in force on it.
     pub(super) tainted: bool,
     /// The server's last error, the one that ends its connection.
@@ -44,6 +45,15 @@ pub(super) struct LastWords {
     pub(super) message: String,
     /// The whole ErrorResponse, for a client whose connection ends with the server's.
     pub(super) frame: Vec<u8>,
+}
+
+/// What this client may have done to a server session's memory of sequences since it was leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sequences {
+    /// Nothing.
+    AsFound,
+    /// A write has run, and any write may draw from a sequence.
+    Drawn,
 }
 
 /// How far the session is with a server connection.
@@ -98,6 +108,7 @@ impl<R: Router> Session<R> {
             dirty: false,
             errand: None,
             errand_error: None,
+            sequences: Sequences::AsFound,
             tainted: false,
             last_words: None,
         });
@@ -142,6 +153,38 @@ impl<R: Router> Session<R> {
         }
     }
 
+    /// Before the client asks what it has last drawn from a sequence, on a connection that remembers
+    /// what others have drawn, that memory goes: PostgreSQL then says that there is no such value
+    /// (55000) instead of telling another client's. True while the client's message has to wait.
+    ///
+    /// In a transaction that has written, the last value drawn is the client's own.
+    pub(super) fn forgets_sequences(
+        &mut self,
+        verdict: &Verdict,
+        to_server: &mut Outgoing,
+    ) -> bool {
+        let Link::Attached(attached) = &mut self.link else {
+            return false;
+        };
+        let forgets = verdict.recalls_sequences
+            && attached.sequences == Sequences::AsFound
+            && !attached.facts.sequences.suits(self.id)
+            && attached.pipeline.is_empty()
+            && attached.status != TransactionStatus::Failed;
+        if forgets {
+            attached.run(Errand::Sequences, b"DISCARD SEQUENCES", to_server);
+        }
+        forgets
+    }
+
+    /// The server has forgotten what was drawn from sequences.
+    pub(super) fn sequences_discarded(&mut self) {
+        if let Link::Attached(attached) = &mut self.link {
+            attached.facts.sequences = SequenceMemory::Empty;
+            attached.sequences = Sequences::AsFound;
+        }
+    }
+
     /// An errand has ended: ReadyForQuery has come for it.
     pub(super) fn errand_ended(&mut self, errand: Errand, to_client: &mut Outgoing) {
         let Link::Attached(attached) = &mut self.link else {
@@ -159,6 +202,7 @@ impl<R: Router> Session<R> {
                 self.report_differences(to_client);
             }
             (Errand::Leave, None) => attached.stage = Stage::Leaving,
+            (Errand::Sequences, None) => self.sequences_discarded(),
             (Errand::Begin, None) | (Errand::Fail, _) => {}
             (_, Some(error)) => self.errand_failed(errand, error),
         }
@@ -293,6 +337,9 @@ impl<R: Router> Session<R> {
             && self.from_client.left == 0
             && self.track.now().pins.without(Pins::SESSION_MODE).is_empty();
         let mut facts = attached.facts;
+        if attached.sequences == Sequences::Drawn {
+            facts.sequences = facts.sequences.after_write_by(self.id);
+        }
         let Some(in_force) = Some(&self.track.now().server).filter(|_| clean) else {
             return Some((facts, Disposition::Discard));
         };

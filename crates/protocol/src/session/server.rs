@@ -160,6 +160,9 @@ impl<R: Router> Session<R> {
             match effect {
                 Effect::Setting(change) => {
                     self.track.change(change);
+                    if *change == SettingChange::DiscardAll {
+                        self.sequences_discarded();
+                    }
                     // Executed, it was seen to when it was sent; in a Query it is now.
                     if *change == SettingChange::DiscardAll && index.is_some() {
                         self.forget_named_statements();
@@ -304,8 +307,9 @@ impl<R: Router> Session<R> {
         if status != TransactionStatus::Idle {
             return;
         }
-        // `SET datestyle TO ymd` changes one half of it and keeps the other.
-        if self.track.now().client.get("datestyle").is_some()
+        // `SET datestyle TO ymd` changes one half of it and keeps the other. After a RESET the server
+        // is at its own default, and has yet to be told the client's.
+        if self.track.now().server.get("datestyle").is_some()
             && let Some(value) = self.reported.get("DateStyle")
         {
             self.track.restate("datestyle", value);

@@ -65,6 +65,9 @@ fn words_of(statement: &str) -> Vec<String> {
     let words: Vec<&str> = lower.split_whitespace().collect();
     let modes = |words: &[&str]| words.join(" ");
     match words.as_slice() {
+        ["select", call, ..] if call.starts_with("currval") => {
+            vec!["primary".to_owned(), "recalls sequences".to_owned()]
+        }
         ["select" | "values" | "show" | "table" | "fetch", ..] => Vec::new(),
         ["copy", what, ..] if what.starts_with('(') => Vec::new(),
         ["begin", modes_of @ ..] => vec![format!("begin {}", modes(modes_of))],
@@ -132,6 +135,7 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
             verdict.is_write = true;
             verdict.suits_replica = false;
         }
+        "recalls sequences" => verdict.recalls_sequences = true,
         "hint replica" => verdict.hint = Some(Target::Replica),
         "hint primary" => verdict.hint = Some(Target::Primary),
         "with more" => {
