@@ -382,3 +382,25 @@ fn the_primary_takes_its_share_or_all_of_the_reads_when_told_to() {
     let primary = spread(&Weir::start(shared(), "routing.reads = \"primary\""), 10);
     assert_eq!(primary, [10, 0, 0]);
 }
+
+#[test]
+fn a_setting_of_pgweirs_own_is_refused_where_it_would_do_nothing() {
+    let weir = Weir::start(shared(), "");
+    let mut client = weir.client("postgres", "postgres");
+    for statement in [
+        "SET pgweir.route = 'nonsense'",
+        "SET pgweir.consistency = 'foo'",
+        "SET pgweir.token = '0/0'",
+        "SET pgweir.unheard_of = 'on'",
+    ] {
+        assert_eq!(client.fail(statement).code(), "22023", "{statement}");
+    }
+    assert_eq!(client.ask("SHOW pgweir.route"), "auto");
+    client.ask("SET pgweir.route = 'primary'");
+    assert_eq!(client.ask("SHOW pgweir.route"), "primary");
+    client.ask("BEGIN");
+    client.ask("SET LOCAL pgweir.route = 'replica'");
+    assert_eq!(client.ask("SHOW pgweir.route"), "replica");
+    client.ask("COMMIT");
+    assert_eq!(client.ask("SHOW pgweir.route"), "primary");
+}

@@ -105,6 +105,9 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    if not any(run.verdicts for run in runs):
+        print(f"regress: pg_regress ran nothing: see {options.output}/*/pg_regress.log", file=sys.stderr)
+        return 2
     differs = report(runs, options.output)
     return 1 if differs else 0
 
@@ -117,6 +120,7 @@ def parse_options() -> argparse.Namespace:
     add("--workers", type=int, default=1, help="pgweir's threads")
     add("--tests", default="", help="only these files (test_setup comes first by itself), one after the other")
     add("--serial", action="store_true", help="never run two files side by side")
+    add("--protocol", choices=relay.PROTOCOLS, default="simple", help="how statements are said; default %(default)s")
     add("--pause", type=int, default=0, help="ms between a client's statements: replicas catch up, and read more")
     add("--trace", action="store_true", help="compare the state each statement met as well (trace.c)")
     add("--baseline", type=Path, help="compare with the direct runs in this output directory instead of new ones")
@@ -154,10 +158,11 @@ def run_once(name: str, suite: Suite, workplace: Workplace, options: argparse.Na
     pooler = start_pgweir(cluster, options.pgweir, options.workers) if name == "pgweir" else None
     progress(f"{name}: running PostgreSQL {suite.version}'s suite")
     began = time.monotonic()
-    port = cluster.primary
-    if pooler:
-        port = workplace.port()
-        relay.start(LOOPBACK, port, pooler.port, options.pause)
+    port = pooler.port if pooler else cluster.primary
+    pause = options.pause if pooler else 0
+    if pause or options.protocol != "simple":
+        port, behind = workplace.port(), port
+        relay.start(LOOPBACK, port, behind, options.protocol, pause)
     log = run_suite(suite, workplace, port, options)
     seconds = time.monotonic() - began
     kept = options.output / name

@@ -63,11 +63,21 @@ def read(kept: Path) -> dict[str, list[Statement]]:
 
 def strays(direct: list[Statement], pooled: list[Statement]) -> Iterator[Stray]:
     """The statements that both runs have, and that met different states."""
+    for one, other in pairs(direct, pooled):
+        lost = [setting for setting in one.state if setting not in (*other.state, *SAME_AS_NOTHING)]
+        gained = [setting for setting in other.state if setting not in (*one.state, *SAME_AS_NOTHING)]
+        if lost or gained:
+            yield Stray(one.text, other.process, lost, gained)
+
+
+def pairs(direct: list[Statement], pooled: list[Statement]) -> list[tuple[Statement, Statement]]:
+    """The same statements of both runs: all of one within the other, or else as many as can be found."""
     texts = [[OID.sub("#", statement.text) for statement in run] for run in (direct, pooled)]
-    for block in SequenceMatcher(None, *texts, autojunk=False).get_matching_blocks():
-        for offset in range(block.size):
-            one, other = direct[block.a + offset], pooled[block.b + offset]
-            lost = [setting for setting in one.state if setting not in (*other.state, *SAME_AS_NOTHING)]
-            gained = [setting for setting in other.state if setting not in (*one.state, *SAME_AS_NOTHING)]
-            if lost or gained:
-                yield Stray(one.text, other.process, lost, gained)
+    found = []
+    for text, statement in zip(texts[1], pooled, strict=True):
+        if len(found) < len(direct) and text == texts[0][len(found)]:
+            found.append((direct[len(found)], statement))
+    if len(found) == len(direct):
+        return found
+    blocks = SequenceMatcher(None, *texts, autojunk=False).get_matching_blocks()
+    return [(direct[block.a + at], pooled[block.b + at]) for block in blocks for at in range(block.size)]

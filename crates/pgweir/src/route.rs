@@ -201,7 +201,27 @@ fn own_question(sql: &[u8], local: &Local) -> Option<OwnQuestion> {
             let statement = std::str::from_utf8(sql.get(range.clone())?).ok()?;
             Some(OwnQuestion::Route { statement: statement.into() })
         }
-        Local::Set { .. } | Local::Reset(_) => None,
+        Local::Set { name, value, .. } => refused_setting(name, value),
+        Local::Reset(_) => None,
+    }
+}
+
+/// The settings of pgweir's own, each with the values it takes, the usual one first.
+const OWN_SETTINGS: [(&str, &[&str]); 2] =
+    [("route", &["auto", "primary", "replica"]), ("consistency", &["session", "eventual"])];
+
+fn refused_setting(name: &str, value: &str) -> Option<OwnQuestion> {
+    let values = OWN_SETTINGS.iter().find(|(known, _)| *known == name).map(|(_, values)| *values);
+    match values {
+        Some(values) if values.contains(&value) => None,
+        Some(values) => Some(OwnQuestion::Refused {
+            message: format!("invalid value for parameter \"pgweir.{name}\": \"{value}\"").into(),
+            hint: format!("Available values: {}.", values.join(", ")).into(),
+        }),
+        None => Some(OwnQuestion::Refused {
+            message: format!("parameter \"pgweir.{name}\" cannot be set in this version").into(),
+            hint: "What can be set is pgweir.route and pgweir.consistency.".into(),
+        }),
     }
 }
 
@@ -373,23 +393,42 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
 
     fn answer(&mut self, question: &OwnQuestion, facts: SessionFacts<'_>) -> String {
         match question {
-            OwnQuestion::Show { name } => self.show(name, facts),
+            OwnQuestion::Show { name } => self.show(name),
             OwnQuestion::Route { statement } => self.explain(statement, facts),
+            OwnQuestion::Refused { message, hint } => refusal(message, hint),
         }
     }
 }
 
+/// A statement that fails on any server, in a pgweir error's words.
+fn refusal(message: &str, hint: &str) -> String {
+    format!(
+        "DO {}",
+        quote_literal(&format!(
+            "BEGIN RAISE EXCEPTION USING ERRCODE='22023', MESSAGE={}, HINT={}; END",
+            quote_literal(&format!("pgweir: {message}")),
+            quote_literal(hint)
+        ))
+    )
+}
+
 impl ClientRouter {
     /// What `SHOW pgweir.name` answers; an unknown name is left to PostgreSQL to refuse.
-    fn show(&self, name: &str, facts: SessionFacts<'_>) -> String {
+    fn show(&self, name: &str) -> String {
+        // The server knows what was SET, LOCAL or not; what was not has the configured value.
         let set = |usual: &str| {
-            own_setting(facts.settings, &format!("pgweir.{name}")).unwrap_or(usual).to_owned()
+            let (name, usual) = (format!("pgweir.{name}"), quote_literal(usual));
+            format!(
+                "SELECT coalesce(nullif(pg_catalog.current_setting('{name}',true),''),\
+                 {usual}) AS \"{name}\""
+            )
         };
         let value = match name {
             "last_node" => self.last_node.as_ref().map_or("", |node| node.name()).to_owned(),
             "version" => env!("CARGO_PKG_VERSION").to_owned(),
-            "route" => set("auto"),
-            "consistency" => set(if self.policy.sees_own_writes { "session" } else { "eventual" }),
+            "route" => return set("auto"),
+            "consistency" if self.policy.sees_own_writes => return set("session"),
+            "consistency" => return set("eventual"),
             _ => return format!("SHOW \"pgweir\".\"{}\"", name.replace('"', "\"\"")),
         };
         format!("SELECT {} AS \"pgweir.{name}\"", quote_literal(&value))

@@ -76,6 +76,14 @@ pub enum OwnQuestion {
         /// The name after `pgweir.`.
         name: Box<str>,
     },
+    /// `SET pgweir.name` to something that it cannot be: PostgreSQL would take it, and pgweir not do
+    /// it.
+    Refused {
+        /// What is wrong with it.
+        message: Box<str>,
+        /// What would be right.
+        hint: Box<str>,
+    },
     /// `EXPLAIN (ROUTE) statement`
     Route {
         /// The statement asked about.

@@ -37,6 +37,7 @@ impl Router for Scripted {
 
     fn answer(&mut self, question: &OwnQuestion, _: SessionFacts<'_>) -> String {
         match question {
+            OwnQuestion::Refused { message, .. } => format!("refuse {message}"),
             OwnQuestion::Show { name } => format!("SELECT 'known' AS \"pgweir.{name}\""),
             OwnQuestion::Route { statement } => format!("SELECT 'route of {statement}'"),
         }
