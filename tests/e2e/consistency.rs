@@ -225,3 +225,32 @@ fn an_idle_primary_is_no_reason_to_leave_a_replica() {
         assert!(!is_primary(&sandbox, &node), "{node}");
     }
 }
+
+#[test]
+fn a_reader_goes_on_seeing_what_it_has_read_when_a_replica_falls_behind() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "");
+    let mut writer = weir.postgres();
+    let behind = sandbox.replica(0);
+    behind.pause_replay().unwrap();
+    writer.ask("INSERT INTO item VALUES (-1, 'not seen by the one that is behind')");
+    // Longer than two probes, by which reads may differ in age.
+    until("the paused replica is known to be behind", SOON, || {
+        let node = format!("node=\"{}\"", behind.address());
+        match weir.metrics().sum("pgweir_node_staleness_seconds", &[&node]) {
+            staleness if staleness > 0.5 => Ok(()),
+            staleness => Err(staleness),
+        }
+    });
+    let mut readers: Vec<Client> = (0..4).map(|_| weir.postgres()).collect();
+    let mut last = [0; 4];
+    for id in 0..50 {
+        writer.ask(&format!("INSERT INTO item VALUES ({id}, 'new')"));
+        for (reader, last) in readers.iter_mut().zip(&mut last) {
+            let count: u32 = reader.ask("SELECT count(*) FROM item").parse().unwrap();
+            assert!(count >= *last, "{last} rows had been read, now {count}");
+            *last = count;
+        }
+    }
+    behind.resume_replay().unwrap();
+}

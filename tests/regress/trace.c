@@ -42,14 +42,26 @@ is_of_interest(const struct config_generic *setting)
 	return setting->source >= PGC_S_DATABASE && setting->context >= PGC_SUSET;
 }
 
+/* The text of a statement that is logged: `statement: text`, or `execute name: text` in the extended protocol. */
+static const char *
+statement_of(const ErrorData *edata)
+{
+	const char *text;
+
+	if (edata->elevel != LOG || edata->message == NULL ||
+		(strncmp(edata->message, "statement: ", 11) != 0 && strncmp(edata->message, "execute ", 8) != 0))
+		return NULL;
+	text = strstr(edata->message, ": ");
+	return text ? text + 2 : NULL;
+}
+
 static void
 put_state(ErrorData *edata)
 {
-	static const char prefix[] = "statement: ";
+	const char *text = statement_of(edata);
 
 	/* Names of roles are looked up, which a failed transaction cannot do. */
-	if (edata->elevel == LOG && edata->message && IsTransactionState() &&
-		strncmp(edata->message, prefix, sizeof(prefix) - 1) == 0)
+	if (text && IsTransactionState())
 	{
 		StringInfoData line;
 		struct config_generic **settings = get_guc_variables();
@@ -57,8 +69,8 @@ put_state(ErrorData *edata)
 		char	   *user = GetUserNameFromId(GetUserId(), true);
 
 		initStringInfo(&line);
-		appendStringInfo(&line, "%sSTATE\t" INT64_FORMAT "\t%s",
-						 prefix, GetCurrentTimestamp(), user ? user : "");
+		appendStringInfo(&line, "statement: STATE\t" INT64_FORMAT "\t%s",
+						 GetCurrentTimestamp(), user ? user : "");
 		for (int i = 0; i < count; i++)
 		{
 			if (!is_of_interest(settings[i]))
@@ -66,7 +78,7 @@ put_state(ErrorData *edata)
 			appendStringInfo(&line, "\t%s=", settings[i]->name);
 			append_value(&line, GetConfigOption(settings[i]->name, true, false));
 		}
-		appendStringInfo(&line, "\tEND\t%s", edata->message + sizeof(prefix) - 1);
+		appendStringInfo(&line, "\tEND\t%s", text);
 		edata->message = line.data;
 	}
 	if (previous_hook)

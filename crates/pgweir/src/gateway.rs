@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use pgweir_pool::{
@@ -116,6 +116,8 @@ pub(crate) struct Policy {
     pub(crate) served: Arc<[Served]>,
     pub(crate) reads: ReadPolicy,
     pub(crate) sees_own_writes: bool,
+    /// By how much a client's reads may differ in age: the probes' own grain.
+    pub(crate) slack: Duration,
 }
 
 impl fmt::Debug for Gateway {
@@ -199,6 +201,12 @@ impl Gateway {
         Some(self.policy_of(cluster, effective.routing, effective.consistency))
     }
 
+    /// Two probe intervals: one for the replica whose probe comes late, one for its successor's.
+    fn slack(&self, cluster: &str) -> Duration {
+        let monitor = self.config.clusters.get(cluster).map(|cluster| &cluster.monitor);
+        monitor.map_or(Duration::ZERO, |monitor| monitor.interval * 2)
+    }
+
     fn policy_of(
         &self,
         cluster: &Arc<Cluster>,
@@ -215,6 +223,7 @@ impl Gateway {
                 hold: self.config.failover.hold,
             },
             sees_own_writes: consistency.level != ConsistencyLevel::Eventual,
+            slack: self.slack(cluster.name()),
         }
     }
 

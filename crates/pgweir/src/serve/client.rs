@@ -54,8 +54,10 @@ pub(super) struct ClientTask {
     pools: Arc<PoolSet>,
     policy: Policy,
     handle: Arc<ClientHandle>,
-    /// Reads must see everything acknowledged up to this moment.
-    floor: Option<Instant>,
+    /// Reads must see everything acknowledged up to this moment: the client's last write.
+    written: Option<Instant>,
+    /// And everything up to this one, which it has been shown already.
+    shown: Option<Instant>,
     to_client: Outgoing,
     to_server: Outgoing,
 }
@@ -89,7 +91,8 @@ impl ClientTask {
             pools: start.pools,
             policy: start.policy,
             handle: start.handle,
-            floor: None,
+            written: None,
+            shown: None,
             to_client: Outgoing::default(),
             to_server: Outgoing::default(),
         }
@@ -323,7 +326,7 @@ impl ClientTask {
     fn after_server(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         if self.session.take_wrote() {
             // The floor first: a probe that the nudge starts must begin after it.
-            self.floor = Some(Instant::now());
+            self.written = Some(Instant::now());
             self.policy.cluster.nudge();
         }
         self.detach_if_done();
@@ -397,7 +400,8 @@ impl ClientTask {
     fn want(&self, target: Target) -> Want {
         let settings = self.session.settings();
         let settings_mark = Some(settings.mark());
-        let fresh_after = self.floor.filter(|_| self.session.router().sees_own_writes(settings));
+        let bound = self.written.max(self.shown);
+        let fresh_after = bound.filter(|_| self.session.router().sees_own_writes(settings));
         let access = access_of(target);
         Want { fresh_after, settings_mark, ..crate::gateway::want(access) }
     }
@@ -425,9 +429,7 @@ impl ClientTask {
         };
         self.handle.attached(lease.cancel_handle());
         self.session.router_mut().attached(lease.node());
-        let primary = self.policy.cluster.topology().primary;
-        let is_primary = primary == Some(usize::from(lease.node_id().0));
-        let role = if is_primary { Target::Primary } else { Target::Replica };
+        let role = self.note_shown(usize::from(lease.node_id().0));
         self.server = Some(Server { lease, wire: Wire::default() });
         self.to_server.clear();
         self.session.attach(facts, role, &mut self.to_server);
@@ -435,6 +437,24 @@ impl ClientTask {
             Ok(()) => Ok(()),
             Err(error) => self.lose_server(&error.to_string(), cx),
         }
+    }
+
+    /// Notes how much of the past the client is about to be shown; says whether by the primary.
+    ///
+    /// How fresh a replica is is known as of its last probe, and replicas are probed one after the
+    /// other. So a client goes on to any replica that was as fresh within [`Policy::slack`]: what
+    /// it has read can be missing there for no longer than that.
+    fn note_shown(&mut self, node: usize) -> Target {
+        let topology = self.policy.cluster.topology();
+        let (role, fresh_as_of) = if topology.primary == Some(node) {
+            (Target::Primary, topology.primary_seen)
+        } else {
+            let view = topology.nodes.get(node);
+            (Target::Replica, view.and_then(|view| view.fresh_as_of))
+        };
+        let shown = fresh_as_of.and_then(|fresh| fresh.checked_sub(self.policy.slack));
+        self.shown = self.shown.max(shown);
+        role
     }
 
     fn refuse(&mut self, error: &PoolError) {

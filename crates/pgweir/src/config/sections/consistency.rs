@@ -21,7 +21,7 @@ words! {
     pub enum ConsistencyLevel {
         /// Nobody's, sooner than max_staleness.
         Eventual = "eventual" => available();
-        /// The client's own, and time never runs back for it.
+        /// The client's own; what it has read it goes on seeing, to within two probes.
         Session = "session" => available();
         /// Everybody's through this pgweir.
         Global = "global" => planned();
