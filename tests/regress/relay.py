@@ -11,6 +11,7 @@ protocol, either of an unnamed statement or of a named one that it prepares once
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,10 @@ SCRIPT = b"application_name\0pg_regress/"
 
 HEADER = struct.Struct("!cI")  # tag, and the length of all but the tag
 SYNC = HEADER.pack(b"S", 4)
+FLUSH = HEADER.pack(b"H", 4)
+
+# A Sync behind such a statement would be taken for a part of the data, or not, as the server comes to fail.
+COPY_IN = re.compile(rb"\s*COPY\b.*\bFROM\s+STDIN\b", re.IGNORECASE | re.DOTALL)
 
 # What a server says to a pipeline and not to a simple query: ParseComplete, BindComplete, NoData.
 PIPELINES_OWN = frozenset((b"1", b"2", b"n"))
@@ -59,7 +64,7 @@ class Conversation:
     preparing: tuple[bytes, bytes] | None = None  # the text and the name that ParseComplete will confirm
     names: int = 0
     is_translated: bool = False  # a simple query of the client's is under way as a pipeline
-    copies_in: bool = False
+    owes_sync: bool = False  # at the end of the data that are copied in
 
     async def run(self) -> None:
         """Relays to the end."""
@@ -106,9 +111,9 @@ class Conversation:
             self.is_translated = True
             yield from self.pipeline(whole[HEADER.size : -1])
         elif tag in (b"c", b"f") and self.is_translated:
-            # The Sync behind the Execute was skipped; and if the copy has failed, nobody waits for its end.
-            if self.copies_in:
-                self.copies_in = False
+            # If the copy has failed, nobody waits for its end.
+            if self.owes_sync:
+                self.owes_sync = False
                 yield whole + SYNC
         else:
             yield whole
@@ -123,7 +128,8 @@ class Conversation:
         yield message(b"B", b"\0" + name + b"\0" + bytes(6))
         yield message(b"D", b"P\0")
         yield message(b"E", bytes(5))
-        yield SYNC
+        self.owes_sync = COPY_IN.match(text) is not None
+        yield FLUSH if self.owes_sync else SYNC
         if text.decode(errors="replace").strip(" ;\n").upper() in FORGETTING:
             self.prepared.clear()
 
@@ -143,14 +149,11 @@ class Conversation:
         if tag == b"1" and self.preparing and self.protocol == "prepared":
             text, name = self.preparing
             self.prepared[text] = name
-        elif tag == b"G":
-            self.copies_in = True
-        elif tag == b"E" and self.copies_in and self.is_translated:
-            self.copies_in = False
+        elif tag in (b"E", b"C") and self.owes_sync:
+            self.owes_sync = False
             self.server[1].write(SYNC)
         elif tag == b"Z":
             self.is_translated = False
-            self.copies_in = False
 
 
 async def serve(host: str, own: int, other: int, protocol: str, pause: float, ready: threading.Event) -> None:
