@@ -86,6 +86,12 @@ bench-instructions: ## Count user instructions per query with callgrind (slow, s
 	$(RELEASE)
 	python3 tests/bench/instructions.py --pgweir $(PGWEIR) $(ARGS)
 
+.PHONY: regress
+regress: ## Run PostgreSQL's own regression suite through pgweir, and straight, and compare
+	@scripts/setup build servers
+	$(RELEASE)
+	python3 tests/regress/regress.py --pgweir $(PGWEIR) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove everything that was built
 	cargo clean

@@ -32,7 +32,7 @@ SYNC = HEADER.pack(b"S", 4)
 FLUSH = HEADER.pack(b"H", 4)
 
 # A Sync behind such a statement would be taken for a part of the data, or not, as the server comes to fail.
-COPY_IN = re.compile(rb"\s*COPY\b.*\bFROM\s+STDIN\b", re.IGNORECASE | re.DOTALL)
+COPY_IN = re.compile(rb"\s*COPY\b.*\bFROM\s+STD(?:IN|OUT)\b", re.IGNORECASE | re.DOTALL)
 
 # What a server says to a pipeline and not to a simple query: ParseComplete, BindComplete, NoData.
 PIPELINES_OWN = frozenset((b"1", b"2", b"n"))
