@@ -351,6 +351,28 @@ fn a_released_pin_gives_the_server_connection_back() {
 // ---- protocol-level prepared statements ----
 
 #[test]
+fn a_statement_whose_table_has_changed_can_be_prepared_again() {
+    let scratch = Scratch::new("session_outdated");
+    scratch.prepare("CREATE TABLE thing AS SELECT 1 AS id");
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, scratch.name());
+    let text = "/* pgweir: primary */ SELECT * FROM thing";
+    let run = || Message::new().parse("s", text).bind("", "s", &[]).execute("", 0).sync();
+    one.wire.send(&run());
+    assert_eq!(one.reply().text(), "1");
+    other.ask("ALTER TABLE thing ADD COLUMN name text DEFAULT 'new'");
+    // As on a direct connection, who had it prepared hears of it and prepares it again.
+    one.wire.send(&Message::new().bind("", "s", &[]).execute("", 0).sync());
+    assert_eq!(one.reply().failure.unwrap().code(), "0A000");
+    one.wire.send(&Message::new().close(b'S', "s").sync());
+    assert_eq!(one.reply().failure, None);
+    one.wire.send(&run());
+    assert_eq!(one.reply().text(), "1|new");
+    other.wire.send(&run());
+    assert_eq!(other.reply().text(), "1|new");
+}
+
+#[test]
 fn two_clients_use_the_same_statement_name_for_different_texts_over_one_connection() {
     let weir = Weir::start(shared(), ONE);
     let (mut one, mut other) = two(&weir, "postgres");

@@ -8,6 +8,7 @@ use crate::message;
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Owed, Parsed};
 use crate::prepared::{MAX_STATEMENTS_PER_CLIENT, Statement, Unnamed};
+use crate::settings::SettingsMap;
 use crate::verdict::{Pins, Router, Target, Verdict};
 
 use super::client::Frame;
@@ -120,7 +121,8 @@ impl<R: Router> Session<R> {
             attached.owe(Owed::Parse(Parsed::Taken { name: name.into(), statement: known }));
             return Step::Took(frame.header.length);
         }
-        let statement = self.registry.intern(&self.environment, tail, &verdict);
+        let environment = named_in(&self.environment, &self.track.now().client);
+        let statement = self.registry.intern(&environment, tail, &verdict);
         let name: Box<[u8]> = name.into();
         self.statements.named.insert(name.clone(), statement.clone());
         if attached.facts.statements.touch(statement.id) {
@@ -377,6 +379,14 @@ impl Attached {
         self.facts.statements.remove(statement.id);
         to_server.own(|out| message::close_statement(&statement.name, out));
         self.owe(Owed::Evict(Some(statement)));
+    }
+}
+
+/// What a text means depends on where its names are looked up.
+fn named_in(environment: &Arc<str>, settings: &SettingsMap) -> Arc<str> {
+    match settings.get("search_path") {
+        None => environment.clone(),
+        Some(path) => format!("{environment}/{path}").into(),
     }
 }
 

@@ -234,6 +234,11 @@ impl<R: Router> Session<R> {
                 Some(LastWords { message: report.message.to_string(), frame: whole_error(body) });
             return Fate::Drop;
         }
+        if is_outdated_plan(body) {
+            // The statement was prepared before its tables changed; prepared again under the name
+            // that the server knows it by, it would stay the old one.
+            attached.tainted = true;
+        }
         attached.failed = true;
         match attached.pipeline.head() {
             Some(Owed::Errand(_)) => {
@@ -421,6 +426,11 @@ fn undo_on_server(owed: &Owed, facts: &mut ServerFacts) {
 /// ours in SQL, by its name.
 fn contradicts(code: SqlState) -> bool {
     matches!(code, SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PREPARED_STATEMENT)
+}
+
+/// "cached plan must not change result type": the routine tells it in any language.
+fn is_outdated_plan(body: &[u8]) -> bool {
+    body.ends_with(b"RRevalidateCachedQuery\0\0")
 }
 
 fn is_inspected(header: Header) -> bool {
