@@ -130,9 +130,11 @@ def unpack_suite(apt: Path, kept: Path) -> None:
     with tarfile.open(archives[0]) as archive:
         for member in archive:
             _, _, path = member.name.partition("/")
-            if path.startswith(f"{SUITE}/") and (member.isfile() or member.isdir()):
-                member.name = path.removeprefix(f"{SUITE}/")
-                archive.extract(member, kept / "suite", filter="data")
+            content = archive.extractfile(member) if member.isfile() and path.startswith(f"{SUITE}/") else None
+            if content is not None:
+                file = kept / "suite" / path.removeprefix(f"{SUITE}/")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content.read())
 
 
 def installed_headers(major: str) -> Path:
