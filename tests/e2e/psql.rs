@@ -2,7 +2,6 @@
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
-use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -22,9 +21,8 @@ fn psql(port: u16, database: &str) -> Command {
     psql
 }
 
-/// Runs psql, and interrupts it as Ctrl-C does once a server runs what has this mark in it.
-pub(crate) fn interrupt_when(psql: &mut Command, mark: &str) -> Finished {
-    let mut child = psql.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+/// Waits until a server runs what has this mark in it.
+fn until_running(mark: &str) {
     let sql = format!(
         "SELECT count(*) FROM pg_stat_activity
          WHERE query LIKE '%{mark}%' AND state = 'active' AND pid <> pg_backend_pid()"
@@ -33,6 +31,12 @@ pub(crate) fn interrupt_when(psql: &mut Command, mark: &str) -> Finished {
         let running = |node: &pgweir_sandbox::Node| node.psql(&sql).unwrap() != "0";
         shared().nodes().iter().any(running).then_some(()).ok_or("it does not run")
     });
+}
+
+/// Runs psql, and interrupts it as Ctrl-C does once a server runs what has this mark in it.
+pub(crate) fn interrupt_when(psql: &mut Command, mark: &str) -> Finished {
+    let mut child = psql.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until_running(mark);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
     let status = until("psql to end", SOON, || child.try_wait().unwrap().ok_or("it runs"));
@@ -117,9 +121,8 @@ fn an_interactive_session_completes_names_watches_and_is_interrupted() {
     terminal.shows("watched");
     terminal.types("\x03");
     terminal.shows("psql_terminal=#");
-    terminal.types("SELECT pg_sleep(600);\r");
-    terminal.shows("pg_sleep");
-    thread::sleep(std::time::Duration::from_millis(200));
+    terminal.types("SELECT pg_sleep(600), 'psql_terminal_ctrl_c';\r");
+    until_running("psql_terminal_ctrl_c");
     terminal.types("\x03");
     terminal.shows("canceling statement due to user request");
     terminal.types("\\q\r");

@@ -24,7 +24,9 @@ impl Terminal {
         }
         let mut script = Command::new("script");
         script
-            .args(["-q", "-f", "-e", "-c", command, "/dev/null"])
+            // A shell that stays in between dies of the Ctrl-C meant for the program, and dash does stay.
+            .args(["-q", "-f", "-e", "-c", &format!("exec {command}"), "/dev/null"])
+            .env("SHELL", "/bin/sh")
             .env("TERM", "dumb")
             .env("PSQL_HISTORY", "/dev/null")
             .stdin(Stdio::piped())
