@@ -1,6 +1,7 @@
 //! What a client has said of its session follows it from server to server, and nobody else.
 
 use std::thread;
+use std::time::Duration;
 
 use pgweir_sandbox::Node;
 use tokio_postgres::NoTls;
@@ -311,19 +312,84 @@ fn a_listener_hears_notifications_while_it_is_idle() {
 }
 
 #[test]
-fn sql_prepared_statements_stay_with_their_client() {
+fn sql_prepared_statements_follow_their_client() {
     let scratch = Scratch::new("session_prepare");
-    let weir = Weir::start(shared(), "pool.size = 2");
+    let weir = Weir::start(shared(), ONE);
     let (mut one, mut other) = two(&weir, scratch.name());
     one.ask("PREPARE same AS SELECT 'one'");
-    other.ask("PREPARE same AS SELECT 'other'");
+    other.ask("PREPARE same(int) AS SELECT 'other' || $1");
     for _ in 0..3 {
         assert_eq!(one.ask("EXECUTE same"), "one");
-        assert_eq!(other.ask("EXECUTE same"), "other");
+        assert_eq!(other.ask("EXECUTE same(1)"), "other1");
     }
-    one.ask("DEALLOCATE ALL");
+    assert_eq!(one.ask("SELECT name FROM pg_prepared_statements WHERE from_sql"), "same");
+    one.ask("DEALLOCATE same");
     assert_eq!(one.fail("EXECUTE same").code(), "26000");
-    assert_eq!(other.ask("EXECUTE same"), "other");
+    assert_eq!(other.ask("EXECUTE same(2)"), "other2");
+    // What it executes decides where it runs.
+    let primary = shared().primary().name().to_owned();
+    one.ask("CREATE TABLE kept (a int)");
+    one.ask("PREPARE writes(int) AS INSERT INTO kept VALUES ($1)");
+    one.ask("EXECUTE writes(1)");
+    assert_eq!(one.ask("SELECT a FROM kept"), "1");
+    one.ask("PREPARE everywhere AS SELECT count(*) FROM kept");
+    until("a read on a replica", SOON, || {
+        assert_eq!(one.ask("EXECUTE everywhere"), "1");
+        let node = one.last_node();
+        if node == primary { Err(node) } else { Ok(()) }
+    });
+    one.ask("DEALLOCATE ALL");
+    assert_eq!(one.fail("EXECUTE writes(2)").code(), "26000");
+}
+
+#[test]
+fn what_code_does_out_of_sight_is_kept_and_leaks_to_nobody() {
+    let scratch = Scratch::new("session_hidden");
+    scratch.prepare(
+        "CREATE FUNCTION f(sql text) RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE sql; END$$",
+    );
+    let weir = Weir::start(shared(), "pool.size = 1\npool.checkout_timeout = \"10s\"");
+    let (mut one, mut other) = two(&weir, scratch.name());
+    let tenant = "SELECT current_setting('app.tenant', true)";
+    let rows = [
+        ("DO $$BEGIN SET work_mem = '7MB'; END$$", "SHOW work_mem", "7MB", "4MB"),
+        ("SELECT f('SET work_mem = ''8MB''')", "SHOW work_mem", "8MB", "4MB"),
+        ("SELECT f('SET ROLE pg_monitor')", "SELECT current_user", "pg_monitor", "postgres"),
+        ("RESET ROLE", "SELECT current_user", "postgres", "postgres"),
+        ("DO $$BEGIN PERFORM set_config('app.tenant', '7', false); END$$", tenant, "7", ""),
+        (
+            "SELECT set_config('app.tenant', n::text, false) FROM generate_series(1, 3) n",
+            tenant,
+            "3",
+            "",
+        ),
+        ("SELECT f('RESET ALL')", "SHOW work_mem", "4MB", "4MB"),
+    ];
+    for (change, ask, own, others) in rows {
+        one.query(change);
+        for _ in 0..2 {
+            assert_eq!(other.ask(ask), others, "{change}");
+            assert_eq!(one.ask(ask), own, "{change}");
+        }
+    }
+    // What cannot be carried binds, and lets go when it is gone.
+    let rows = [
+        ("SELECT f('LISTEN bell')", "SELECT f('UNLISTEN bell')"),
+        ("SELECT f('CREATE TEMP TABLE t (a int)')", "DROP TABLE t"),
+        ("CREATE TEMP VIEW v AS SELECT 1", "SELECT f('DROP VIEW v')"),
+        ("DO $$BEGIN PERFORM pg_advisory_lock(4713); END$$", "SELECT pg_advisory_unlock(4713)"),
+        ("SELECT f('PREPARE hidden AS SELECT 1')", "DEALLOCATE ALL"),
+        ("LISTEN bell", "UNLISTEN bell"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE c"),
+    ];
+    for (pin, release) in rows {
+        assert_eq!(one.query(pin).failure, None, "{pin}");
+        other.wire.send(&Message::new().query("SELECT pg_is_in_recovery()"));
+        one.ask("SELECT 1");
+        assert!(!other.wire.hears_something(Duration::from_millis(50)), "{pin}");
+        one.query(release);
+        assert_eq!(other.reply().failure, None, "{release}");
+    }
 }
 
 #[test]
@@ -334,7 +400,6 @@ fn a_released_pin_gives_the_server_connection_back() {
         ("LISTEN bell", "UNLISTEN *"),
         ("SELECT pg_advisory_lock(4712)", "SELECT pg_advisory_unlock_all()"),
         ("CREATE TEMP TABLE session_released (a int)", "DISCARD TEMP"),
-        ("PREPARE p AS SELECT 1", "DEALLOCATE ALL"),
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE ALL"),
         ("CREATE TEMP TABLE session_released (a int)", "DISCARD ALL"),
     ];

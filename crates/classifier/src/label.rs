@@ -294,12 +294,14 @@ pub enum Effect {
     SetSessionCharacteristics(Characteristics),
     /// `DISCARD …`.
     Discard(Discard),
-    /// `PREPARE name`; comes with a [`Pin::SqlPrepare`].
+    /// `PREPARE name`: the statement is there for `EXECUTE`, on this server connection.
     Prepare {
         /// The prepared statement.
         name: String,
-        /// What executing it will need.
-        access: Access,
+        /// The whole PREPARE, to be said again to another server.
+        statement: String,
+        /// What executing it will need and do.
+        body: Box<StatementLabel>,
     },
     /// `DEALLOCATE name`, or `ALL` as `None`; names of the extended protocol included.
     Deallocate(Option<String>),
@@ -317,6 +319,8 @@ pub enum Effect {
     /// Code ran that cannot be seen from here (a function of the user's, `DO`, `CALL`). It may have
     /// changed settings or left locks or temporary tables; nothing says that it did.
     RanHiddenCode,
+    /// A setting may have a new value, which only the server knows.
+    AsksSetting(String),
 }
 
 /// The value of a setting in a form that can be said again.
@@ -355,11 +359,9 @@ pub enum Pin {
     AdvisoryLock,
     /// `LOAD 'library'`.
     Load,
-    /// `PREPARE name`.
-    SqlPrepare(String),
     /// `setseed()` or `SET seed`: `random()` continues a series that only this connection knows.
     RandomSeed,
-    /// Settings were changed to values that cannot be read from the text.
+    /// Settings were changed whose names cannot be read from the text.
     UntrackableSettings,
 }
 
@@ -373,7 +375,6 @@ impl Pin {
             Self::HoldCursor(_) => "hold_cursor",
             Self::AdvisoryLock => "advisory_lock",
             Self::Load => "load",
-            Self::SqlPrepare(_) => "sql_prepare",
             Self::RandomSeed => "random_seed",
             Self::UntrackableSettings => "untrackable_settings",
         }

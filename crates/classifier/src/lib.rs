@@ -15,6 +15,7 @@ mod builtins;
 pub mod cache;
 mod catalog;
 mod classify;
+pub mod hidden;
 mod hint;
 mod label;
 pub mod lex;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use pgweir_classifier::{
     Access, Catalog, Control, Discard, Effect as Sign, Hint, Isolation, Label, LabelCache, Local,
-    Options, Pin, StatementLabel, Unpin,
+    Options, Pin, Sharing, StatementLabel, Unpin,
 };
 use pgweir_pool::Node;
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::verdict::{
-    Effect, OwnQuestion, Pins, SessionFacts, SettingChange, Target, TransactionModes, Verdict,
+    Effect, Inspection, OwnQuestion, Pins, Prepared, SessionFacts, SettingChange, Target,
+    TransactionModes, Verdict,
 };
 
 use crate::config::Routing;
@@ -135,6 +136,8 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             effects.push((index, effect));
         }
     }
+    // What it executes may write; a session that knows the statement judges that instead.
+    let executes = label.effects().any(|sign| matches!(sign, Sign::Execute(_)));
     let question = label.local().and_then(|local| own_question(sql, local));
     let begin = label.statements.iter().rev().find_map(|statement| match &statement.control {
         Control::Begin(modes) => Some(transaction_modes(modes)),
@@ -153,8 +156,8 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         },
         reason: label.reason.as_str(),
         reason_index: label.reason.index(),
-        is_write: label.access == Access::Write,
-        suits_replica: label.access != Access::Write && !leaves_state,
+        is_write: label.access == Access::Write || executes,
+        suits_replica: label.access != Access::Write && !executes && !leaves_state,
         begin,
         only_begins: matches!(only, Some(Control::Begin(_))),
         set_transaction: only.and_then(|control| match control {
@@ -171,12 +174,25 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             Hint::Primary => Target::Primary,
             Hint::Replica => Target::Replica,
         }),
-        recalls_sequences: label.effects().any(|sign| *sign == Sign::RecallsSequence),
-        deallocates: match label.statements.as_slice() {
-            [only] => deallocated(only).map(Into::into),
-            _ => None,
-        },
         question,
+        ..remembered(label)
+    }
+}
+
+/// What the session has to do for a text with this label, and about the statements it names.
+fn remembered(label: &Label) -> Verdict {
+    let only = match label.statements.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    };
+    let executes = only.filter(|only| only.kind == "EXECUTE").and_then(executed);
+    Verdict {
+        recalls_sequences: label.effects().any(|sign| *sign == Sign::RecallsSequence),
+        deallocates: only.and_then(deallocated).map(Into::into),
+        executes: executes.map(Into::into),
+        mentions: label.effects().filter_map(mentioned).map(Into::into).collect(),
+        inspects: inspection(label),
+        ..Verdict::unknown("")
     }
 }
 
@@ -185,6 +201,49 @@ fn deallocated(statement: &StatementLabel) -> Option<&str> {
         Sign::Deallocate(Some(name)) => Some(name.as_str()),
         _ => None,
     })
+}
+
+fn executed(statement: &StatementLabel) -> Option<&str> {
+    statement.effects.iter().find_map(|sign| match sign {
+        Sign::Execute(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// The prepared statement that SQL calls by its name.
+fn mentioned(sign: &Sign) -> Option<&str> {
+    match sign {
+        Sign::Prepare { name, .. } | Sign::Execute(name) | Sign::Deallocate(Some(name)) => {
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
+/// What a server has to be asked after a text with this label.
+fn inspection(label: &Label) -> Option<Inspection> {
+    let mut asked = Inspection::default();
+    let mut settings: Vec<Box<str>> = Vec::new();
+    for sign in label.effects() {
+        match sign {
+            Sign::RanHiddenCode | Sign::Execute(_) => asked.of = Pins::INSPECTED,
+            Sign::AsksSetting(name) => settings.push(name.as_str().into()),
+            Sign::Unpin(unpin) => asked.released = asked.released.with(released(unpin)),
+            _ => {}
+        }
+    }
+    asked.settings = settings.into();
+    (asked != Inspection::default()).then_some(asked)
+}
+
+/// One of several may be gone; that is no proof that none is left.
+fn released(unpin: &Unpin) -> Pins {
+    match unpin {
+        Unpin::Unlisten(_) => Pins::LISTEN,
+        Unpin::CloseCursor(_) => Pins::HOLD_CURSOR,
+        Unpin::AdvisoryLock | Unpin::AllAdvisoryLocks => Pins::ADVISORY_LOCK,
+        Unpin::Dropped(_) => Pins::TEMPORARY,
+    }
 }
 
 fn transaction_modes(modes: &pgweir_classifier::Characteristics) -> TransactionModes {
@@ -265,11 +324,16 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         Sign::Set { local: true, .. }
         | Sign::Reset { local: true, .. }
         | Sign::Discard(Discard::Plans | Discard::Sequences)
-        | Sign::Prepare { .. }
         | Sign::Execute(_)
         | Sign::UsesSequence
         | Sign::RecallsSequence
-        | Sign::RanHiddenCode => Vec::new(),
+        | Sign::RanHiddenCode
+        | Sign::AsksSetting(_) => Vec::new(),
+        Sign::Prepare { name, statement, body } => vec![Effect::Prepare(Prepared {
+            name: name.as_str().into(),
+            statement: statement.as_str().into(),
+            verdict: Arc::new(verdict_of_body(body)),
+        })],
         Sign::Set { name, value, .. } => vec![set(name.clone(), &value.statement)],
         Sign::Reset { name, .. } => {
             vec![Effect::Setting(SettingChange::Reset { name: name.as_str().into() })]
@@ -286,9 +350,22 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         Sign::Unpin(Unpin::Unlisten(None)) => vec![Effect::Unpin(Pins::LISTEN)],
         Sign::Unpin(Unpin::CloseCursor(None)) => vec![Effect::Unpin(Pins::HOLD_CURSOR)],
         Sign::Unpin(Unpin::AllAdvisoryLocks) => vec![Effect::Unpin(Pins::ADVISORY_LOCK)],
-        // One of several may be gone; that is no proof that none is left.
+        // The server is asked what is left.
         Sign::Unpin(_) => Vec::new(),
     }
+}
+
+/// The verdict on what EXECUTE of a prepared statement runs.
+fn verdict_of_body(body: &StatementLabel) -> Verdict {
+    let label = Label {
+        statements: vec![body.clone()],
+        access: body.access,
+        reason: body.reason.clone(),
+        hint: None,
+        sharing: Sharing::Exact,
+        unparsed: false,
+    };
+    verdict(b"", &label)
 }
 
 fn pins(pin: &Pin) -> Pins {
@@ -298,7 +375,6 @@ fn pins(pin: &Pin) -> Pins {
         Pin::HoldCursor(_) => Pins::HOLD_CURSOR,
         Pin::AdvisoryLock => Pins::ADVISORY_LOCK,
         Pin::Load => Pins::LOAD,
-        Pin::SqlPrepare(_) => Pins::SQL_PREPARE,
         Pin::RandomSeed => Pins::RANDOM_SEED,
         Pin::UntrackableSettings => Pins::SETTINGS,
     }
@@ -389,6 +465,10 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
             }
             self.last_node.clone_from(&self.node);
         }
+    }
+
+    fn custom_settings(&mut self) -> Arc<[Box<str>]> {
+        Arc::default()
     }
 
     fn answer(&mut self, question: &OwnQuestion, facts: SessionFacts<'_>) -> String {

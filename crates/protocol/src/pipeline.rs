@@ -10,7 +10,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::prepared::{NamedStatements, ServerStatements, Statement, UnnamedId};
+use crate::prepared::{NamedStatements, ServerStatements, SqlStatements, Statement, UnnamedId};
+use crate::settings::SettingsMap;
 use crate::verdict::Verdict;
 
 /// What a Parse on its way to the server is for.
@@ -24,10 +25,14 @@ pub(crate) enum Parsed {
     Taken { name: Box<[u8]>, statement: Arc<Statement> },
     /// The client's, passed verbatim: the server alone knows it.
     Verbatim,
+    /// The client's, under a name that SQL has taken: the server will refuse it.
+    TakenInSql,
     /// Ours, so that the server holds what the client prepared elsewhere.
     Carried(Arc<Statement>),
     /// Ours, likewise for the unnamed statement.
     CarriedUnnamed,
+    /// Ours, under the client's own name, by which SQL calls the statement.
+    Lent { name: Box<[u8]> },
 }
 
 /// Why pgweir sends a query of its own.
@@ -43,6 +48,14 @@ pub(crate) enum Errand {
     Leave,
     /// Forget what other clients have drawn from sequences.
     Sequences,
+    /// Bring the server to the statements that the client has prepared in SQL.
+    Statements,
+    /// Give protocol-level statements the client's names for them, by which SQL is about to call them.
+    Lend,
+    /// Take these names away again.
+    TakeBack,
+    /// Ask what state the session is in.
+    Inspect,
 }
 
 /// One message's worth of replies.
@@ -67,8 +80,8 @@ pub(crate) enum Owed {
         /// What it makes everybody forget: given back if it fails.
         forgotten: Option<Box<Forgotten>>,
     },
-    /// CloseComplete for the client.
-    Close,
+    /// CloseComplete for the client; the statement that is closed, if SQL has prepared it.
+    Close(Option<Box<str>>),
     /// CloseComplete for a statement that leaves the server; not the client's to see.
     Evict(Option<Arc<Statement>>),
     /// ParseComplete that pgweir gives when its turn comes: the server holds the statement already.
@@ -89,6 +102,8 @@ pub(crate) enum Owed {
 pub(crate) struct Forgotten {
     pub(crate) client: NamedStatements,
     pub(crate) server: ServerStatements,
+    pub(crate) client_sql: SqlStatements,
+    pub(crate) server_sql: SettingsMap,
 }
 
 /// ParseComplete, as pgweir gives it for a statement the server already holds.
@@ -163,6 +178,11 @@ impl Pipeline {
     /// Whether something on its way makes the server drop prepared statements.
     pub(crate) fn forgets_statements(&self) -> bool {
         self.verdicts().any(Verdict::forgets_statements)
+    }
+
+    /// Whether something on its way prepares or drops a statement in SQL.
+    pub(crate) fn changes_statements(&self) -> bool {
+        self.verdicts().any(Verdict::changes_statements)
     }
 
     /// Whether something on its way counts as a write.

@@ -13,13 +13,20 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hashlink::LruCache;
 
-use crate::verdict::Verdict;
+use crate::settings::SettingsMap;
+use crate::verdict::{Prepared, Verdict};
 
 /// The prefix of every name pgweir gives to a statement on a server.
 pub const SERVER_NAME_PREFIX: &str = "pgweir_";
 
 /// Statements a client may keep before further ones are left to the server it is on.
 pub const MAX_STATEMENTS_PER_CLIENT: usize = 16_384;
+
+/// The most statements prepared in SQL that follow a client; one more binds it to its server.
+pub const MAX_SQL_STATEMENTS: usize = 512;
+
+/// The longest PREPARE, in bytes, that is said again to another server.
+pub const MAX_SQL_STATEMENT_LENGTH: usize = 64 << 10;
 
 /// Shards of the registry: clients that prepare at the same moment rarely meet.
 const REGISTRY_SHARDS: usize = 16;
@@ -70,6 +77,88 @@ pub struct ClientStatements {
     pub named: NamedStatements,
     /// The unnamed one.
     pub unnamed: Option<Unnamed>,
+    /// Those prepared in SQL.
+    pub sql: SqlStatements,
+}
+
+/// The statements a client has prepared in SQL. Unlike those of the protocol they keep their names,
+/// which SQL calls them by; so a server that the client comes to is given exactly these.
+#[derive(Debug, Default)]
+pub struct SqlStatements {
+    texts: SettingsMap,
+    verdicts: HashMap<Box<str>, Arc<Verdict>>,
+}
+
+impl SqlStatements {
+    /// By name, the PREPARE of each.
+    #[must_use]
+    pub fn texts(&self) -> &SettingsMap {
+        &self.texts
+    }
+
+    /// The verdict on what EXECUTE of this name runs.
+    #[must_use]
+    pub fn verdict(&self, name: &str) -> Option<&Arc<Verdict>> {
+        self.verdicts.get(name)
+    }
+
+    /// Whether a name is taken.
+    #[must_use]
+    pub fn contains(&self, name: &[u8]) -> bool {
+        std::str::from_utf8(name).is_ok_and(|name| self.verdicts.contains_key(name))
+    }
+
+    /// Notes a statement that was prepared; false when there is no room for it.
+    pub fn insert(&mut self, prepared: &Prepared) -> bool {
+        let has_room = self.verdicts.len() < MAX_SQL_STATEMENTS
+            && prepared.statement.len() <= MAX_SQL_STATEMENT_LENGTH;
+        if has_room {
+            self.texts = self.texts.with(&prepared.name, prepared.statement.clone());
+            self.verdicts.insert(prepared.name.clone(), prepared.verdict.clone());
+        }
+        has_room
+    }
+
+    /// Forgets a statement; true if it was known.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.texts = self.texts.without(name);
+        self.verdicts.remove(name).is_some()
+    }
+
+    /// Keeps only some of them; returns how many those are.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) -> usize {
+        let gone: Vec<Box<str>> =
+            self.verdicts.keys().filter(|name| !keep(name)).cloned().collect();
+        for name in gone {
+            self.remove(&name);
+        }
+        self.verdicts.len()
+    }
+}
+
+/// A step on the way from the SQL statements that a server holds to those a client has.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StatementStep<'a> {
+    /// DEALLOCATE.
+    Drop(&'a str),
+    /// The PREPARE of a name.
+    Make(&'a str, &'a Arc<str>),
+}
+
+/// What a server has to be told so that it holds exactly the statements that are wanted.
+pub(crate) fn statement_steps<'a>(
+    held: &'a SettingsMap,
+    wanted: &'a SettingsMap,
+) -> Vec<StatementStep<'a>> {
+    if held == wanted {
+        return Vec::new();
+    }
+    let dropped = held.iter().filter(|(name, text)| wanted.get(name) != Some(text));
+    let made = wanted.iter().filter(|(name, text)| held.get(name) != Some(text));
+    dropped
+        .map(|(name, _)| StatementStep::Drop(name))
+        .chain(made.map(|(name, text)| StatementStep::Make(name, text)))
+        .collect()
 }
 
 /// The statements a server connection holds, least recently used first.

@@ -21,6 +21,8 @@ pub struct ServerFacts {
     pub unnamed: Option<UnnamedId>,
     /// The settings in force beyond its own defaults.
     pub in_force: SettingsMap,
+    /// The statements that SQL has prepared on it: by their names, each with its PREPARE.
+    pub sql: SettingsMap,
     /// Whose work its memory of sequences is.
     pub sequences: SequenceMemory,
 }
@@ -52,6 +54,12 @@ impl SequenceMemory {
     }
 }
 
+/// Zero for nothing carried; equal for equal state; otherwise almost surely different.
+#[must_use]
+pub(crate) fn carried_mark(settings: &SettingsMap, statements: &SettingsMap) -> u64 {
+    settings.mark() ^ statements.mark().rotate_left(1)
+}
+
 impl ServerFacts {
     /// The facts of a fresh connection that keeps at most `prepared_capacity` statements.
     #[must_use]
@@ -68,13 +76,15 @@ impl ServerFacts {
             statements: ServerStatements::new(prepared_capacity),
             unnamed: None,
             in_force: SettingsMap::default(),
+            sql: SettingsMap::default(),
             sequences: SequenceMemory::default(),
         }
     }
 
-    /// Tells which settings are in force, so that a pool can prefer a connection that fits.
+    /// Tells which settings are in force and which statements SQL has prepared, so that a pool can
+    /// prefer a connection that fits.
     #[must_use]
     pub fn settings_mark(&self) -> u64 {
-        self.in_force.mark()
+        carried_mark(&self.in_force, &self.sql)
     }
 }

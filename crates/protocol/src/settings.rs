@@ -74,7 +74,9 @@ impl SettingsMap {
         self.entries.iter().flat_map(|map| map.iter()).map(|(name, sql)| (&**name, sql))
     }
 
-    fn with(&self, name: &str, sql: Arc<str>) -> Self {
+    /// These, and one more or in another's place.
+    #[must_use]
+    pub(crate) fn with(&self, name: &str, sql: Arc<str>) -> Self {
         let mut entries = self.entries.as_deref().cloned().unwrap_or_default();
         entries.insert(name.into(), sql);
         Self::new(entries)
@@ -92,7 +94,9 @@ impl SettingsMap {
         Self::new(all.map(|(name, statement)| (name.into(), statement.clone())).collect())
     }
 
-    fn without(&self, name: &str) -> Self {
+    /// These less one.
+    #[must_use]
+    pub(crate) fn without(&self, name: &str) -> Self {
         let Some(entries) = self.entries.as_deref().filter(|map| map.contains_key(name)) else {
             return self.clone();
         };
@@ -182,6 +186,15 @@ fn quote_setting_name(name: &str) -> String {
     let parts: Vec<String> =
         name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
     parts.join(".")
+}
+
+/// What a server has said of its session's settings.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// It has listed all that the session has changed, its user excepted.
+    pub is_whole: bool,
+    /// Names in lower case, with their values; none for one that does not exist.
+    pub settings: &'a [(Box<str>, Option<Box<str>>)],
 }
 
 /// What one moment of a session holds: what the client wants, what its server has, what pins it.
@@ -311,6 +324,28 @@ impl SettingsTrack {
             self.now.client = self.now.client.with(name, statement.clone());
             self.now.server = self.now.server.with(name, statement);
         }
+    }
+
+    /// A server has been asked what is in force on it, after something that changed it out of sight.
+    pub fn observe(&mut self, observed: &Observed<'_>) {
+        let known = self.now.server.clone();
+        let stays = |name: &str| !observed.is_whole || name == "session_authorization";
+        let kept = known.iter().filter(|(name, _)| stays(name));
+        let mut entries: Settings =
+            kept.map(|(name, statement)| (name.into(), statement.clone())).collect();
+        for (name, value) in observed.settings {
+            let value = value.as_deref().filter(|value| match &**name {
+                "role" => *value != "none",
+                // What a former client has reset reads empty; so it does where nobody has set it.
+                name => !is_custom(name) || !value.is_empty() || known.get(name).is_some(),
+            });
+            match value {
+                Some(value) => entries.insert(name.clone(), assignment(name, value)),
+                None => entries.remove(name),
+            };
+        }
+        self.now.server = SettingsMap::new(entries);
+        self.now.client = self.now.server.clone();
     }
 
     /// A setting that servers do not take any more: the library it names does not know it.
@@ -467,6 +502,30 @@ mod tests {
         track.restate("datestyle", "ISO, YMD");
         let whole = "SELECT pg_catalog.set_config('datestyle','ISO, YMD',false)";
         assert_eq!(track.now().client, map(&[("datestyle", whole)]));
+        assert!(!track.differs());
+    }
+
+    #[test]
+    fn what_a_server_says_of_its_settings_is_what_the_client_has() {
+        let mut track = SettingsTrack::default();
+        for (name, statement) in [
+            ("a", "SET a=1"),
+            ("app.x", "SET app.x=1"),
+            ("role", "SET ROLE r"),
+            ("session_authorization", "SET SESSION AUTHORIZATION u"),
+        ] {
+            track.change(&set(name, statement));
+        }
+        let some = |name: &str, value: &str| (name.into(), Some(value.into()));
+        let settings = [some("app.x", "2"), some("app.y", ""), ("app.z".into(), None)];
+        track.observe(&Observed { is_whole: false, settings: &settings });
+        assert_eq!(track.now().client.get("a").map(|statement| &**statement), Some("SET a=1"));
+        assert_eq!(track.now().client.get("app.x"), Some(&assignment("app.x", "2")));
+        assert_eq!(track.now().client.len(), 3, "a new user has no role yet");
+        let settings = [some("b", "3"), some("role", "none"), some("app.x", "")];
+        track.observe(&Observed { is_whole: true, settings: &settings });
+        let left = track.now().client.iter().map(|(name, _)| name);
+        assert!(left.eq(["app.x", "b", "session_authorization"]), "{:?}", track.now());
         assert!(!track.differs());
     }
 

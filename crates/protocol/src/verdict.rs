@@ -49,6 +49,8 @@ pub enum Effect {
     Pin(Pins),
     /// Such state is provably gone.
     Unpin(Pins),
+    /// PREPARE name.
+    Prepare(Prepared),
     /// DEALLOCATE name.
     Deallocate(Box<str>),
     /// SQL's DEALLOCATE ALL or DISCARD ALL: no prepared statement is left on the server.
@@ -63,6 +65,29 @@ pub enum Effect {
     RollbackTo(Box<str>),
     /// RELEASE SAVEPOINT.
     Release(Box<str>),
+}
+
+/// A statement that SQL has prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// Its name, as PostgreSQL folds it.
+    pub name: Box<str>,
+    /// The PREPARE, to be said again to other servers.
+    pub statement: Arc<str>,
+    /// The verdict on what EXECUTE runs.
+    pub verdict: Arc<Verdict>,
+}
+
+/// What a text may have done to its session without saying so: the server has to be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inspection {
+    /// What may bind the client from now on; [`Pins::SETTINGS`] stands for all settings that a server
+    /// lists, and the role.
+    pub of: Pins,
+    /// What may bind it no more: not worth asking where it does not.
+    pub released: Pins,
+    /// Settings to ask for by their names, in lower case.
+    pub settings: Box<[Box<str>]>,
 }
 
 /// Something that pgweir itself knows and no server does: `SHOW pgweir.…` and its kin.
@@ -123,6 +148,12 @@ pub struct Verdict {
     pub recalls_sequences: bool,
     /// DEALLOCATE name is all there is.
     pub deallocates: Option<Box<str>>,
+    /// EXECUTE name is all there is: what it does is up to the statement of that name.
+    pub executes: Option<Box<str>>,
+    /// The prepared statements that the text names.
+    pub mentions: Box<[Box<str>]>,
+    /// What has to be asked of the server once the text has run.
+    pub inspects: Option<Inspection>,
     /// A question to pgweir itself.
     pub question: Option<OwnQuestion>,
 }
@@ -174,8 +205,25 @@ impl Verdict {
             hint: None,
             recalls_sequences: false,
             deallocates: None,
+            executes: None,
+            mentions: Box::default(),
+            inspects: None,
             question: None,
         }
+    }
+
+    /// Whether statements prepared in SQL come or go.
+    #[must_use]
+    pub fn changes_statements(&self) -> bool {
+        let changes =
+            |effect: &Effect| matches!(effect, Effect::Prepare(_) | Effect::Deallocate(_));
+        self.effects.iter().any(|(_, effect)| changes(effect))
+    }
+
+    /// The verdict on an EXECUTE, judged like the statement it runs.
+    #[must_use]
+    pub fn executing(&self, body: &Self) -> Self {
+        Self { hint: self.hint, mentions: self.mentions.clone(), question: None, ..body.clone() }
     }
 }
 
@@ -207,7 +255,7 @@ impl Pins {
     pub const LOAD: Self = Self(1 << 4);
     /// A setting changed in a way that cannot be followed.
     pub const SETTINGS: Self = Self(1 << 5);
-    /// SQL's PREPARE.
+    /// SQL's PREPARE, of more than can be carried or out of sight.
     pub const SQL_PREPARE: Self = Self(1 << 6);
     /// A text too long, too deep or too strange to look into.
     pub const UNINSPECTED: Self = Self(1 << 7);
@@ -217,6 +265,17 @@ impl Pins {
     pub const SESSION_MODE: Self = Self(1 << 9);
     /// The seed of `random()`.
     pub const RANDOM_SEED: Self = Self(1 << 10);
+
+    /// What a server can be asked about: everything that code out of sight may have done, but load a
+    /// library or seed `random()`.
+    pub const INSPECTED: Self = Self(
+        Self::TEMPORARY.0
+            | Self::LISTEN.0
+            | Self::HOLD_CURSOR.0
+            | Self::ADVISORY_LOCK.0
+            | Self::SETTINGS.0
+            | Self::SQL_PREPARE.0,
+    );
 
     const NAMES: [(Self, &'static str); 11] = [
         (Self::TEMPORARY, "temporary_table"),
@@ -255,6 +314,12 @@ impl Pins {
         Self(self.0 & !other.0)
     }
 
+    /// What both sets have.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether any of the other set binds.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
@@ -277,6 +342,12 @@ impl Pins {
     #[must_use]
     pub const fn surviving_discard(self) -> Self {
         Self(self.0 & Self::SESSION_MODE.0)
+    }
+
+    /// The reason of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(pin, _)| *pin)
     }
 
     /// The machine-readable names of the reasons.
@@ -313,6 +384,9 @@ pub trait Router {
 
     /// A statement is on its way to a server of this role.
     fn sent(&mut self, verdict: &Verdict, on: Target);
+
+    /// The custom settings that code in the database is known to make, in lower case.
+    fn custom_settings(&mut self) -> Arc<[Box<str>]>;
 
     /// The SQL that answers a question to pgweir itself.
     fn answer(&mut self, question: &OwnQuestion, facts: SessionFacts<'_>) -> String;

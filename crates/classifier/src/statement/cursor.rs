@@ -11,11 +11,15 @@ use crate::{Access, Effect, Pin, Reason, StatementLabel, Unpin};
 const CURSOR_OPTION_HOLD: i32 = 0x0020;
 
 impl Judge<'_> {
-    pub(super) fn cursor_or_prepared(&mut self, node: &NodeEnum) -> Option<StatementLabel> {
+    pub(super) fn cursor_or_prepared(
+        &mut self,
+        node: &NodeEnum,
+        slice: &str,
+    ) -> Option<StatementLabel> {
         let mut label;
         match node {
             NodeEnum::DeclareCursorStmt(node) => return Some(self.declare(node)),
-            NodeEnum::PrepareStmt(node) => return Some(self.prepare(node)),
+            NodeEnum::PrepareStmt(node) => return Some(self.prepare(node, slice)),
             NodeEnum::FetchStmt(node) => {
                 let kind = if node.ismove { "MOVE" } else { "FETCH" };
                 label = StatementLabel::new(kind, Access::Neutral, Reason::Cursor);
@@ -50,20 +54,18 @@ impl Judge<'_> {
         label
     }
 
-    /// `PREPARE`: nothing runs yet, but `EXECUTE` will find the statement on this connection only.
-    /// What running it does to the session is out of sight then.
-    fn prepare(&mut self, node: &PrepareStmt) -> StatementLabel {
+    /// `PREPARE`: nothing runs yet. The statement follows its session from server to server; one that
+    /// will read can be prepared, and executed, anywhere.
+    fn prepare(&mut self, node: &PrepareStmt, slice: &str) -> StatementLabel {
+        self.literals_matter();
         let body = self.inner(node.query.as_deref(), false);
-        let mut label = StatementLabel::new("PREPARE", Access::Primary, Reason::Harmless);
-        label.reason = Reason::Pins("sql_prepare");
-        label.raise(body.access, body.reason);
-        label.effect(Effect::Prepare { name: node.name.clone(), access: body.access });
-        label.effect(Effect::Pin(Pin::SqlPrepare(node.name.clone())));
-        let changes_session =
-            |effect: &Effect| !matches!(effect, Effect::UsesSequence | Effect::RanHiddenCode);
-        if body.effects.iter().any(changes_session) {
-            label.effect(Effect::Pin(Pin::UntrackableSettings));
-        }
+        let access = if body.access > Access::Read { Access::Primary } else { Access::Neutral };
+        let mut label = StatementLabel::new("PREPARE", access, body.reason.clone());
+        label.effect(Effect::Prepare {
+            name: node.name.clone(),
+            statement: slice.to_owned(),
+            body: Box::new(body),
+        });
         label
     }
 }

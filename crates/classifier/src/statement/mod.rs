@@ -13,7 +13,7 @@ use pg_query::{Node, NodeEnum, NodeRef};
 
 use crate::label::Sharing;
 use crate::walk::Walk;
-use crate::{Access, Catalog, Control, Effect, Pin, Reason, StatementLabel, Unpin};
+use crate::{Access, Catalog, Control, Effect, Pin, Reason, StatementLabel, Unpin, hidden};
 
 /// Judges the statements of one text.
 pub(crate) struct Judge<'a> {
@@ -82,7 +82,7 @@ impl<'a> Judge<'a> {
             NodeEnum::CallStmt(node) => self.procedure_call(node),
             NodeEnum::DoStmt(node) => self.code_block(node),
             _ => self
-                .cursor_or_prepared(node)
+                .cursor_or_prepared(node, slice)
                 .or_else(|| session(node))
                 .or_else(|| self.creation(node))
                 .unwrap_or_else(|| self.utility(node, slice)),
@@ -155,17 +155,36 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// `DO`: code that can do anything. Whether it may change the session's state is read off its
-    /// words, if it is PL/pgSQL.
+    /// `DO`: code that can do anything. What it has done to the session has to be asked of the server,
+    /// which can say everything but the names of custom settings; those are read off its words.
     fn code_block(&mut self, node: &DoStmt) -> StatementLabel {
         self.literals_matter();
         let mut label = StatementLabel::new("DO", Access::Write, Reason::Utility("DO"));
         label.effect(Effect::RanHiddenCode);
-        if utility::may_change_session(node) {
+        let mentioned = hidden::mentioned_settings(&code_of(node));
+        for name in mentioned.names {
+            label.effect(Effect::AsksSetting(name));
+        }
+        if mentioned.is_dynamic {
             label.effect(Effect::Pin(Pin::UntrackableSettings));
         }
         label
     }
+}
+
+/// The arguments of `DO`: its code, and the language's name.
+fn code_of(node: &DoStmt) -> String {
+    let mut code = String::new();
+    for argument in &node.args {
+        if let Some(NodeEnum::DefElem(option)) = &argument.node
+            && let Some(value) = option.arg.as_deref().and_then(constant::constant)
+            && let Some(text) = value.as_text()
+        {
+            code.push_str(&text);
+            code.push('\n');
+        }
+    }
+    code
 }
 
 /// Statements that are about the session itself.

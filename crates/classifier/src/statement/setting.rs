@@ -61,6 +61,12 @@ fn change(name: &str, value: SetValue, first: &str, local: bool) -> Change {
     change
 }
 
+/// Whether a setting's value outlives its transaction and can be read back from a server.
+pub(crate) fn can_be_asked(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name != "seed" && of_transaction(&name, None).is_none()
+}
+
 /// The settings that describe the running transaction.
 fn of_transaction(name: &str, value: Option<&str>) -> Option<Characteristics> {
     let mut characteristics = Characteristics::default();
@@ -120,6 +126,11 @@ impl Judge<'_> {
                 label
             }
             // SET … FROM CURRENT makes what a transaction set for itself last beyond it.
+            VariableSetKind::VarSetCurrent if can_be_asked(&name) => {
+                let mut label = neutral("SET");
+                label.effect(Effect::AsksSetting(name));
+                label
+            }
             VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => {
                 let mut label = neutral("SET");
                 label.effect(Effect::Pin(Pin::UntrackableSettings));

@@ -2,11 +2,11 @@
 //! and what it means for temporary objects.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{DoStmt, DropStmt, LockStmt, ObjectType};
+use pg_query::protobuf::{DropStmt, LockStmt, ObjectType};
 
 use super::Judge;
 use crate::walk::{is_temporary_schema, qualified};
-use crate::{Access, Effect, Pin, Reason, StatementLabel, Unpin, lex};
+use crate::{Access, Effect, Pin, Reason, StatementLabel, Unpin};
 
 /// `AccessShareLock` of PostgreSQL's `lockdefs.h`: the lock every `SELECT` takes.
 const ACCESS_SHARE_LOCK: i32 = 1;
@@ -200,64 +200,4 @@ fn foreign_kind(node: &NodeEnum) -> Option<&'static str> {
         NodeEnum::DropSubscriptionStmt(_) => "DROP SUBSCRIPTION",
         _ => return None,
     })
-}
-
-/// Words that let PL/pgSQL code change what the session is, wherever they stand.
-const SESSION_WORDS: &[&str] = &[
-    "set_config",
-    "setseed",
-    "temp",
-    "temporary",
-    "pg_temp",
-    "pg_advisory_lock",
-    "pg_advisory_lock_shared",
-    "pg_try_advisory_lock",
-    "pg_try_advisory_lock_shared",
-    "listen",
-    "load",
-    "discard",
-    "prepare",
-    "hold",
-    "execute",
-];
-
-/// Words that do so at the beginning of a statement (`UPDATE … SET` is something else).
-const SESSION_STATEMENTS: &[&str] = &["set", "reset"];
-
-/// Words and marks that a statement of PL/pgSQL may follow.
-const STATEMENT_STARTS: &[&str] = &["begin", "then", "else", "loop"];
-
-/// True if a code block may change the session: its words say so, or it is not in PL/pgSQL.
-pub(super) fn may_change_session(node: &DoStmt) -> bool {
-    node.args.iter().any(|argument| {
-        let Some(NodeEnum::DefElem(option)) = &argument.node else {
-            return true;
-        };
-        let value = option.arg.as_deref().and_then(super::constant::constant);
-        let Some(value) = value.and_then(|value| value.as_text()) else {
-            return true;
-        };
-        match option.defname.as_str() {
-            "language" => value != "plpgsql",
-            _ => names_session_state(&value),
-        }
-    })
-}
-
-fn names_session_state(code: &str) -> bool {
-    let normalised = lex::fingerprint(code.as_bytes(), true);
-    let mut starts_statement = true;
-    for word in normalised.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_')) {
-        let mark = word.chars().next_back().filter(|c| !(c.is_alphanumeric() || *c == '_'));
-        let word = mark.map_or(word, |mark| word.trim_end_matches(mark));
-        if SESSION_WORDS.contains(&word) || (starts_statement && SESSION_STATEMENTS.contains(&word))
-        {
-            return true;
-        }
-        if !word.is_empty() {
-            starts_statement = STATEMENT_STARTS.contains(&word);
-        }
-        starts_statement |= matches!(mark, Some(';' | '>'));
-    }
-    false
 }

@@ -69,7 +69,8 @@ impl<'a> Walk<'a> {
     }
 
     /// `set_config(name, value, is_local)` is `SET`, if it can be read from the text what it sets and
-    /// that it is evaluated once. What is local ends with the transaction and need not be known.
+    /// that it is evaluated once. What is local ends with the transaction and need not be known. Where
+    /// only the name can be read, the server knows the value.
     fn set_config(&mut self, call: &'a FuncCall) {
         self.literal_sensitive = true;
         let arguments: Vec<_> = call.args.iter().map(constant).collect();
@@ -93,6 +94,9 @@ impl<'a> Walk<'a> {
                 }
             }
             (_, _, Some(true)) => {}
+            (Some(name), _, _) if setting::can_be_asked(&name) => {
+                self.effect(Effect::AsksSetting(name.to_ascii_lowercase()));
+            }
             _ => self.pin(Pin::UntrackableSettings),
         }
     }

@@ -149,14 +149,17 @@ fn effect(effect: &Effect) -> String {
             Discard::Temporary => "discard(temporary)",
         }
         .into(),
-        Effect::Prepare { name, access } => format!("prepare({name}:{})", access.as_str()),
+        Effect::Prepare { name, body, .. } => {
+            let effects: String =
+                body.effects.iter().map(|of| format!(" {}", self::effect(of))).collect();
+            format!("prepare({name}:{}{})", body.access.as_str(), effects.replace(' ', "_"))
+        }
         Effect::Deallocate(name) => format!("deallocate({})", all(name)),
         Effect::Execute(name) => format!("execute({name})"),
         Effect::Pin(pin) => match pin {
-            Pin::TemporaryObject(Some(name))
-            | Pin::Listen(name)
-            | Pin::HoldCursor(name)
-            | Pin::SqlPrepare(name) => format!("pin({}:{name})", pin.as_str()),
+            Pin::TemporaryObject(Some(name)) | Pin::Listen(name) | Pin::HoldCursor(name) => {
+                format!("pin({}:{name})", pin.as_str())
+            }
             _ => format!("pin({})", pin.as_str()),
         },
         Effect::Unpin(unpin) => match unpin {
@@ -168,6 +171,7 @@ fn effect(effect: &Effect) -> String {
         },
         Effect::UsesSequence => "uses_sequence".into(),
         Effect::RanHiddenCode => "hidden_code".into(),
+        Effect::AsksSetting(name) => format!("asks({name})"),
     }
 }
 

@@ -66,7 +66,7 @@ SELECT p.tableoid, p.oid, p.proname, p.prolang, p.pronargs, p.proargtypes, p.pro
   OR p.proacl IS DISTINCT FROM pip.initprivs)
 --;; read harmless
 SELECT tableoid, oid, typname, typnamespace, typacl, acldefault('T', typowner) AS acldefault, typowner, typelem, typrelid, CASE WHEN typrelid = 0 THEN ' '::"char" ELSE (SELECT relkind FROM pg_class WHERE oid = typrelid) END AS typrelkind, typtype, typisdefined, typname[0] = '_' AND typelem != 0 AND (SELECT typarray FROM pg_type te WHERE oid = pg_type.typelem) = oid AS isarray FROM pg_type
---;; primary pins prepare(getdomainconstraints:read) pin(sql_prepare:getdomainconstraints)
+--;; neutral harmless prepare(getdomainconstraints:read) exact
 PREPARE getDomainConstraints(pg_catalog.oid) AS
 SELECT tableoid, oid, conname, pg_catalog.pg_get_constraintdef(oid) AS consrc, convalidated FROM pg_catalog.pg_constraint WHERE contypid = $1 ORDER BY conname
 --;; primary sql_execute execute(getdomainconstraints)
@@ -215,17 +215,17 @@ SELECT description, classoid, objoid, objsubid FROM pg_catalog.pg_description OR
 SELECT label, provider, classoid, objoid, objsubid FROM pg_catalog.pg_seclabels ORDER BY classoid, objoid, objsubid
 --;; read harmless
 SELECT pg_catalog.current_schemas(false)
---;; primary pins prepare(dumpenumtype:read) pin(sql_prepare:dumpenumtype)
+--;; neutral harmless prepare(dumpenumtype:read) exact
 PREPARE dumpEnumType(pg_catalog.oid) AS
 SELECT oid, enumlabel FROM pg_catalog.pg_enum WHERE enumtypid = $1 ORDER BY enumsortorder
 --;; primary sql_execute execute(dumpenumtype)
 EXECUTE dumpEnumType('16420')
---;; primary pins prepare(dumpdomain:read) pin(sql_prepare:dumpdomain)
+--;; neutral harmless prepare(dumpdomain:read) exact
 PREPARE dumpDomain(pg_catalog.oid) AS
 SELECT t.typnotnull, pg_catalog.format_type(t.typbasetype, t.typtypmod) AS typdefn, pg_catalog.pg_get_expr(t.typdefaultbin, 'pg_catalog.pg_type'::pg_catalog.regclass) AS typdefaultbin, t.typdefault, CASE WHEN t.typcollation <> u.typcollation THEN t.typcollation ELSE 0 END AS typcollation FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_type u ON (t.typbasetype = u.oid) WHERE t.oid = $1
 --;; primary sql_execute execute(dumpdomain)
 EXECUTE dumpDomain('16426')
---;; primary pins prepare(dumpfunc:read) pin(sql_prepare:dumpfunc)
+--;; neutral harmless prepare(dumpfunc:read) exact
 PREPARE dumpFunc(pg_catalog.oid) AS
 SELECT
 proretset,
@@ -253,7 +253,7 @@ WHERE p.oid = $1 AND l.oid = p.prolang
 EXECUTE dumpFunc('16428')
 --;; read harmless
 SELECT pg_catalog.format_type('23'::pg_catalog.oid, NULL)
---;; primary pins prepare(getcolumnacls:read) pin(sql_prepare:getcolumnacls)
+--;; neutral harmless prepare(getcolumnacls:read) exact
 PREPARE getColumnACLs(pg_catalog.oid) AS
 SELECT at.attname, at.attacl, '{}' AS acldefault, pip.privtype, pip.initprivs FROM pg_catalog.pg_attribute at LEFT JOIN pg_catalog.pg_init_privs pip ON (at.attrelid = pip.objoid AND pip.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND at.attnum = pip.objsubid) WHERE at.attrelid = $1 AND NOT at.attisdropped AND (at.attacl IS NOT NULL OR pip.initprivs IS NOT NULL) ORDER BY at.attnum
 --;; primary sql_execute execute(getcolumnacls)
@@ -264,7 +264,7 @@ SELECT pg_get_partkeydef('16429')
 SELECT format_type(seqtypid, NULL), seqstart, seqincrement, seqmax, seqmin, seqcache, seqcycle FROM pg_catalog.pg_sequence WHERE seqrelid = '16418'::oid
 --;; read harmless
 SELECT pg_catalog.pg_get_viewdef('16410'::pg_catalog.oid) AS viewdef
---;; primary pins prepare(dumptableattach:read) pin(sql_prepare:dumptableattach)
+--;; neutral harmless prepare(dumptableattach:read) exact
 PREPARE dumpTableAttach(pg_catalog.oid) AS
 SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_class c WHERE c.oid = $1
 --;; primary sql_execute execute(dumptableattach)

@@ -18,11 +18,11 @@ MOVE FORWARD 3 IN c
 CLOSE c
 --;; neutral cursor close(*)
 CLOSE ALL
---;; primary pins prepare(p:read) pin(sql_prepare:p)
+--;; neutral harmless prepare(p:read) exact
 PREPARE p (int) AS SELECT * FROM t WHERE id = $1
---;; write data_modification prepare(p:write) pin(sql_prepare:p)
+--;; primary data_modification prepare(p:write) exact
 PREPARE p AS DELETE FROM t
---;; primary pins prepare(p:primary) pin(sql_prepare:p) pin(untrackable_settings) exact
+--;; neutral harmless prepare(p:read_asks(a.b)) exact
 PREPARE p AS SELECT set_config('a.b', 'c', false) FROM t
 --;; primary sql_execute execute(p)
 EXECUTE p
@@ -65,20 +65,20 @@ RESET ALL;
 DO $$ BEGIN UPDATE t SET id = 1; END $$
 --;; write utility hidden_code exact
 DO LANGUAGE plpgsql $$ BEGIN PERFORM 1; END $$
---;; write utility hidden_code pin(untrackable_settings) exact
+--;; write utility hidden_code exact
 DO $$ BEGIN SET search_path = x; END $$
---;; write utility hidden_code pin(untrackable_settings) exact
+--;; write utility hidden_code exact
 DO $$ BEGIN IF true THEN
   /* a comment */ SET LOCAL work_mem = 1; END IF; END $$
---;; write utility hidden_code pin(untrackable_settings) exact
+--;; write utility hidden_code asks(a.b) exact
 DO $$ BEGIN PERFORM set_config('a.b', 'c', false); END $$
---;; write utility hidden_code pin(untrackable_settings) exact
+--;; write utility hidden_code exact
 DO $$ BEGIN CREATE TEMP TABLE x (a int); END $$
---;; write utility hidden_code pin(untrackable_settings) exact
+--;; write utility hidden_code asks(a.b) exact
 DO $$ BEGIN EXECUTE 'SET a.b = 1'; END $$
---;; write utility hidden_code pin(untrackable_settings) exact
+--;; write utility hidden_code exact
 DO $$ BEGIN PERFORM pg_advisory_lock(1); END $$
---;; write utility hidden_code pin(untrackable_settings) exact
+--;; write utility hidden_code exact
 DO LANGUAGE plperl 'anything'
 --;; write unknown_function hidden_code
 CALL my_procedure(1, 'a')

@@ -52,7 +52,7 @@ RESET ROLE
 RESET TIME ZONE
 --;; neutral session_setting reset_all exact
 RESET ALL
---;; primary pins pin(untrackable_settings) exact
+--;; neutral session_setting asks(work_mem) exact
 SET work_mem FROM CURRENT
 --;; primary pins pin(random_seed) exact
 SET seed = 0.5
@@ -124,29 +124,29 @@ SELECT set_config('a.b'::text, 'c', 'off'::bool), set_config('d.e', 'f', true)
 SELECT set_config('request.jwt.claims', $1, true)
 --;; read harmless exact
 SELECT set_config($1, $2, true), set_config($3, $4, true)
---;; primary pins pin(untrackable_settings) exact
+--;; read harmless asks(a.b) exact
 SELECT set_config('a.b', $1, false)
 --;; primary pins pin(untrackable_settings) exact
 SELECT set_config($1, 'x', false)
---;; primary pins pin(untrackable_settings) exact
+--;; read harmless asks(a.b) exact
 SELECT set_config('a.b', 'c', $1)
---;; primary pins pin(untrackable_settings) exact
+--;; read harmless asks(a.b) exact
 SELECT set_config('a.b', name, false) FROM t
---;; primary pins pin(untrackable_settings) exact
+--;; read harmless asks(a.b) exact
 SELECT set_config('a.b', 'c', false) FROM t
---;; primary pins pin(untrackable_settings) exact
+--;; read harmless asks(a.b) exact
 SELECT set_config('a.b', 'c', false) WHERE false
---;; primary pins pin(untrackable_settings) exact
+--;; read harmless asks(a.b) exact
 SELECT set_config('a.b', 'c', false), generate_series(1, 2)
---;; primary pins pin(untrackable_settings) exact
+--;; read harmless asks(a.b) exact
 SELECT CASE WHEN true THEN set_config('a.b', 'c', false) END
 --;; read harmless set_local(a.b:SELECT_pg_catalog.set_config('a.b',_'c',_false)) exact
 SELECT set_config('a.b', 'c', true) FROM t
 --;; primary transaction_control set_transaction(ro) exact
 SELECT set_config('transaction_read_only', 'on', true)
---;; primary pins pin(untrackable_settings) pin(untrackable_settings) exact
+--;; primary pins pin(untrackable_settings) asks(a.b) exact
 SELECT set_config(set_config('a.b', 'c', false), 'd', false)
---;; primary pins pin(untrackable_settings) pin(untrackable_settings) exact
+--;; read harmless asks(a.b) asks(c.d) exact
 SELECT set_config('a.b', set_config('c.d', 'e', false), false)
 --;; neutral session_setting set(a.b:SET_"a"."b"_TO_'c') set(d.e:SET_"d"."e"_TO_'f') exact
 SET a.b = 'c'; SET d.e = 'f'

@@ -329,8 +329,19 @@ impl ClientTask {
             self.written = Some(Instant::now());
             self.policy.cluster.nudge();
         }
+        self.follow_up(cx)?;
         self.detach_if_done();
         if self.is_blocked { self.resume_client(cx) } else { Ok(()) }
+    }
+
+    /// Sends what the session has to ask of the server before it lets go of it.
+    fn follow_up(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        self.to_server.clear();
+        self.session.follow_up(&mut self.to_server);
+        match self.write_server(&[], cx) {
+            Ok(()) => Ok(()),
+            Err(error) => self.lose_server(&error.to_string(), cx),
+        }
     }
 
     /// Gives the server connection back when the session is through with it.
@@ -399,7 +410,7 @@ impl ClientTask {
 
     fn want(&self, target: Target) -> Want {
         let settings = self.session.settings();
-        let settings_mark = Some(settings.mark());
+        let settings_mark = Some(self.session.carried_mark());
         let bound = self.written.max(self.shown);
         let fresh_after = bound.filter(|_| self.session.router().sees_own_writes(settings));
         let access = access_of(target);

@@ -10,7 +10,7 @@ use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{CLOSE_COMPLETE, Owed};
 use crate::prepared::Statement;
-use crate::verdict::{Router, Target, Verdict};
+use crate::verdict::{Inspection, Pins, Router, Target, Verdict};
 
 use super::link::{Link, Resume, Sequences};
 use super::{Fate, MAX_INSPECTED_SQL, Next, Passing, Session, Step, Taken, facts, fatal};
@@ -200,6 +200,7 @@ impl<R: Router> Session<R> {
         let held = attached.status != TransactionStatus::Idle || !self.track.now().pins.is_empty();
         let settled = !attached.pipeline.controls_transaction();
         let clear = !attached.pipeline.forgets_statements()
+            && !attached.pipeline.changes_statements()
             && (self.track.has_no_startup() || !attached.pipeline.has_effects());
         let stays = match role {
             Target::Primary => clear,
@@ -236,14 +237,14 @@ impl<R: Router> Session<R> {
         };
         let verdict = match self.foresight.take() {
             Some(verdict) => verdict,
-            None => self.judge(sql),
+            None => self.judge_query(sql),
         };
         if let Some(resume) = self.goes_on_elsewhere(&verdict) {
             self.foresight.put_back(verdict);
             self.leave(resume, to_server);
             return Step::Wait(Next::Reply);
         }
-        if self.forgets_sequences(&verdict, to_server) {
+        if self.forgets_sequences(&verdict, to_server) || self.lends_names(&verdict, to_server) {
             self.foresight.put_back(verdict);
             return Step::Wait(Next::Reply);
         }
@@ -328,8 +329,8 @@ impl<R: Router> Session<R> {
             return Some((self.router.answer(question, facts), 0));
         }
         // A statement of the client's that servers hold under another name, and for others too.
-        let name = verdict.deallocates.as_ref()?;
-        let is_carried = self.statements.named.contains_key(name.as_bytes());
+        let name = verdict.deallocates.as_ref()?.as_bytes();
+        let is_carried = self.statements.named.contains_key(name) && !self.is_lent(name);
         is_carried.then(|| (DEALLOCATE_NOTHING.to_owned(), 1))
     }
 
@@ -344,6 +345,9 @@ impl<R: Router> Session<R> {
         }
         if !verdict.pins_when_sent.is_empty() {
             self.track.pin(verdict.pins_when_sent);
+        }
+        if let Some(inspection) = &verdict.inspects {
+            self.doubt.add(inspection);
         }
         self.router.sent(verdict, attached.role);
     }
@@ -372,6 +376,8 @@ impl<R: Router> Session<R> {
         attached.dirty = true;
         attached.sequences = Sequences::Drawn;
         attached.owe(Owed::FunctionCall);
+        // Any function, by its number.
+        self.doubt.add(&Inspection { of: Pins::INSPECTED, ..Inspection::default() });
         self.pass_frame(frame, to_server)
     }
 
@@ -419,8 +425,10 @@ impl<R: Router> Session<R> {
     pub(super) fn close_detached(&mut self, body: &[u8], to_client: &mut Outgoing) {
         if let Some((b'S', name)) = body.split_first()
             && let Some((name, _)) = split_cstr(name)
+            && self.forget_statement(name).is_none()
+            && let Ok(name) = std::str::from_utf8(name)
         {
-            self.forget_statement(name);
+            self.statements.sql.remove(name);
         }
         to_client.own(|out| out.extend_from_slice(CLOSE_COMPLETE));
     }

@@ -86,6 +86,7 @@ impl<R: Router> Session<R> {
             self.foresight.put_back(verdict);
             return Ok(Step::Wait(Next::Reply));
         }
+        self.lend_names(&verdict, to_server);
         if let Some(question) = &verdict.question {
             let facts = facts(&self.track, &self.reported, &self.environment);
             let sql = self.router.answer(question, facts);
@@ -106,6 +107,12 @@ impl<R: Router> Session<R> {
     ) -> Step {
         if name.is_empty() {
             return self.parse_unnamed(frame, tail, verdict, to_server);
+        }
+        if self.statements.sql.contains(name)
+            && let Link::Attached(attached) = &mut self.link
+        {
+            attached.owe(Owed::Parse(Parsed::TakenInSql));
+            return self.pass_frame(frame, to_server);
         }
         if self.statements.named.len() >= MAX_STATEMENTS_PER_CLIENT {
             return self.parse_verbatim(frame, name, to_server);
@@ -208,6 +215,9 @@ impl<R: Router> Session<R> {
             return Ok(Step::Wait(Next::Reply));
         }
         self.bound_in_pipeline = true;
+        if let Some(verdict) = &verdict {
+            self.lend_names(verdict, to_server);
+        }
         self.note_portal(portal, verdict);
         let server_name = self.place_statement(name, to_server);
         let Link::Attached(attached) = &mut self.link else {
@@ -260,6 +270,7 @@ impl<R: Router> Session<R> {
         let (portal, _) = cstr(frame, "Execute")?;
         let verdict = self.verdict_of_portal(portal);
         self.bound_in_pipeline = true;
+        self.lend_names(&verdict, to_server);
         self.note_sent(&verdict);
         let forgotten =
             if verdict.forgets_statements() { self.forget_named_statements() } else { None };
@@ -283,6 +294,7 @@ impl<R: Router> Session<R> {
             return Ok(Step::Wait(Next::Reply));
         };
         if let Some(statement) = carried {
+            attached.take_name_back(name, to_server);
             let name = name.into();
             attached.owe(Owed::Closed { name, statement });
             return Ok(Step::Took(frame.header.length));
@@ -290,15 +302,19 @@ impl<R: Router> Session<R> {
         if kind == b'S' && name.is_empty() {
             attached.facts.unnamed = None;
         }
-        attached.owe(Owed::Close);
+        let in_sql = kind == b'S' && self.statements.sql.contains(name);
+        let closed = in_sql.then(|| String::from_utf8_lossy(name).into());
+        attached.owe(Owed::Close(closed));
         Ok(self.pass_frame(frame, to_server))
     }
 
-    fn verdict_of(&self, name: &[u8]) -> Option<Arc<Verdict>> {
+    pub(super) fn verdict_of(&self, name: &[u8]) -> Option<Arc<Verdict>> {
         if name.is_empty() {
-            self.statements.unnamed.as_ref().map(|unnamed| unnamed.verdict.clone())
-        } else {
-            self.statements.named.get(name).map(|statement| statement.verdict.clone())
+            return self.statements.unnamed.as_ref().map(|unnamed| unnamed.verdict.clone());
+        }
+        match self.statements.named.get(name) {
+            Some(statement) => Some(statement.verdict.clone()),
+            None => self.statements.sql.verdict(std::str::from_utf8(name).ok()?).cloned(),
         }
     }
 
@@ -390,7 +406,7 @@ fn named_in(environment: &Arc<str>, settings: &SettingsMap) -> Arc<str> {
     }
 }
 
-fn put_parse(name: &[u8], tail: &[u8], out: &mut Vec<u8>) {
+pub(super) fn put_parse(name: &[u8], tail: &[u8], out: &mut Vec<u8>) {
     put_frame(out, b'P', |out| {
         out.extend_from_slice(name);
         out.push(0);

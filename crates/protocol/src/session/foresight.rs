@@ -123,7 +123,7 @@ impl<R: Router> Session<R> {
 
     fn sight(&mut self, tag: u8, body: &[u8]) -> Sight {
         match tag {
-            b'Q' => Sight::End(self.foresee(body)),
+            b'Q' => Sight::End(self.foresee_query(body)),
             b'P' => match split_cstr(body) {
                 Some((name, tail)) => {
                     self.foresight.unnamed |= name.is_empty();
@@ -151,6 +151,17 @@ impl<R: Router> Session<R> {
     fn foresee(&mut self, text: &[u8]) -> Target {
         let sql = split_cstr(text).map_or(text, |(sql, _)| sql);
         let verdict = self.judge(sql);
+        self.foreseen(verdict)
+    }
+
+    /// The same for a simple query, which runs at once: what it EXECUTEs is known.
+    fn foresee_query(&mut self, text: &[u8]) -> Target {
+        let sql = split_cstr(text).map_or(text, |(sql, _)| sql);
+        let verdict = self.judge_query(sql);
+        self.foreseen(verdict)
+    }
+
+    fn foreseen(&mut self, verdict: Arc<Verdict>) -> Target {
         let target = self.target(&verdict);
         self.foresight.verdicts.push_back(verdict);
         target
@@ -158,12 +169,7 @@ impl<R: Router> Session<R> {
 
     /// A statement prepared earlier; one prepared in this very pipeline has had its say already.
     fn home_of_statement(&mut self, name: &[u8]) -> Target {
-        let verdict = if name.is_empty() {
-            self.statements.unnamed.as_ref().map(|unnamed| unnamed.verdict.clone())
-        } else {
-            self.statements.named.get(name).map(|statement| statement.verdict.clone())
-        };
-        match verdict {
+        match self.verdict_of(name) {
             // An unnamed statement may just be replaced in this pipeline, by one already seen.
             Some(_) if name.is_empty() && self.foresight.unnamed => Target::Replica,
             Some(verdict) => self.target(&verdict),

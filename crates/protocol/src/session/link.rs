@@ -1,10 +1,13 @@
 //! The session's tie to a server connection: attaching, bringing it up to date, letting go.
 
+use std::fmt::Write as _;
+
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Pipeline};
+use crate::prepared::{StatementStep, statement_steps};
 use crate::server::{SequenceMemory, ServerFacts};
-use crate::settings::transition;
+use crate::settings::{SettingsMap, transition};
 use crate::verdict::{Pins, Router, Target, Verdict};
 
 use super::{Fate, PoolMode, Session};
@@ -33,6 +36,10 @@ pub(super) struct Attached {
     /// The error the errand has met, as a whole frame.
     pub(super) errand_error: Option<Vec<u8>>,
     pub(super) sequences: Sequences,
+    /// How many statements of the errand have completed.
+    pub(super) errand_steps: usize,
+    /// The client's names that its protocol-level statements go by on this server for now.
+    pub(super) lent: Vec<Box<[u8]>>,
     /// Nobody knows any more what is in force on it.
     pub(super) tainted: bool,
     /// The server's last error, the one that ends its connection.
@@ -109,6 +116,8 @@ impl<R: Router> Session<R> {
             errand: None,
             errand_error: None,
             sequences: Sequences::AsFound,
+            errand_steps: 0,
+            lent: Vec::new(),
             tainted: false,
             last_words: None,
         });
@@ -138,6 +147,13 @@ impl<R: Router> Session<R> {
         {
             let sql = transition(&self.track.now().server, &self.track.now().client);
             attached.run(Errand::Settings, sql.as_bytes(), to_server);
+            return true;
+        }
+        if attached.status == TransactionStatus::Idle
+            && attached.facts.sql != *self.statements.sql.texts()
+        {
+            let sql = statement_changes(&attached.facts.sql, self.statements.sql.texts());
+            attached.run(Errand::Statements, sql.as_bytes(), to_server);
             return true;
         }
         match self.resume.take() {
@@ -193,6 +209,10 @@ impl<R: Router> Session<R> {
         attached.errand = None;
         let error = attached.errand_error.take();
         match (errand, error) {
+            (Errand::Statements, error) => self.statements_changed(error.is_some()),
+            (Errand::Lend | Errand::TakeBack, None) => {}
+            (Errand::Lend | Errand::TakeBack, Some(_)) => attached.tainted = true,
+            (Errand::Inspect, error) => self.inspected(error.is_some()),
             (Errand::Settings, None) => {
                 self.track.synchronised();
                 attached.facts.in_force = self.track.now().client.clone();
@@ -205,6 +225,33 @@ impl<R: Router> Session<R> {
             (Errand::Sequences, None) => self.sequences_discarded(),
             (Errand::Begin, None) | (Errand::Fail, _) => {}
             (_, Some(error)) => self.errand_failed(errand, error),
+        }
+    }
+
+    /// The server has been told of the client's SQL statements, as far as it went. One that it refused
+    /// cannot follow the client: its tables are gone, or its name is taken out of sight.
+    fn statements_changed(&mut self, failed: bool) {
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        let held = attached.facts.sql.clone();
+        let wanted = self.statements.sql.texts().clone();
+        let steps = statement_steps(&held, &wanted);
+        let (done, rest) = steps.split_at_checked(attached.errand_steps).unwrap_or((&steps, &[]));
+        for step in done {
+            attached.facts.sql = match step {
+                StatementStep::Drop(name) => attached.facts.sql.without(name),
+                StatementStep::Make(name, text) => attached.facts.sql.with(name, (*text).clone()),
+            };
+        }
+        match rest.first().filter(|_| failed) {
+            Some(StatementStep::Drop(name)) => {
+                attached.facts.sql = attached.facts.sql.without(name);
+            }
+            Some(StatementStep::Make(name, _)) => {
+                self.statements.sql.remove(name);
+            }
+            None => {}
         }
     }
 
@@ -307,11 +354,16 @@ impl<R: Router> Session<R> {
             && !attached.pipeline.is_skipping()
             && attached.errand.is_none()
             && attached.status == TransactionStatus::Idle;
+        let is_clear =
+            self.mode == PoolMode::Session || (self.doubt.is_none() && !attached.has_lent_names());
         is_idle
             && match attached.stage {
                 Stage::Awaited => false,
                 Stage::Serving => {
-                    !self.in_pipeline && self.refusal.is_none() && self.track.now().pins.is_empty()
+                    is_clear
+                        && !self.in_pipeline
+                        && self.refusal.is_none()
+                        && self.track.now().pins.is_empty()
                 }
                 Stage::Leaving => true,
             }
@@ -324,11 +376,14 @@ impl<R: Router> Session<R> {
         };
         self.portals.clear();
         self.fresh_begin.clear();
+        let in_doubt = !std::mem::take(&mut self.doubt).is_none();
         // What is left of a message has no one to go to: late copy data.
         self.from_client.fate = Fate::Drop;
         // Without its Sync, what a pipeline has done is neither committed nor undone.
         let is_open = self.in_pipeline && attached.stage == Stage::Serving;
         let clean = !attached.tainted
+            && !attached.has_lent_names()
+            && !in_doubt
             && !is_open
             && attached.pipeline.is_empty()
             && !attached.pipeline.is_skipping()
@@ -362,13 +417,36 @@ impl Attached {
         self.pipeline.push(owed);
     }
 
-    fn run(&mut self, errand: Errand, sql: &[u8], to_server: &mut Outgoing) {
+    pub(super) fn run(&mut self, errand: Errand, sql: &[u8], to_server: &mut Outgoing) {
         to_server.own(|out| message::query(sql, out));
         self.pipeline.push(Owed::Errand(errand));
         self.errand = Some(errand);
+        self.errand_steps = 0;
         // A simple query drops the unnamed statement.
         self.facts.unnamed = None;
     }
+}
+
+/// The SQL that brings a server's statements to those a client has prepared. Not a transaction:
+/// prepared statements know of none.
+fn statement_changes(held: &SettingsMap, wanted: &SettingsMap) -> String {
+    let mut sql = String::new();
+    for step in statement_steps(held, wanted) {
+        match step {
+            StatementStep::Drop(name) => {
+                let _ = write!(sql, "DEALLOCATE {}\n;", quote_identifier(name));
+            }
+            StatementStep::Make(_, text) => {
+                let _ = write!(sql, "{text}\n;");
+            }
+        }
+    }
+    sql
+}
+
+/// Quotes a name so that it is read as it stands.
+fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Parameters that say what a server is, not what its client set: they differ between servers, and

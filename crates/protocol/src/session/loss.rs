@@ -120,7 +120,11 @@ impl<R: Router> Session<R> {
         let told = attached.pipeline.is_skipping();
         let owed = attached.pipeline.drain();
         let mut report = loss_report(&attached, &owed, cause);
-        if (torn.left > 0 && torn.fate == Fate::Forward) || !self.track.now().pins.is_empty() {
+        // What the last piece of work has done to the session will never be known.
+        let asked = owed.iter().any(|owed| matches!(owed, Owed::Errand(Errand::Inspect)));
+        let doubtful = !mem::take(&mut self.doubt).is_none() && asked;
+        let is_torn = torn.left > 0 && torn.fate == Fate::Forward;
+        if is_torn || doubtful || !self.track.now().pins.is_empty() {
             report.severity = Severity::Fatal;
             report.hint = Some(FATAL_HINT.to_owned());
             if torn.left == 0 {

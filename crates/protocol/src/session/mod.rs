@@ -15,6 +15,8 @@
 mod client;
 mod extended;
 mod foresight;
+mod inspection;
+mod lending;
 mod link;
 mod loss;
 mod server;
@@ -27,6 +29,7 @@ use crate::outgoing::Outgoing;
 use crate::parameters::Parameters;
 use crate::prepared::{ClientStatements, StatementRegistry, UnnamedId};
 use crate::report::{Report, Severity};
+use crate::server::carried_mark;
 use crate::settings::{SettingsMap, SettingsTrack};
 use crate::verdict::{Router, SessionFacts, Target, Verdict};
 
@@ -34,6 +37,7 @@ pub use link::Disposition;
 pub use loss::Loss;
 
 use foresight::Foresight;
+use inspection::Doubt;
 use link::Link;
 use loss::Refusal;
 
@@ -162,6 +166,8 @@ pub struct Session<R> {
     fresh_begin: Vec<u8>,
     /// A transaction to take up again on the next server.
     resume: Option<link::Resume>,
+    /// What the client's work may have done to its session without saying so.
+    doubt: Doubt,
     refusal: Refusal,
     from_client: Passing,
     from_server: Passing,
@@ -190,6 +196,7 @@ impl<R: Router> Session<R> {
             bound_in_pipeline: false,
             fresh_begin: Vec::new(),
             resume: None,
+            doubt: Doubt::default(),
             refusal: Refusal::default(),
             from_client: Passing::default(),
             from_server: Passing::default(),
@@ -218,6 +225,12 @@ impl<R: Router> Session<R> {
     #[must_use]
     pub fn settings(&self) -> &SettingsMap {
         &self.track.now().client
+    }
+
+    /// Tells what the client carries with it: a server connection with the same mark has it already.
+    #[must_use]
+    pub fn carried_mark(&self) -> u64 {
+        carried_mark(&self.track.now().client, self.statements.sql.texts())
     }
 
     /// True once after work that counts as a write was acknowledged to the client.

@@ -3,12 +3,12 @@
 use crate::frame::{HEADER_LENGTH, Header, split_cstr};
 use crate::message::TransactionStatus;
 use crate::outgoing::Outgoing;
-use crate::pipeline::{CLOSE_COMPLETE, Forgotten, Owed, PARSE_COMPLETE, Parsed};
+use crate::pipeline::{CLOSE_COMPLETE, Errand, Forgotten, Owed, PARSE_COMPLETE, Parsed};
 use crate::prepared::{ClientStatements, SERVER_NAME_PREFIX, UnnamedId};
 use crate::report::{ServerReport, Severity};
 use crate::server::ServerFacts;
 use crate::sqlstate::SqlState;
-use crate::verdict::{Effect, Router, SettingChange, Verdict};
+use crate::verdict::{Effect, Pins, Router, SettingChange, Verdict};
 
 use super::link::{LastWords, Link, SERVERS_OWN};
 use super::{Fate, MAX_INSPECTED_REPLY, Next, Passing, ServerBroken, Session, Taken};
@@ -44,7 +44,7 @@ impl<R: Router> Session<R> {
             };
             let arrived = header.length.min(rest.len());
             let whole = arrived == header.length;
-            if !whole && is_inspected(header) {
+            if !whole && (is_inspected(header) || (is_row_to_read(header) && self.is_finding())) {
                 return Ok(Taken { consumed: at, next: Next::Need(header.length) });
             }
             let body = rest.get(HEADER_LENGTH..arrived).unwrap_or_default();
@@ -66,7 +66,8 @@ impl<R: Router> Session<R> {
         to_client: &mut Outgoing,
     ) -> Result<Fate, ServerBroken> {
         match header.tag {
-            b'D' | b'd' => Ok(self.fate_of_data()),
+            b'D' => Ok(self.row(header, body)),
+            b'd' => Ok(self.fate_of_data()),
             b'S' => Ok(self.parameter_status(body)),
             b'A' => Ok(Fate::Forward),
             b'N' => Ok(self.fate_of_data()),
@@ -75,6 +76,25 @@ impl<R: Router> Session<R> {
             b'C' | b'I' | b's' => Ok(self.completed(body, header.tag)),
             _ => self.step_reply(header.tag),
         }
+    }
+
+    /// A row that answers a question of pgweir's own.
+    fn is_finding(&mut self) -> bool {
+        let Link::Attached(attached) = &mut self.link else {
+            return false;
+        };
+        matches!(attached.pipeline.head(), Some(Owed::Errand(Errand::Inspect)))
+    }
+
+    fn row(&mut self, header: Header, body: &[u8]) -> Fate {
+        if self.is_finding() {
+            if header.length <= MAX_INSPECTED_REPLY {
+                self.doubt.note_row(body);
+            } else {
+                self.doubt.note_torn();
+            }
+        }
+        self.fate_of_data()
     }
 
     fn fate_of_data(&mut self) -> Fate {
@@ -94,14 +114,33 @@ impl<R: Router> Session<R> {
         };
         let pipeline = &mut attached.pipeline;
         let fate = match (tag, pipeline.head()) {
-            (b'T' | b't' | b'n' | b'G' | b'H' | b'W' | b'c', Some(Owed::Errand(_))) => {
+            (
+                b'1' | b'3' | b'T' | b't' | b'n' | b'G' | b'H' | b'W' | b'c',
+                Some(Owed::Errand(_)),
+            ) => {
                 return Ok(Fate::Drop);
             }
-            (b'1', Some(Owed::Parse(Parsed::Carried(_) | Parsed::CarriedUnnamed)))
+            (
+                b'1',
+                Some(Owed::Parse(
+                    Parsed::Carried(_) | Parsed::CarriedUnnamed | Parsed::Lent { .. },
+                )),
+            )
             | (b'3', Some(Owed::Evict(_))) => Fate::Drop,
+            (b'3', Some(Owed::Close(closed))) => {
+                if let Some(name) = closed.take() {
+                    self.statements.sql.remove(&name);
+                    attached.facts.sql = attached.facts.sql.without(&name);
+                }
+                Fate::Forward
+            }
+            (b'1', Some(Owed::Parse(Parsed::TakenInSql))) => {
+                // It was free by then: the server alone knows the statement.
+                self.track.pin(Pins::LARGE_STATEMENT);
+                Fate::Forward
+            }
             (b'1', Some(Owed::Parse(_)))
             | (b'2', Some(Owed::Bind))
-            | (b'3', Some(Owed::Close))
             | (b'T' | b'n', Some(Owed::Describe)) => Fate::Forward,
             (b'G', Some(head)) => {
                 let extended = matches!(head, Owed::Execute { .. });
@@ -149,7 +188,10 @@ impl<R: Router> Session<R> {
                 }
                 Fate::Forward
             }
-            Some(Owed::Errand(_)) => Fate::Drop,
+            Some(Owed::Errand(_)) => {
+                attached.errand_steps += 1;
+                Fate::Drop
+            }
             _ => Fate::Forward,
         }
     }
@@ -162,22 +204,14 @@ impl<R: Router> Session<R> {
                     self.track.change(change);
                     if *change == SettingChange::DiscardAll {
                         self.sequences_discarded();
-                    }
-                    // Executed, it was seen to when it was sent; in a Query it is now.
-                    if *change == SettingChange::DiscardAll && index.is_some() {
-                        self.forget_named_statements();
+                        self.statements_dropped(index.is_some());
                     }
                 }
                 Effect::Pin(pins) => self.track.pin(*pins),
                 Effect::Unpin(pins) => self.track.unpin(*pins),
-                Effect::Deallocate(name) => {
-                    self.statements.named.remove(name.as_bytes());
-                }
-                Effect::ForgetStatements => {
-                    if index.is_some() {
-                        self.forget_named_statements();
-                    }
-                }
+                Effect::Prepare(prepared) => self.prepared(prepared),
+                Effect::Deallocate(name) => self.deallocated(name),
+                Effect::ForgetStatements => self.statements_dropped(index.is_some()),
                 // COMMIT of a failed transaction answers ROLLBACK.
                 Effect::Commit if command_tag.starts_with(b"ROLLBACK") => self.track.rollback(),
                 Effect::Commit => self.track.settle(),
@@ -189,6 +223,16 @@ impl<R: Router> Session<R> {
         }
     }
 
+    /// The server has dropped all statements. In an Execute they were forgotten when it was sent.
+    fn statements_dropped(&mut self, in_query: bool) {
+        if in_query {
+            self.forget_named_statements();
+        }
+        if let Link::Attached(attached) = &mut self.link {
+            attached.lent.clear();
+        }
+    }
+
     /// All named statements are dropped, the unnamed one is not; returns what there was.
     pub(super) fn forget_named_statements(&mut self) -> Option<Box<Forgotten>> {
         let Link::Attached(attached) = &mut self.link else {
@@ -197,6 +241,8 @@ impl<R: Router> Session<R> {
         Some(Box::new(Forgotten {
             client: std::mem::take(&mut self.statements.named),
             server: attached.facts.statements.take(),
+            client_sql: std::mem::take(&mut self.statements.sql),
+            server_sql: std::mem::take(&mut attached.facts.sql),
         }))
     }
 
@@ -269,6 +315,7 @@ impl<R: Router> Session<R> {
     fn skip_failed(&mut self) {
         if let Link::Attached(attached) = &mut self.link {
             let skipped = attached.pipeline.skip_to_sync();
+            attached.forget_unlent(&skipped);
             undo(skipped, &mut self.statements, Some(&mut attached.facts));
         }
     }
@@ -297,7 +344,7 @@ impl<R: Router> Session<R> {
                     self.resume = None;
                     self.refusal.skip_to_sync();
                 }
-                self.errand_ended(crate::pipeline::Errand::Leave, to_client);
+                self.errand_ended(Errand::Leave, to_client);
                 Ok(Fate::Drop)
             }
             Owed::Errand(errand) => {
@@ -384,8 +431,10 @@ pub(super) fn undo(
         }
         if let Owed::Execute { forgotten: Some(forgotten), .. } = owed {
             statements.named = forgotten.client;
+            statements.sql = forgotten.client_sql;
             if let Some(facts) = &mut facts {
                 facts.statements = forgotten.server;
+                facts.sql = forgotten.server_sql;
             }
         }
     }
@@ -431,6 +480,10 @@ fn contradicts(code: SqlState) -> bool {
 /// "cached plan must not change result type": the routine tells it in any language.
 fn is_outdated_plan(body: &[u8]) -> bool {
     body.ends_with(b"RRevalidateCachedQuery\0\0")
+}
+
+fn is_row_to_read(header: Header) -> bool {
+    header.tag == b'D' && header.length <= MAX_INSPECTED_REPLY
 }
 
 fn is_inspected(header: Header) -> bool {

@@ -311,6 +311,9 @@ impl Client {
         if self.session.take_wrote() {
             outcome.facts.push("wrote".to_owned());
         }
+        let mut to_server = Outgoing::default();
+        self.session.follow_up(&mut to_server);
+        collect(&to_server, &[], &mut outcome.to_server);
         if !self.is_through() {
             self.go_on(outcome);
         }

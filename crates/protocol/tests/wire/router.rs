@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pgweir_protocol::verdict::{
-    Effect, OwnQuestion, Pins, Router, SessionFacts, SettingChange, Target, TransactionModes,
-    Verdict,
+    Effect, Inspection, OwnQuestion, Pins, Prepared, Router, SessionFacts, SettingChange, Target,
+    TransactionModes, Verdict,
 };
 
 /// Judges by the script, else by the first words of each statement.
@@ -34,6 +34,10 @@ impl Router for Scripted {
     }
 
     fn sent(&mut self, _: &Verdict, _: Target) {}
+
+    fn custom_settings(&mut self) -> Arc<[Box<str>]> {
+        ["app.known".into()].into()
+    }
 
     fn answer(&mut self, question: &OwnQuestion, _: SessionFacts<'_>) -> String {
         match question {
@@ -83,6 +87,10 @@ fn words_of(statement: &str) -> Vec<String> {
         ["release", .., name] => vec![format!("release {name}")],
         ["deallocate", "all"] => vec!["forget statements".to_owned()],
         ["deallocate", name] => vec![format!("deallocate {name}")],
+        ["prepare", name, "as", ..] => vec![format!("prepare {name} {statement}")],
+        ["execute", name] => vec![format!("execute {name}")],
+        ["do", ..] => vec!["write".to_owned(), "hidden code".to_owned()],
+        ["drop", ..] => vec!["write".to_owned(), "released temporary_table".to_owned()],
         ["create", "temp", ..] => vec!["write".to_owned(), "pin temporary_table".to_owned()],
         ["listen", ..] => vec!["primary".to_owned(), "pin listen".to_owned()],
         ["unlisten", "*"] => vec!["unpin listen".to_owned()],
@@ -116,9 +124,6 @@ pub(crate) fn verdict(sql: &str, words: &[String]) -> Result<Verdict, String> {
         if !say(&mut verdict, sql, word) {
             let effect = effect(sql, word).ok_or_else(|| format!("no verdict: {word:?}"))?;
             note(&mut verdict, &effect);
-            if let Effect::Deallocate(name) = &effect {
-                verdict.deallocates = Some(name.clone());
-            }
             effects.push((index, effect));
         }
     }
@@ -137,14 +142,26 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
             verdict.suits_replica = false;
         }
         "recalls sequences" => verdict.recalls_sequences = true,
+        "hidden code" => inspection(verdict).of = Pins::INSPECTED,
         "hint replica" => verdict.hint = Some(Target::Replica),
         "hint primary" => verdict.hint = Some(Target::Primary),
         "with more" => {
             verdict.only_begins = false;
+            verdict.deallocates = None;
+            verdict.executes = None;
             verdict.set_transaction = None;
         }
         _ => {
-            if let Some(modes) = word.strip_prefix("begin") {
+            if let Some(name) = word.strip_prefix("execute ") {
+                executes(verdict, name);
+                return true;
+            } else if let Some(name) = word.strip_prefix("asks ") {
+                inspection(verdict).settings = [name.into()].into();
+                return true;
+            } else if let Some(name) = word.strip_prefix("released ") {
+                inspection(verdict).released = pins(name).unwrap();
+                return true;
+            } else if let Some(modes) = word.strip_prefix("begin") {
                 verdict.begin = Some(modes_of(modes));
                 verdict.only_begins = true;
             } else if let Some(modes) = word.strip_prefix("set transaction") {
@@ -163,6 +180,18 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
         }
     }
     true
+}
+
+fn inspection(verdict: &mut Verdict) -> &mut Inspection {
+    verdict.inspects.get_or_insert_default()
+}
+
+fn executes(verdict: &mut Verdict, name: &str) {
+    verdict.target = Target::Primary;
+    verdict.is_write = true;
+    verdict.executes = Some(name.into());
+    verdict.mentions = [name.into()].into();
+    inspection(verdict).of = Pins::INSPECTED;
 }
 
 fn modes_of(words: &str) -> TransactionModes {
@@ -186,6 +215,13 @@ fn effect(sql: &str, word: &str) -> Option<Effect> {
         ("pin", name) => Effect::Pin(pins(name)?),
         ("unpin", name) => Effect::Unpin(pins(name)?),
         ("deallocate", name) => Effect::Deallocate(name.into()),
+        ("prepare", rest) => {
+            let (name, statement) = rest.split_once(' ')?;
+            let (_, body) = statement.split_once(" as ")?;
+            let (name, statement) = (name.into(), statement.into());
+            let verdict = Arc::new(by_first_words(body));
+            Effect::Prepare(Prepared { name, statement, verdict })
+        }
         ("forget", "statements") => Effect::ForgetStatements,
         ("commit", "") => Effect::Commit,
         ("rollback", "") => Effect::Rollback,
@@ -214,6 +250,11 @@ fn pins(name: &str) -> Option<Pins> {
 /// What the effect makes of the whole text.
 fn note(verdict: &mut Verdict, effect: &Effect) {
     match effect {
+        Effect::Prepare(Prepared { name, .. }) => verdict.mentions = [name.clone()].into(),
+        Effect::Deallocate(name) => {
+            verdict.deallocates = Some(name.clone());
+            verdict.mentions = [name.clone()].into();
+        }
         Effect::Pin(pins) => {
             verdict.pins_when_sent = verdict.pins_when_sent.with(pins.surviving_rollback());
             verdict.suits_replica = false;

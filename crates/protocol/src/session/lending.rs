@@ -1,0 +1,151 @@
+//! One namespace for what the protocol prepares and what SQL prepares.
+//!
+//! A protocol-level statement goes by a name of pgweir's own on a server, and SQL would look for it
+//! under the client's. So before a text is sent that names one (EXECUTE, PREPARE, DEALLOCATE), the
+//! server is given the statement under the client's name as well, for as long as the client has the
+//! server. What SQL itself has prepared keeps its name and follows its client like a setting
+//! ([`crate::prepared::SqlStatements`]).
+
+use std::sync::Arc;
+
+use crate::message::{self, TransactionStatus};
+use crate::outgoing::Outgoing;
+use crate::pipeline::{Errand, Owed, Parsed};
+use crate::prepared::Statement;
+use crate::verdict::{Pins, Prepared, Router, Verdict};
+
+use super::Session;
+use super::extended::put_parse;
+use super::link::{Attached, Link};
+
+impl<R: Router> Session<R> {
+    /// Judges a simple query. It runs at once, so that an EXECUTE is what it executes.
+    pub(super) fn judge_query(&mut self, sql: &[u8]) -> Arc<Verdict> {
+        let verdict = self.judge(sql);
+        let Some(name) = &verdict.executes else {
+            return verdict;
+        };
+        match self.verdict_of(name.as_bytes()) {
+            Some(body) => Arc::new(verdict.executing(&body)),
+            None => verdict,
+        }
+    }
+
+    /// The client's protocol-level statements that a text names and the server does not know by
+    /// these names.
+    fn unlent<'a>(&self, verdict: &'a Verdict) -> Vec<(&'a str, Arc<Statement>)> {
+        if verdict.mentions.is_empty() {
+            return Vec::new();
+        }
+        let named = |name: &&str| self.statements.named.get(name.as_bytes()).cloned();
+        let names = verdict.mentions.iter().map(|name| &**name);
+        let unlent = names.filter(|name| !self.is_lent(name.as_bytes()));
+        unlent.filter_map(|name| Some((name, named(&name)?))).collect()
+    }
+
+    pub(super) fn is_lent(&self, name: &[u8]) -> bool {
+        let Link::Attached(attached) = &self.link else {
+            return false;
+        };
+        attached.lent.iter().any(|lent| **lent == *name)
+    }
+
+    /// Before a simple query: lends the names in a pipeline of pgweir's own. True while the query
+    /// has to wait for it.
+    pub(super) fn lends_names(&mut self, verdict: &Verdict, to_server: &mut Outgoing) -> bool {
+        // DEALLOCATE alone is answered without the statement.
+        if verdict.deallocates.is_some() {
+            return false;
+        }
+        let unlent = self.unlent(verdict);
+        let Link::Attached(attached) = &mut self.link else {
+            return false;
+        };
+        if unlent.is_empty() || attached.status == TransactionStatus::Failed {
+            return false;
+        }
+        for (name, statement) in unlent {
+            to_server.own(|out| put_parse(name.as_bytes(), &statement.parse, out));
+            attached.lent.push(name.as_bytes().into());
+        }
+        to_server.own(message::sync);
+        attached.pipeline.push(Owed::Errand(Errand::Lend));
+        attached.errand = Some(Errand::Lend);
+        true
+    }
+
+    /// In a pipeline of the client's: lends the names in passing.
+    pub(super) fn lend_names(&mut self, verdict: &Verdict, to_server: &mut Outgoing) {
+        let unlent = self.unlent(verdict);
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        for (name, statement) in unlent {
+            to_server.own(|out| put_parse(name.as_bytes(), &statement.parse, out));
+            let name: Box<[u8]> = name.as_bytes().into();
+            attached.lent.push(name.clone());
+            attached.owe(Owed::Parse(Parsed::Lent { name }));
+        }
+    }
+
+    /// PREPARE has succeeded.
+    pub(super) fn prepared(&mut self, prepared: &Prepared) {
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        if self.statements.sql.insert(prepared) {
+            let text = prepared.statement.clone();
+            attached.facts.sql = attached.facts.sql.with(&prepared.name, text);
+        } else {
+            self.track.pin(Pins::SQL_PREPARE);
+        }
+    }
+
+    /// DEALLOCATE has succeeded.
+    pub(super) fn deallocated(&mut self, name: &str) {
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        attached.lent.retain(|lent| **lent != *name.as_bytes());
+        attached.facts.sql = attached.facts.sql.without(name);
+        if !self.statements.sql.remove(name) {
+            self.statements.named.remove(name.as_bytes());
+        }
+    }
+}
+
+impl Attached {
+    /// Whether the server knows statements by names that are the client's own.
+    pub(super) fn has_lent_names(&self) -> bool {
+        !self.lent.is_empty()
+    }
+
+    /// Takes all names back, between the client's pieces of work.
+    pub(super) fn take_names_back(&mut self, to_server: &mut Outgoing) {
+        for name in std::mem::take(&mut self.lent) {
+            to_server.own(|out| message::close_statement(&name, out));
+        }
+        to_server.own(message::sync);
+        self.pipeline.push(Owed::Errand(Errand::TakeBack));
+        self.errand = Some(Errand::TakeBack);
+    }
+
+    /// The client closes a statement: its name is free again.
+    pub(super) fn take_name_back(&mut self, name: &[u8], to_server: &mut Outgoing) {
+        let Some(at) = self.lent.iter().position(|lent| **lent == *name) else {
+            return;
+        };
+        self.lent.swap_remove(at);
+        to_server.own(|out| message::close_statement(name, out));
+        self.owe(Owed::Evict(None));
+    }
+
+    /// What was to be lent in messages that the server skips is not.
+    pub(super) fn forget_unlent(&mut self, skipped: &[Owed]) {
+        for owed in skipped {
+            if let Owed::Parse(Parsed::Lent { name }) = owed {
+                self.lent.retain(|lent| lent != name);
+            }
+        }
+    }
+}
