@@ -343,6 +343,44 @@ fn sql_prepared_statements_follow_their_client() {
 }
 
 #[test]
+fn a_drawn_value_is_the_clients_own_or_none_at_all() {
+    let scratch = Scratch::new("session_sequence");
+    scratch.prepare("CREATE SEQUENCE s; CREATE TABLE item (id serial, name text)");
+    let weir = Weir::start(shared(), "pool.size = 3");
+    let refusals: usize = thread::scope(|scope| {
+        let work = || {
+            let mut client = weir.client("postgres", scratch.name());
+            let mut refused = 0;
+            for _ in 0..50 {
+                let drawn = client.ask("SELECT nextval('s')");
+                let recalled = client.query("SELECT currval('s')");
+                match &recalled.failure {
+                    None => assert_eq!(recalled.text(), drawn),
+                    Some(failure) => {
+                        assert_eq!(failure.code(), "55000");
+                        assert!(failure.to_string().contains("RETURNING"), "{failure:?}");
+                        refused += 1;
+                    }
+                }
+                client.ask("SELECT 1");
+                client.ask("BEGIN");
+                let drawn = client.ask("INSERT INTO item (name) VALUES ('x') RETURNING id");
+                assert_eq!(client.ask("SELECT lastval()"), drawn);
+                client.ask("COMMIT");
+            }
+            refused
+        };
+        let workers: Vec<_> = (0..6).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    assert!(refusals <= 6, "{refusals}: a client is refused the first time at most");
+    let mut client = weir.client("postgres", scratch.name());
+    client.ask("SELECT nextval('s')");
+    client.ask("DISCARD SEQUENCES");
+    assert_eq!(client.fail("SELECT currval('s')").code(), "55000");
+}
+
+#[test]
 fn what_code_does_out_of_sight_is_kept_and_leaks_to_nobody() {
     let scratch = Scratch::new("session_hidden");
     scratch.prepare(

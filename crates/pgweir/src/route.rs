@@ -5,6 +5,7 @@
 //! a piece of work runs. Doubt goes to the primary, and every answer has a reason.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgweir_classifier::{
     Access, Catalog, Control, Discard, Effect as Sign, Hint, Isolation, Label, LabelCache, Local,
@@ -33,6 +34,8 @@ const UNSAFE_ENCODINGS: [&str; 7] =
 pub struct Router {
     catalog: Catalog,
     cache: LabelCache<Verdict>,
+    /// Somebody asks for what it has drawn from sequences.
+    recalls_sequences: AtomicBool,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -40,7 +43,12 @@ impl Router {
     /// A router that knows PostgreSQL's own functions and those the operator vouches for.
     #[must_use]
     pub fn new(routing: &Routing, metrics: Arc<Metrics>) -> Self {
-        Self { catalog: catalog(routing), cache: LabelCache::new(CACHE_BYTES), metrics }
+        Self {
+            catalog: catalog(routing),
+            cache: LabelCache::new(CACHE_BYTES),
+            recalls_sequences: AtomicBool::new(false),
+            metrics,
+        }
     }
 
     /// The verdict on a text, from the cache if it, or one that differs in literals, was seen.
@@ -323,7 +331,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
     match sign {
         Sign::Set { local: true, .. }
         | Sign::Reset { local: true, .. }
-        | Sign::Discard(Discard::Plans | Discard::Sequences)
+        | Sign::Discard(Discard::Plans)
         | Sign::Execute(_)
         | Sign::UsesSequence
         | Sign::RecallsSequence
@@ -341,6 +349,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         Sign::ResetAll => vec![Effect::Setting(SettingChange::ResetAll)],
         Sign::SetSessionCharacteristics(modes) => session_characteristics(modes),
         Sign::Discard(Discard::All) => vec![Effect::Setting(SettingChange::DiscardAll)],
+        Sign::Discard(Discard::Sequences) => vec![Effect::ForgetSequences],
         Sign::Discard(Discard::Temporary) => vec![Effect::Unpin(Pins::TEMPORARY)],
         Sign::Deallocate(Some(name)) => vec![Effect::Deallocate(name.as_str().into())],
         Sign::Deallocate(None) => {
@@ -456,6 +465,9 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     }
 
     fn sent(&mut self, verdict: &Verdict, on: Target) {
+        if verdict.recalls_sequences {
+            self.router.recalls_sequences.store(true, Ordering::Relaxed);
+        }
         // A question to pgweir is not what the client means by its last statement.
         if verdict.question.is_none() {
             self.router.metrics.sent(verdict, on);
@@ -465,6 +477,10 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
             }
             self.last_node.clone_from(&self.node);
         }
+    }
+
+    fn recalls_sequences(&self) -> bool {
+        self.router.recalls_sequences.load(Ordering::Relaxed)
     }
 
     fn custom_settings(&mut self) -> Arc<[Box<str>]> {

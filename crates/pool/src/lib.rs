@@ -44,7 +44,7 @@ pub use node::{Node, NodeId};
 pub use node_pool::NodePoolStats;
 pub use pool_set::{Checkout, PoolSet};
 pub use select::{
-    Access, Candidate, Dice, Ineligible, MAX_NODES, NoNode, Seen, Want, explain, select,
+    Access, Candidate, Dice, Fit, Ineligible, MAX_NODES, NoNode, Seen, Want, explain, select,
 };
 pub use spec::{
     Balance, ClusterSpec, MonitorSpec, NodeSpec, PoolSpec, ReadPolicy, Reads, RoleHint, SslMode,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use pgweir_protocol::server::ServerFacts;
+use pgweir_protocol::server::{SequenceMemory, ServerFacts};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
@@ -21,6 +21,7 @@ use crate::admission::{Permit, Tenant};
 use crate::dial::{CancelHandle, ConnectError, Fault, ServerConnection};
 use crate::lease::{Lease, Slot};
 use crate::node::Node;
+use crate::select::Fit;
 use crate::spec::PoolSpec;
 use crate::stream::Stream;
 
@@ -98,6 +99,7 @@ pub(crate) struct Pooled {
     pub(crate) residence: Residence,
     idle_since: Instant,
     settings_mark: u64,
+    memory: SequenceMemory,
 }
 
 /// What a connection keeps from lease to lease.
@@ -170,16 +172,12 @@ impl Inner {
         self.in_use + self.connecting + self.idle()
     }
 
-    /// Takes an idle connection: the last used, or one of the last that has these settings.
-    fn pop(&mut self, settings_mark: Option<u64>) -> Option<Pooled> {
-        let fitting = settings_mark.and_then(|mark| {
-            let recent = self.idle.iter().enumerate().rev().take(AFFINITY_DEPTH);
-            recent.into_iter().find(|(_, pooled)| pooled.settings_mark == mark)
-        });
-        match fitting.map(|(index, _)| index) {
-            Some(index) => Some(self.idle.remove(index)),
-            None => self.idle.pop(),
-        }
+    /// Takes an idle connection: of those used last the one that fits best.
+    fn pop(&mut self, fit: &Fit) -> Option<Pooled> {
+        let depth = if fit.recalls_sequences { self.idle.len() } else { AFFINITY_DEPTH };
+        let recent = self.idle.iter().enumerate().rev().take(depth);
+        let best = recent.min_by_key(|(_, pooled)| pooled.strangeness(fit))?.0;
+        Some(self.idle.remove(best))
     }
 
     /// Gives a connection to whoever has waited longest, or lets it lie idle.
@@ -275,11 +273,11 @@ impl NodePool {
     }
 
     /// An idle connection, if there is one that still lives.
-    pub(crate) fn try_checkout(self: &Arc<Self>, settings_mark: Option<u64>) -> Option<Lease> {
+    pub(crate) fn try_checkout(self: &Arc<Self>, fit: &Fit) -> Option<Lease> {
         loop {
             let mut pooled = {
                 let mut inner = self.inner();
-                let pooled = inner.pop(settings_mark)?;
+                let pooled = inner.pop(fit)?;
                 inner.in_use += 1;
                 pooled
             };
@@ -550,8 +548,21 @@ impl Pooled {
         cancel: CancelHandle,
         residence: Residence,
     ) -> Self {
-        let settings_mark = facts.settings_mark();
-        Self { stream, facts, cancel, residence, idle_since: Instant::now(), settings_mark }
+        let (settings_mark, memory) = (facts.settings_mark(), facts.sequences);
+        let idle_since = Instant::now();
+        Self { stream, facts, cancel, residence, idle_since, settings_mark, memory }
+    }
+
+    /// How badly it suits a client. What a connection remembers of somebody else's sequences is left
+    /// to whoever drew from them, as long as there are others.
+    fn strangeness(&self, fit: &Fit) -> (u8, u8) {
+        let settings = u8::from(fit.settings_mark.is_some_and(|mark| mark != self.settings_mark));
+        let memory = match (self.memory, fit.drawer) {
+            (SequenceMemory::Of(drawer), Some(client)) if drawer == client => 0,
+            (SequenceMemory::Of(_), Some(_)) => 2,
+            _ => 1,
+        };
+        if fit.recalls_sequences { (memory, settings) } else { (settings, memory) }
     }
 
     /// Says goodbye and closes.

@@ -208,7 +208,7 @@ impl PoolSet {
         let Some(chosen) = self.pools.get(index) else {
             return Attempt::Nobody(NoNode::NoPrimary);
         };
-        if let Some(lease) = chosen.try_checkout(want.settings_mark) {
+        if let Some(lease) = chosen.try_checkout(&want.fit) {
             return Attempt::Ready(lease);
         }
         let pool = if want.access == Access::Primary || chosen.has_room() {
@@ -242,7 +242,7 @@ impl PoolSet {
             let Some(pool) = self.pools.get(index) else {
                 continue;
             };
-            if let Some(lease) = pool.try_checkout(want.settings_mark) {
+            if let Some(lease) = pool.try_checkout(&want.fit) {
                 return Elsewhere::Ready(lease);
             }
             if matches!(room, Elsewhere::Nothing) && pool.has_room() {

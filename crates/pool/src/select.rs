@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pgweir_protocol::server::Drawer;
+
 use crate::lsn::Lsn;
 use crate::node::{Node, NodeId};
 use crate::spec::{Balance, ReadPolicy, Reads};
@@ -28,8 +30,27 @@ pub struct Want {
     pub lsn_at_least: Option<Lsn>,
     /// The node to take, if it is eligible: the client's last one, where it keeps it.
     pub prefer: Option<NodeId>,
-    /// The settings that the client needs in force; a connection that has them is taken first.
+    /// The connection that suits the client best.
+    pub fit: Fit,
+}
+
+/// Which of several idle connections a client is best served by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    /// `ServerFacts::settings_mark` of one that needs no change.
     pub settings_mark: Option<u64>,
+    /// Whose memory of sequences it should have; others' is better left to them.
+    pub drawer: Option<Drawer>,
+    /// That memory is what the client is about to ask for.
+    pub recalls_sequences: bool,
+}
+
+impl Fit {
+    /// Any will do.
+    #[must_use]
+    pub const fn any() -> Self {
+        Self { settings_mark: None, drawer: None, recalls_sequences: false }
+    }
 }
 
 /// Where statements go.
@@ -69,7 +90,7 @@ impl Want {
             seen: None,
             lsn_at_least: None,
             prefer: None,
-            settings_mark: None,
+            fit: Fit::any(),
         }
     }
 }

@@ -263,6 +263,19 @@ pub fn describe_statement(name: &[u8], out: &mut Vec<u8>) {
     frame(b'D', out, |out| put_target(b'S', name, out));
 }
 
+/// Bind of a portal to the statement of the same name, without parameters, and its Execute.
+pub fn bind_and_execute(name: &[u8], out: &mut Vec<u8>) {
+    frame(b'B', out, |out| {
+        put_cstr(name, out);
+        put_cstr(name, out);
+        out.extend_from_slice(&[0; 6]);
+    });
+    frame(b'E', out, |out| {
+        put_cstr(name, out);
+        out.extend_from_slice(&[0; 4]);
+    });
+}
+
 /// Close of the prepared statement `name`.
 pub fn close_statement(name: &[u8], out: &mut Vec<u8>) {
     frame(b'C', out, |out| put_target(b'S', name, out));

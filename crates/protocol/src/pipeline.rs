@@ -89,6 +89,8 @@ pub(crate) enum Owed {
     /// CloseComplete that pgweir gives when its turn comes: the statement stays on the server for
     /// others, and is the client's again if the server skips what came with the Close.
     Closed { name: Box<[u8]>, statement: Arc<Statement> },
+    /// A reply with this tag to a message of pgweir's own, which says DISCARD SEQUENCES in a pipeline.
+    Unseen(u8),
     /// ReadyForQuery.
     Sync,
     /// ReadyForQuery for a Sync of pgweir's own.

@@ -27,6 +27,28 @@ pub struct ServerFacts {
     pub sequences: SequenceMemory,
 }
 
+/// Who has drawn from sequences, and when: a session, and how often it has moved on since, to another
+/// server connection or to a fresh start (DISCARD). What it drew before it does not ask for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drawer {
+    session: u32,
+    moves: u32,
+}
+
+impl Drawer {
+    /// A session that has drawn nothing yet.
+    #[must_use]
+    pub fn new(session: u32) -> Self {
+        Self { session, moves: 0 }
+    }
+
+    /// The same session, which goes on without what it has drawn.
+    #[must_use]
+    pub fn moved(self) -> Self {
+        Self { moves: self.moves.wrapping_add(1), ..self }
+    }
+}
+
 /// Whose work a server session's memory of sequences may be: what `currval` and `lastval` answer
 /// from. Any write may have drawn from a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,8 +56,8 @@ pub enum SequenceMemory {
     /// Nobody's: it has none.
     #[default]
     Empty,
-    /// One client's, by its session's id.
-    Of(u32),
+    /// One client's.
+    Of(Drawer),
     /// Several clients'.
     Mixed,
 }
@@ -43,13 +65,13 @@ pub enum SequenceMemory {
 impl SequenceMemory {
     /// The memory after a client has written.
     #[must_use]
-    pub fn after_write_by(self, client: u32) -> Self {
+    pub fn after_write_by(self, client: Drawer) -> Self {
         if self == Self::Empty || self == Self::Of(client) { Self::Of(client) } else { Self::Mixed }
     }
 
     /// Whether it holds nothing but this client's own work.
     #[must_use]
-    pub fn suits(self, client: u32) -> bool {
+    pub fn suits(self, client: Drawer) -> bool {
         self == Self::Empty || self == Self::Of(client)
     }
 }

@@ -53,6 +53,8 @@ pub enum Effect {
     Prepare(Prepared),
     /// DEALLOCATE name.
     Deallocate(Box<str>),
+    /// DISCARD SEQUENCES.
+    ForgetSequences,
     /// SQL's DEALLOCATE ALL or DISCARD ALL: no prepared statement is left on the server.
     ForgetStatements,
     /// COMMIT, END, PREPARE TRANSACTION (the command tag tells a commit from a rollback).
@@ -265,6 +267,8 @@ impl Pins {
     pub const SESSION_MODE: Self = Self(1 << 9);
     /// The seed of `random()`.
     pub const RANDOM_SEED: Self = Self(1 << 10);
+    /// A value drawn from a sequence that may be asked for.
+    pub const SEQUENCE: Self = Self(1 << 11);
 
     /// What a server can be asked about: everything that code out of sight may have done, but load a
     /// library or seed `random()`.
@@ -277,7 +281,7 @@ impl Pins {
             | Self::SQL_PREPARE.0,
     );
 
-    const NAMES: [(Self, &'static str); 11] = [
+    const NAMES: [(Self, &'static str); 12] = [
         (Self::TEMPORARY, "temporary_table"),
         (Self::LISTEN, "listen"),
         (Self::HOLD_CURSOR, "hold_cursor"),
@@ -289,6 +293,7 @@ impl Pins {
         (Self::LARGE_STATEMENT, "large_statement"),
         (Self::SESSION_MODE, "session_mode"),
         (Self::RANDOM_SEED, "random_seed"),
+        (Self::SEQUENCE, "sequence_value"),
     ];
 
     /// What a rollback leaves: locks, loaded libraries and prepared statements are not undone.
@@ -299,7 +304,8 @@ impl Pins {
             | Self::UNINSPECTED.0
             | Self::LARGE_STATEMENT.0
             | Self::SESSION_MODE.0
-            | Self::RANDOM_SEED.0,
+            | Self::RANDOM_SEED.0
+            | Self::SEQUENCE.0,
     );
 
     /// Both sets together.
@@ -384,6 +390,9 @@ pub trait Router {
 
     /// A statement is on its way to a server of this role.
     fn sent(&mut self, verdict: &Verdict, on: Target);
+
+    /// Whether anybody in this database asks what it has drawn from sequences.
+    fn recalls_sequences(&self) -> bool;
 
     /// The custom settings that code in the database is known to make, in lower case.
     fn custom_settings(&mut self) -> Arc<[Box<str>]>;

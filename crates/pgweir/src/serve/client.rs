@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Buf as _;
-use pgweir_pool::{Access, Checkout, Lease, PoolError, PoolSet, Stream, Waiting, Want};
+use pgweir_pool::{Access, Checkout, Fit, Lease, PoolError, PoolSet, Stream, Waiting, Want};
 use pgweir_protocol::outgoing::Outgoing;
 use pgweir_protocol::session::{Disposition, Loss, Next, Session};
 use pgweir_protocol::verdict::Target;
@@ -410,11 +410,15 @@ impl ClientTask {
 
     fn want(&self, target: Target) -> Want {
         let settings = self.session.settings();
-        let settings_mark = Some(self.session.carried_mark());
+        let fit = Fit {
+            settings_mark: Some(self.session.carried_mark()),
+            drawer: Some(self.session.drawer()),
+            recalls_sequences: self.session.recalls_sequences(),
+        };
         let bound = self.written.max(self.shown);
         let fresh_after = bound.filter(|_| self.session.router().sees_own_writes(settings));
         let access = access_of(target);
-        Want { fresh_after, settings_mark, ..crate::gateway::want(access) }
+        Want { fresh_after, fit, ..crate::gateway::want(access) }
     }
 
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Step {

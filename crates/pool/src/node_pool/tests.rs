@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use pgweir_protocol::server::ServerFacts;
+use pgweir_protocol::server::{Drawer, SequenceMemory, ServerFacts};
 use tokio::net::UnixStream;
 use tokio::time::{advance, timeout};
 
@@ -93,7 +93,7 @@ impl Scene {
 
 /// A connection, sooner or later.
 async fn checkout(pool: &Arc<NodePool>) -> Lease {
-    match pool.try_checkout(None) {
+    match pool.try_checkout(&Fit::any()) {
         Some(lease) => lease,
         None => pool.enqueue().unwrap().turn().await.unwrap(),
     }
@@ -114,16 +114,46 @@ async fn is_served(place: &mut Place) -> Option<Lease> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_gets_the_connection_that_remembers_its_sequences_and_others_leave_it() {
+    let scene = Scene::new(10);
+    let pool = scene.pool(&spec(3));
+    let (mine, nobodys) = (checkout(&pool).await, checkout(&pool).await);
+    let (my_pid, nobodys_pid) = (pid(&mine), pid(&nobodys));
+    let drawer = Drawer::new(1);
+    give_back(nobodys);
+    let mut mine = mine;
+    let mut facts = mine.take_facts().unwrap();
+    facts.sequences = SequenceMemory::Of(drawer);
+    mine.give_back(facts);
+    let fit = |drawer, recalls_sequences| Fit {
+        settings_mark: Some(0),
+        drawer: Some(drawer),
+        recalls_sequences,
+    };
+    let of = |fit: Fit| {
+        let lease = pool.try_checkout(&fit).unwrap();
+        let pid = pid(&lease);
+        give_back(lease);
+        pid
+    };
+    for recalls in [false, true] {
+        assert_eq!(of(fit(Drawer::new(2), recalls)), nobodys_pid);
+        assert_eq!(of(fit(drawer.moved(), recalls)), nobodys_pid);
+        assert_eq!(of(fit(drawer, recalls)), my_pid);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_is_used_again() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(2));
-    assert!(pool.try_checkout(None).is_none());
+    assert!(pool.try_checkout(&Fit::any()).is_none());
     let lease = checkout(&pool).await;
     assert_eq!((scene.node.in_flight(), scene.node.open_connections()), (1, 1));
     give_back(lease);
     assert_eq!(scene.node.in_flight(), 0);
     for _ in 0..10 {
-        give_back(pool.try_checkout(None).unwrap());
+        give_back(pool.try_checkout(&Fit::any()).unwrap());
     }
     assert_eq!(scene.server.opened(), 1);
     assert_eq!(pool.stats().checkouts, 11);
@@ -154,7 +184,7 @@ async fn clients_are_served_in_the_order_in_which_they_came() {
             assert!(is_served(later).await.is_none());
         }
         lease = is_served(&mut places[index]).await.unwrap();
-        assert!(pool.try_checkout(None).is_none());
+        assert!(pool.try_checkout(&Fit::any()).is_none());
     }
     assert_eq!(scene.server.opened(), 1);
 }
@@ -231,7 +261,7 @@ async fn a_connection_that_the_server_closed_is_not_handed_out() {
     scene.server.terminate(1);
     // Lets the runtime notice.
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let lease = pool.try_checkout(None).unwrap();
+    let lease = pool.try_checkout(&Fit::any()).unwrap();
     assert_eq!(pid(&lease), living);
     assert_eq!(scene.node.open_connections(), 1);
 }

@@ -12,7 +12,7 @@ use crate::pipeline::{CLOSE_COMPLETE, Owed};
 use crate::prepared::Statement;
 use crate::verdict::{Inspection, Pins, Router, Target, Verdict};
 
-use super::link::{Link, Resume, Sequences};
+use super::link::{Link, Resume};
 use super::{Fate, MAX_INSPECTED_SQL, Next, Passing, Session, Step, Taken, facts, fatal};
 
 /// Succeeds and fails where the client's DEALLOCATE would, and answers the same.
@@ -244,10 +244,11 @@ impl<R: Router> Session<R> {
             self.leave(resume, to_server);
             return Step::Wait(Next::Reply);
         }
-        if self.forgets_sequences(&verdict, to_server) || self.lends_names(&verdict, to_server) {
+        if self.lends_names(&verdict, to_server) {
             self.foresight.put_back(verdict);
             return Step::Wait(Next::Reply);
         }
+        self.clear_memory(&verdict, to_server);
         self.note_begin(&verdict, sql);
         self.send_query(frame, verdict, to_server)
     }
@@ -340,16 +341,15 @@ impl<R: Router> Session<R> {
             return;
         };
         attached.dirty |= verdict.is_write;
-        if verdict.is_write {
-            attached.sequences = Sequences::Drawn;
-        }
+        let role = attached.role;
+        self.note_sequences(verdict);
         if !verdict.pins_when_sent.is_empty() {
             self.track.pin(verdict.pins_when_sent);
         }
         if let Some(inspection) = &verdict.inspects {
             self.doubt.add(inspection);
         }
-        self.router.sent(verdict, attached.role);
+        self.router.sent(verdict, role);
     }
 
     fn function_call(
@@ -374,8 +374,8 @@ impl<R: Router> Session<R> {
             return Step::Wait(Next::Reply);
         };
         attached.dirty = true;
-        attached.sequences = Sequences::Drawn;
         attached.owe(Owed::FunctionCall);
+        self.draws();
         // Any function, by its number.
         self.doubt.add(&Inspection { of: Pins::INSPECTED, ..Inspection::default() });
         self.pass_frame(frame, to_server)

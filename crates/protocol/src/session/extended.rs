@@ -82,10 +82,7 @@ impl<R: Router> Session<R> {
             self.leave(Resume::Pipeline, to_server);
             return Ok(Step::Wait(Next::Reply));
         }
-        if self.forgets_sequences(&verdict, to_server) {
-            self.foresight.put_back(verdict);
-            return Ok(Step::Wait(Next::Reply));
-        }
+        self.clear_memory(&verdict, to_server);
         self.lend_names(&verdict, to_server);
         if let Some(question) = &verdict.question {
             let facts = facts(&self.track, &self.reported, &self.environment);
@@ -211,11 +208,9 @@ impl<R: Router> Session<R> {
             return Err(ProtocolError::Unterminated { frame: "Bind", length: left, left });
         };
         let verdict = self.verdict_of(name);
-        if verdict.as_ref().is_some_and(|verdict| self.forgets_sequences(verdict, to_server)) {
-            return Ok(Step::Wait(Next::Reply));
-        }
         self.bound_in_pipeline = true;
         if let Some(verdict) = &verdict {
+            self.clear_memory(verdict, to_server);
             self.lend_names(verdict, to_server);
         }
         self.note_portal(portal, verdict);

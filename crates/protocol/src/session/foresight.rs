@@ -38,6 +38,11 @@ impl Foresight {
         self.verdicts.push_front(verdict);
     }
 
+    /// Whether something ahead asks for what the client has drawn from sequences.
+    pub(super) fn recalls_sequences(&self) -> bool {
+        self.verdicts.iter().any(|verdict| verdict.recalls_sequences)
+    }
+
     pub(super) fn forget(&mut self) {
         self.verdicts.clear();
         self.unnamed = false;

@@ -6,9 +6,9 @@ use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Pipeline};
 use crate::prepared::{StatementStep, statement_steps};
-use crate::server::{SequenceMemory, ServerFacts};
+use crate::server::ServerFacts;
 use crate::settings::{SettingsMap, transition};
-use crate::verdict::{Pins, Router, Target, Verdict};
+use crate::verdict::{Pins, Router, Target};
 
 use super::{Fate, PoolMode, Session};
 
@@ -35,7 +35,6 @@ pub(super) struct Attached {
     pub(super) errand: Option<Errand>,
     /// The error the errand has met, as a whole frame.
     pub(super) errand_error: Option<Vec<u8>>,
-    pub(super) sequences: Sequences,
     /// How many statements of the errand have completed.
     pub(super) errand_steps: usize,
     /// The client's names that its protocol-level statements go by on this server for now.
@@ -52,15 +51,6 @@ pub(super) struct LastWords {
     pub(super) message: String,
     /// The whole ErrorResponse, for a client whose connection ends with the server's.
     pub(super) frame: Vec<u8>,
-}
-
-/// What this client may have done to a server session's memory of sequences since it was leased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sequences {
-    /// Nothing.
-    AsFound,
-    /// A write has run, and any write may draw from a sequence.
-    Drawn,
 }
 
 /// How far the session is with a server connection.
@@ -115,7 +105,6 @@ impl<R: Router> Session<R> {
             dirty: false,
             errand: None,
             errand_error: None,
-            sequences: Sequences::AsFound,
             errand_steps: 0,
             lent: Vec::new(),
             tainted: false,
@@ -169,38 +158,6 @@ impl<R: Router> Session<R> {
         }
     }
 
-    /// Before the client asks what it has last drawn from a sequence, on a connection that remembers
-    /// what others have drawn, that memory goes: PostgreSQL then says that there is no such value
-    /// (55000) instead of telling another client's. True while the client's message has to wait.
-    ///
-    /// In a transaction that has written, the last value drawn is the client's own.
-    pub(super) fn forgets_sequences(
-        &mut self,
-        verdict: &Verdict,
-        to_server: &mut Outgoing,
-    ) -> bool {
-        let Link::Attached(attached) = &mut self.link else {
-            return false;
-        };
-        let forgets = verdict.recalls_sequences
-            && attached.sequences == Sequences::AsFound
-            && !attached.facts.sequences.suits(self.id)
-            && attached.pipeline.is_empty()
-            && attached.status != TransactionStatus::Failed;
-        if forgets {
-            attached.run(Errand::Sequences, b"DISCARD SEQUENCES", to_server);
-        }
-        forgets
-    }
-
-    /// The server has forgotten what was drawn from sequences.
-    pub(super) fn sequences_discarded(&mut self) {
-        if let Link::Attached(attached) = &mut self.link {
-            attached.facts.sequences = SequenceMemory::Empty;
-            attached.sequences = Sequences::AsFound;
-        }
-    }
-
     /// An errand has ended: ReadyForQuery has come for it.
     pub(super) fn errand_ended(&mut self, errand: Errand, to_client: &mut Outgoing) {
         let Link::Attached(attached) = &mut self.link else {
@@ -222,7 +179,8 @@ impl<R: Router> Session<R> {
                 self.report_differences(to_client);
             }
             (Errand::Leave, None) => attached.stage = Stage::Leaving,
-            (Errand::Sequences, None) => self.sequences_discarded(),
+            (Errand::Sequences, None) => {}
+            (Errand::Sequences, Some(_)) => attached.tainted = true,
             (Errand::Begin, None) | (Errand::Fail, _) => {}
             (_, Some(error)) => self.errand_failed(errand, error),
         }
@@ -392,9 +350,6 @@ impl<R: Router> Session<R> {
             && self.from_client.left == 0
             && self.track.now().pins.without(Pins::SESSION_MODE).is_empty();
         let mut facts = attached.facts;
-        if attached.sequences == Sequences::Drawn {
-            facts.sequences = facts.sequences.after_write_by(self.id);
-        }
         let Some(in_force) = Some(&self.track.now().server).filter(|_| clean) else {
             return Some((facts, Disposition::Discard));
         };

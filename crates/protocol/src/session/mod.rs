@@ -19,6 +19,7 @@ mod inspection;
 mod lending;
 mod link;
 mod loss;
+mod sequences;
 mod server;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use foresight::Foresight;
 use inspection::Doubt;
 use link::Link;
 use loss::Refusal;
+use sequences::Sequences;
 
 /// The longest text, in bytes, that is looked into; a longer one goes to the primary unread.
 pub const MAX_INSPECTED_SQL: usize = 1 << 20;
@@ -168,6 +170,7 @@ pub struct Session<R> {
     resume: Option<link::Resume>,
     /// What the client's work may have done to its session without saying so.
     doubt: Doubt,
+    sequences: Sequences,
     refusal: Refusal,
     from_client: Passing,
     from_server: Passing,
@@ -197,6 +200,7 @@ impl<R: Router> Session<R> {
             fresh_begin: Vec::new(),
             resume: None,
             doubt: Doubt::default(),
+            sequences: Sequences::of(start.id),
             refusal: Refusal::default(),
             from_client: Passing::default(),
             from_server: Passing::default(),

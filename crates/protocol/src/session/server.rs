@@ -6,7 +6,7 @@ use crate::outgoing::Outgoing;
 use crate::pipeline::{CLOSE_COMPLETE, Errand, Forgotten, Owed, PARSE_COMPLETE, Parsed};
 use crate::prepared::{ClientStatements, SERVER_NAME_PREFIX, UnnamedId};
 use crate::report::{ServerReport, Severity};
-use crate::server::ServerFacts;
+use crate::server::{SequenceMemory, ServerFacts};
 use crate::sqlstate::SqlState;
 use crate::verdict::{Effect, Pins, Router, SettingChange, Verdict};
 
@@ -127,6 +127,7 @@ impl<R: Router> Session<R> {
                 )),
             )
             | (b'3', Some(Owed::Evict(_))) => Fate::Drop,
+            (_, Some(Owed::Unseen(expected))) if *expected == tag => Fate::Drop,
             (b'3', Some(Owed::Close(closed))) => {
                 if let Some(name) = closed.take() {
                     self.statements.sql.remove(&name);
@@ -192,6 +193,10 @@ impl<R: Router> Session<R> {
                 attached.errand_steps += 1;
                 Fate::Drop
             }
+            Some(Owed::Unseen(_)) => {
+                attached.pipeline.pop();
+                Fate::Drop
+            }
             _ => Fate::Forward,
         }
     }
@@ -211,6 +216,7 @@ impl<R: Router> Session<R> {
                 Effect::Unpin(pins) => self.track.unpin(*pins),
                 Effect::Prepare(prepared) => self.prepared(prepared),
                 Effect::Deallocate(name) => self.deallocated(name),
+                Effect::ForgetSequences => self.sequences_discarded(),
                 Effect::ForgetStatements => self.statements_dropped(index.is_some()),
                 // COMMIT of a failed transaction answers ROLLBACK.
                 Effect::Commit if command_tag.starts_with(b"ROLLBACK") => self.track.rollback(),
@@ -286,6 +292,9 @@ impl<R: Router> Session<R> {
             attached.tainted = true;
         }
         attached.failed = true;
+        let asked = attached.pipeline.head().and_then(|owed| owed.verdict());
+        let recalls = asked.is_some_and(|verdict| verdict.recalls_sequences);
+        let hint = self.sequences.hint(report.as_ref().filter(|_| recalls));
         match attached.pipeline.head() {
             Some(Owed::Errand(_)) => {
                 attached.errand_error = Some(whole_error(body));
@@ -293,7 +302,7 @@ impl<R: Router> Session<R> {
             }
             Some(Owed::Query { .. } | Owed::FunctionCall) => {
                 attached.pipeline.copy_in_ended();
-                Fate::Forward
+                tell(body, hint, to_client)
             }
             Some(head @ (Owed::Parse(_) | Owed::Bind | Owed::Describe)) if names_ours(body) => {
                 let expected = matches!(head, Owed::Parse(Parsed::Taken { .. }));
@@ -306,7 +315,7 @@ impl<R: Router> Session<R> {
             }
             _ => {
                 self.skip_failed();
-                Fate::Forward
+                tell(body, hint, to_client)
             }
         }
     }
@@ -329,7 +338,8 @@ impl<R: Router> Session<R> {
         let owed = attached.pipeline.pop().ok_or(broken)?;
         let failed = std::mem::take(&mut attached.failed);
         attached.status = status;
-        if status == TransactionStatus::Idle && attached.dirty {
+        let is_ours = matches!(owed, Owed::Errand(_));
+        if status == TransactionStatus::Idle && attached.dirty && !is_ours {
             self.wrote = true;
             attached.dirty = attached.pipeline.writes();
         }
@@ -463,6 +473,7 @@ fn undo_on_server(owed: &Owed, facts: &mut ServerFacts) {
         Owed::Evict(Some(statement)) => {
             facts.statements.insert(statement.clone());
         }
+        Owed::Unseen(_) => facts.sequences = SequenceMemory::Mixed,
         // A Parse that fails leaves no unnamed statement, one that is skipped the former one.
         Owed::Parse(Parsed::Unnamed(_) | Parsed::CarriedUnnamed)
         | Owed::Evict(None)
@@ -489,6 +500,16 @@ fn is_row_to_read(header: Header) -> bool {
 fn is_inspected(header: Header) -> bool {
     header.length <= MAX_INSPECTED_REPLY
         && matches!(header.tag, b'E' | b'S' | b'Z' | b'C' | b'N' | b'1' | b'2' | b'3')
+}
+
+/// Passes an error as it is, or with a hint of pgweir's own.
+fn tell(body: &[u8], hint: Option<&str>, to_client: &mut Outgoing) -> Fate {
+    let Some((hint, (_, fields))) = hint.zip(body.split_last()) else {
+        return Fate::Forward;
+    };
+    let hinted = [fields, b"H", hint.as_bytes(), b"\0\0"].concat();
+    to_client.own(|out| out.extend_from_slice(&whole_error(&hinted)));
+    Fate::Drop
 }
 
 fn whole_error(body: &[u8]) -> Vec<u8> {

@@ -35,6 +35,10 @@ impl Router for Scripted {
 
     fn sent(&mut self, _: &Verdict, _: Target) {}
 
+    fn recalls_sequences(&self) -> bool {
+        false
+    }
+
     fn custom_settings(&mut self) -> Arc<[Box<str>]> {
         ["app.known".into()].into()
     }
