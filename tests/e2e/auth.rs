@@ -288,7 +288,7 @@ fn what_is_not_served_is_refused_and_says_so() {
     let rows: [(&str, &[(&str, &str)], &str); 3] = [
         ("postgres", &[], "3D000"),
         ("pgweir", &[], "0A000"),
-        ("shop", &[("replication", "database")], "0A000"),
+        ("postgres", &[("replication", "database")], "3D000"),
     ];
     for (database, parameters, code) in rows {
         let refused = Client::connect(weir.port(), "postgres", database, parameters).unwrap_err();

@@ -23,6 +23,7 @@ mod pgbench;
 mod pooling;
 mod protocol;
 mod psql;
+mod replication;
 mod routing;
 mod sameness;
 mod session;

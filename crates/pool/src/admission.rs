@@ -17,6 +17,9 @@ pub const MAX_CONNECTING_PER_NODE: u32 = 8;
 /// How long a pool that has used up a server's connections may go on passing its own from client to
 /// client while another pool waits for one. Less would reconnect too often, more is unfair.
 pub const STARVATION_PATIENCE: Duration = Duration::from_millis(50);
+/// Of a server's connections, those that are set apart (they belong to one client and to no pool, as
+/// for replication) are at most one in so many: the others stay with the pools.
+pub const SET_APART_SHARE: u32 = 2;
 
 /// The gate in front of one server.
 #[derive(Default)]
@@ -40,6 +43,7 @@ struct Gate {
     limit: u32,
     open: u32,
     connecting: u32,
+    apart: u32,
     queue: VecDeque<oneshot::Sender<Permit>>,
     starving_since: Option<Instant>,
 }
@@ -48,6 +52,30 @@ struct Gate {
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     connecting: bool,
+}
+
+/// The right of one connection to be set apart; besides its [`Permit`].
+pub(crate) struct Apart {
+    admission: Arc<Admission>,
+}
+
+/// The right to open one connection outside every pool, and to have it for as long as this is held.
+pub struct Reservation {
+    permit: Permit,
+    _apart: Apart,
+}
+
+impl Reservation {
+    /// The connection is open.
+    pub fn connected(&mut self) {
+        self.permit.connected();
+    }
+}
+
+impl std::fmt::Debug for Reservation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Reservation").finish_non_exhaustive()
+    }
 }
 
 impl Admission {
@@ -63,6 +91,29 @@ impl Admission {
     /// How many there may be.
     pub(crate) fn limit(&self) -> u32 {
         self.gate().limit
+    }
+
+    /// Connections that are set apart.
+    pub(crate) fn apart(&self) -> u32 {
+        self.gate().apart
+    }
+
+    /// The right to set one connection apart, if there is room: nobody waits for it.
+    pub(crate) fn set_apart(self: &Arc<Self>) -> Option<Apart> {
+        let mut gate = self.gate();
+        let has_room = gate.apart < gate.limit / SET_APART_SHARE;
+        has_room.then(|| {
+            gate.apart += 1;
+            Apart { admission: Arc::clone(self) }
+        })
+    }
+
+    /// The right to open a connection outside every pool; none when as many are set apart as may be,
+    /// or the server's connections stay used up for so long.
+    pub(crate) async fn reserve(self: &Arc<Self>, patience: Duration) -> Option<Reservation> {
+        let apart = self.set_apart()?;
+        let permit = tokio::time::timeout(patience, self.admit()).await.ok().flatten()?;
+        Some(Reservation { permit, _apart: apart })
     }
 
     /// Whether pools wait for connections that other pools have.
@@ -196,6 +247,12 @@ impl Permit {
     }
 }
 
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.admission.gate().apart -= 1;
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         {
@@ -295,6 +352,30 @@ mod tests {
         assert!(next.try_recv().is_err());
         held.clear();
         assert!(next.try_recv().is_ok());
+    }
+
+    #[test]
+    fn no_more_than_their_share_of_the_connections_is_set_apart() {
+        let admission = gate(5);
+        let first = admission.set_apart();
+        let _second = admission.set_apart().unwrap();
+        assert!(admission.set_apart().is_none());
+        drop(first);
+        assert!(admission.set_apart().is_some());
+        assert_eq!(admission.apart(), 1);
+        assert!(gate(1).set_apart().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reservation_counts_as_open_and_waits_no_longer_than_it_is_told() {
+        let admission = gate(2);
+        let reserved = admission.reserve(Duration::ZERO).await.unwrap();
+        let _held = granted(&admission);
+        assert_eq!((admission.open(), admission.apart()), (2, 1));
+        drop(reserved);
+        let _held_too = granted(&admission);
+        assert!(admission.reserve(STARVATION_PATIENCE).await.is_none());
+        assert_eq!((admission.open(), admission.apart()), (2, 0));
     }
 
     #[test]

@@ -229,7 +229,8 @@ impl Cluster {
     }
 
     /// Opens a connection outside every pool, for replication, or to see how a server receives a
-    /// user. It counts against nothing but the server's own limit.
+    /// user. It counts against nothing but the server's own limit; [`Node::reserve`] does the counting
+    /// for a connection that is to stay.
     ///
     /// # Errors
     /// [`ConnectError`].

@@ -33,7 +33,7 @@ mod topology;
 mod tracker;
 mod waiting;
 
-pub use admission::{MAX_CONNECTING_PER_NODE, STARVATION_PATIENCE};
+pub use admission::{MAX_CONNECTING_PER_NODE, Reservation, SET_APART_SHARE, STARVATION_PATIENCE};
 pub use cluster::{Cluster, ClusterError, MAX_POOL_SETS};
 pub use control::{ControlError, Rows};
 pub use dial::{CancelHandle, ConnectError, Fault, ServerConnection};

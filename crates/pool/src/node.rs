@@ -4,10 +4,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Reservation};
 use crate::spec::{NodeSpec, RoleHint};
 
 /// A node's place in [`crate::ClusterSpec::nodes`] and in [`crate::Topology::nodes`].
@@ -110,6 +111,19 @@ impl Node {
     #[must_use]
     pub fn connection_limit(&self) -> u32 {
         self.admission.limit()
+    }
+
+    /// Connections that belong to one client each and to no pool.
+    #[must_use]
+    pub fn connections_apart(&self) -> u32 {
+        self.admission.apart()
+    }
+
+    /// The right to open a connection to it outside every pool, for one client alone. None when as
+    /// many are set apart as may be ([`crate::SET_APART_SHARE`]), or its connections stay used up
+    /// for so long.
+    pub async fn reserve(&self, patience: Duration) -> Option<Reservation> {
+        self.admission.reserve(patience).await
     }
 
     /// Grows whenever the server may have restarted. While it stays the same, what this node shows

@@ -6,6 +6,7 @@
 //! ([`auth`], [`startup`]). What pgweir itself says is written by [`message`] and [`report`].
 
 pub mod auth;
+pub mod course;
 pub mod cursor;
 pub mod error;
 pub mod frame;

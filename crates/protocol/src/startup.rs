@@ -77,6 +77,8 @@ pub struct Startup {
     pub parameters: Vec<(String, String)>,
     /// Settings from the switches in the parameter `options`, in the order given.
     pub options: Vec<(String, String)>,
+    /// The parameter `options` itself, for a server of the client's own.
+    pub options_text: Option<String>,
     /// Whether, and how, this is a connection for replication.
     pub replication: Option<Replication>,
     /// Names of protocol extensions (`_pq_.…`). pgweir knows none.
@@ -194,6 +196,7 @@ fn read_startup(version: u32, cursor: Cursor<'_>, length: usize) -> Result<Start
         database: cut_name(database.unwrap_or(user)).to_owned(),
         parameters: asked.parameters,
         options: asked.options.map(switches::read).transpose()?.unwrap_or_default(),
+        options_text: asked.options.map(str::to_owned),
         replication: asked.replication,
         unknown_extensions: asked.unknown_extensions,
     })
@@ -397,6 +400,7 @@ mod tests {
             database: "shop".to_owned(),
             parameters: pairs(&[("application_name", "a b"), ("client_encoding", "UTF8")]),
             options: pairs(&[("geqo", "off"), ("search_path", "x")]),
+            options_text: Some("-c geqo=off --search-path=x".to_owned()),
             replication: None,
             unknown_extensions: vec!["_pq_.x".to_owned()],
         };
@@ -626,6 +630,7 @@ mod tests {
                 database,
                 parameters: vec![("DateStyle".to_owned(), value)],
                 options: vec![],
+                options_text: None,
                 replication: None,
                 unknown_extensions: vec![],
             };

@@ -134,15 +134,7 @@ impl Config {
     #[must_use]
     pub fn effective<'a>(&'a self, database: &'a str) -> Option<Effective<'a>> {
         let Some(entry) = self.databases.get(database) else {
-            let (cluster_name, cluster) = self.only_cluster()?;
-            return self.databases.is_empty().then_some(Effective {
-                cluster_name,
-                cluster,
-                dbname: database,
-                pool: &cluster.pool,
-                routing: &self.routing,
-                consistency: &self.consistency,
-            });
+            return self.effective_for_all(database).filter(|_| self.databases.is_empty());
         };
         let (cluster_name, cluster) = match &entry.cluster {
             Some(name) => self.clusters.get_key_value(name).map(|(k, v)| (k.as_str(), v))?,
@@ -155,6 +147,21 @@ impl Config {
             pool: &entry.pool,
             routing: &entry.routing,
             consistency: &entry.consistency,
+        })
+    }
+
+    /// What holds for connections to the only cluster as such, whatever databases are served:
+    /// physical replication names none. `None` when there are several clusters.
+    #[must_use]
+    pub fn effective_for_all<'a>(&'a self, database: &'a str) -> Option<Effective<'a>> {
+        let (cluster_name, cluster) = self.only_cluster()?;
+        Some(Effective {
+            cluster_name,
+            cluster,
+            dbname: database,
+            pool: &cluster.pool,
+            routing: &self.routing,
+            consistency: &self.consistency,
         })
     }
 

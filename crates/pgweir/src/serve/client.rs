@@ -487,7 +487,8 @@ fn access_of(target: Target) -> Access {
     }
 }
 
-fn ending(error: &io::Error) -> Ending {
+/// How a client ends whose socket fails.
+pub(super) fn ending(error: &io::Error) -> Ending {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ending::Left,
         kind => Ending::Io(kind),

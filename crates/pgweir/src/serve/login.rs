@@ -10,21 +10,24 @@ use pgweir_protocol::auth::{ClientLogin, ClientLoginStep, Credentials};
 use pgweir_protocol::error::ProtocolError;
 use pgweir_protocol::frame::{HEADER_LENGTH, Header};
 use pgweir_protocol::message::{self, TransactionStatus};
+use pgweir_protocol::parameters::Parameters;
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::session::{PoolMode, Session, SessionStart};
 use pgweir_protocol::sqlstate::SqlState;
-use pgweir_protocol::startup::{self, Opening, Startup};
+use pgweir_protocol::startup::{self, Opening, Replication, Startup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::config::{
-    AuthMethod, CONSOLE_DATABASE, ListenTlsMode, PoolMode as ConfiguredMode, UserSecret,
+    AuthMethod, CONSOLE_DATABASE, Config, Effective, ListenTlsMode, PoolMode as ConfiguredMode,
+    UserSecret,
 };
 use crate::gateway::{Clients, Gateway, Place, Policy, pool_spec};
 use crate::random;
 use crate::route::ClientRouter;
 
 use super::client::{ClientStart, ClientTask, Ending};
+use super::replication::{self, Relay};
 use super::{passthrough, welcome};
 
 /// The largest message of a client that has not been let in, in bytes.
@@ -84,11 +87,21 @@ pub(super) fn spawn(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) {
         let limit = gateway.config().limits.client_login_timeout.unwrap_or(Duration::MAX);
         // The login is boxed: it is large, and gone for nearly all of a client's life.
         let admitted = timeout(limit, Box::pin(admit(stream, peer, &gateway))).await;
-        if let Ok(Some((task, place))) = admitted {
-            let ending = task.serve().await;
-            note_ending(&gateway, &place, ending);
-        }
+        let (ending, place) = match admitted {
+            Ok(Some(Admitted::Session(task, place))) => (task.serve().await, place),
+            Ok(Some(Admitted::Replication(relay, place))) => (relay.serve().await, place),
+            Ok(None) | Err(_) => return,
+        };
+        note_ending(&gateway, &place, ending);
     });
+}
+
+/// What a client that was let in gets.
+enum Admitted {
+    /// A share of the server connections.
+    Session(Box<ClientTask>, Place),
+    /// A server connection of its own.
+    Replication(Box<Relay>, Place),
 }
 
 fn note_ending(gateway: &Gateway, place: &Place, ending: Ending) {
@@ -98,7 +111,7 @@ fn note_ending(gateway: &Gateway, place: &Place, ending: Ending) {
 }
 
 /// Lets a client in, or tells it why not.
-async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<(ClientTask, Place)> {
+async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<Admitted> {
     let (mut stream, opening) = open(stream, peer, gateway).await?;
     let opening = match opening {
         Ok(opening) => opening,
@@ -109,7 +122,7 @@ async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<(Cl
     };
     let user = opening.user.clone();
     match let_in(&mut stream, opening, gateway).await {
-        Ok((start, place)) => {
+        Ok((LetIn::Session(start), place)) => {
             let start = ClientStart {
                 stream,
                 session: start.session,
@@ -117,7 +130,11 @@ async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<(Cl
                 policy: start.policy,
                 handle: place.handle.clone(),
             };
-            Some((ClientTask::new(start), place))
+            Some(Admitted::Session(Box::new(ClientTask::new(start)), place))
+        }
+        Ok((LetIn::Replication(server), place)) => {
+            let relay = Relay::new(stream, server, place.handle.clone());
+            Some(Admitted::Replication(Box::new(relay), place))
         }
         Err(denied) => {
             if let Denied::Report(report) = &denied {
@@ -259,10 +276,23 @@ async fn cancel(gateway: &Gateway, pid: i32, key: &[u8]) {
 // ---- who it is, and what it gets ----
 
 /// A client that was let in.
-struct LetIn {
+enum LetIn {
+    Session(Box<Shared>),
+    Replication(replication::Server),
+}
+
+/// A client that shares server connections.
+struct Shared {
     session: Session<ClientRouter>,
     pools: Arc<PoolSet>,
     policy: Policy,
+}
+
+/// What is known of a client before it has said who it is.
+pub(super) struct Entrant<'a> {
+    pub(super) startup: &'a Startup,
+    pub(super) effective: Effective<'a>,
+    pub(super) policy: Policy,
 }
 
 async fn let_in(
@@ -273,52 +303,82 @@ async fn let_in(
     if let Some(negotiation) = startup::negotiate(&startup) {
         stream.write_all(&negotiation).await?;
     }
-    refuse_unserved(&startup)?;
     let config = gateway.config();
-    let Some(effective) = config.effective(&startup.database) else {
-        return Err(no_such_database(&startup.database).into());
+    let effective = match startup.replication {
+        Some(kind) => replication::effective(config, &startup.database, kind),
+        None => served(config, &startup.database)?,
     };
+    let effective = effective.ok_or_else(|| no_such_database(&startup.database))?;
     let policy = gateway.policy(&effective).ok_or(Denied::Silently)?;
     let key = cancel_key(&startup);
     let most = config.listen.max_clients;
     let Some(place) = Clients::enter(gateway, most, key.clone()) else {
         return Err(too_many_clients(most).into());
     };
-    let credentials = authenticate(stream, &startup, effective.dbname, &policy, gateway).await?;
+    let entrant = Entrant { startup: &startup, effective, policy };
     let mut out = Vec::new();
     message::authentication_ok(&mut out);
-    let pools = policy
-        .cluster
-        .pools(effective.dbname, &startup.user, &pool_spec(effective.pool))
-        .map_err(|error| refused(&error))?;
-    pools.set_credentials(credentials);
-    let settings = welcome::startup_settings(&startup);
-    let welcome = welcome::reported(gateway, &policy, &pools, settings).await?;
-    let mode = match effective.pool.mode {
-        ConfiguredMode::Session => PoolMode::Session,
-        ConfiguredMode::Transaction | ConfiguredMode::Statement => PoolMode::Transaction,
+    let let_in = match startup.replication {
+        Some(kind) => {
+            let server = replication::open(stream, &entrant, kind, gateway).await?;
+            tell_parameters(&server.connection.facts.reported, &mut out);
+            LetIn::Replication(server)
+        }
+        None => {
+            let shared = share(stream, entrant, place.id, gateway, &mut out).await?;
+            LetIn::Session(Box::new(shared))
+        }
     };
-    for (name, value) in welcome.reported.iter() {
-        message::parameter_status(name, value, &mut out);
-    }
     message::backend_key_data(place.handle.pid, &key, &mut out);
     message::ready_for_query(TransactionStatus::Idle, &mut out);
     stream.write_all(&out).await?;
     stream.flush().await?;
     if config.log.connections {
-        let (user, database) = (&startup.user, &startup.database);
-        tracing::info!(client = place.handle.pid, user, database, "client connected");
+        let Startup { user, database, replication, .. } = &startup;
+        let replication = replication.map(Replication::as_str);
+        tracing::info!(client = place.handle.pid, user, database, replication, "client connected");
     }
+    Ok((let_in, place))
+}
+
+/// Finds out who the client is and what its session starts with.
+async fn share(
+    stream: &mut Stream,
+    entrant: Entrant<'_>,
+    id: u32,
+    gateway: &Arc<Gateway>,
+    out: &mut Vec<u8>,
+) -> Result<Shared, Denied> {
+    let credentials = authenticate(stream, &entrant, gateway).await?;
+    let Entrant { startup, effective, policy } = entrant;
+    let pools = policy
+        .cluster
+        .pools(effective.dbname, &startup.user, &pool_spec(effective.pool))
+        .map_err(|error| refused(&error))?;
+    pools.set_credentials(credentials);
+    let settings = welcome::startup_settings(startup);
+    let welcome = welcome::reported(gateway, &policy, &pools, settings).await?;
+    tell_parameters(&welcome.reported, out);
+    let mode = match effective.pool.mode {
+        ConfiguredMode::Session => PoolMode::Session,
+        ConfiguredMode::Transaction | ConfiguredMode::Statement => PoolMode::Transaction,
+    };
     let start = SessionStart {
         mode,
         max_message: max_message(gateway),
-        id: place.id,
+        id,
         registry: gateway.registry.clone(),
         startup: welcome.settings.clone(),
         reported: welcome.reported.clone(),
     };
     let router = ClientRouter::new(gateway.router(&startup.database), policy.clone());
-    Ok((LetIn { session: Session::new(start, router), pools, policy }, place))
+    Ok(Shared { session: Session::new(start, router), pools, policy })
+}
+
+fn tell_parameters(parameters: &Parameters, out: &mut Vec<u8>) {
+    for (name, value) in parameters.iter() {
+        message::parameter_status(name, value, out);
+    }
 }
 
 fn no_such_database(name: &str) -> Report {
@@ -333,16 +393,14 @@ fn too_many_clients(most: u32) -> Report {
         .with_detail(format!("listen.max_clients is {most}."))
 }
 
-fn refuse_unserved(startup: &Startup) -> Result<(), Denied> {
-    let what = if startup.replication.is_some() {
-        "replication connections are not available in this version"
-    } else if startup.database == CONSOLE_DATABASE {
-        "the console is not available in this version"
-    } else {
-        return Ok(());
-    };
-    let message = format!("pgweir: {what}");
-    Err(Report::new(Severity::Fatal, SqlState::FEATURE_NOT_SUPPORTED, message).into())
+/// What holds for a database; none when it is not served.
+fn served<'a>(config: &'a Config, database: &'a str) -> Result<Option<Effective<'a>>, Denied> {
+    if database == CONSOLE_DATABASE {
+        let message = "pgweir: the console is not available in this version";
+        let code = SqlState::FEATURE_NOT_SUPPORTED;
+        return Err(Report::new(Severity::Fatal, code, message).into());
+    }
+    Ok(config.effective(database))
 }
 
 pub(super) fn refused(error: &pgweir_pool::PoolError) -> Denied {
@@ -372,20 +430,31 @@ fn cancel_key(startup: &Startup) -> Vec<u8> {
 /// Finds out who the client is, and what opens server connections in its name.
 async fn authenticate(
     stream: &mut Stream,
-    startup: &Startup,
-    dbname: &str,
-    policy: &Policy,
+    entrant: &Entrant<'_>,
     gateway: &Arc<Gateway>,
 ) -> Result<Credentials, Denied> {
-    let user = &startup.user;
+    let Entrant { startup: Startup { user, .. }, effective, policy } = entrant;
     match gateway.config().auth.method {
         AuthMethod::Passthrough => {
-            passthrough::authenticate(stream, user, dbname, policy, gateway).await
+            passthrough::authenticate(stream, user, effective.dbname, policy, gateway).await
         }
+        method => own_method(stream, user, method, gateway).await,
+    }
+}
+
+/// Finds out by one of pgweir's own methods who the client is.
+pub(super) async fn own_method(
+    stream: &mut Stream,
+    user: &str,
+    method: AuthMethod,
+    gateway: &Gateway,
+) -> Result<Credentials, Denied> {
+    match method {
         AuthMethod::Trust => Ok(configured_credentials(gateway, user).unwrap_or(Credentials::None)),
-        AuthMethod::ScramSha256 | AuthMethod::Query | AuthMethod::Cert => {
-            scram_from_file(stream, user, gateway).await
-        }
+        AuthMethod::Passthrough
+        | AuthMethod::ScramSha256
+        | AuthMethod::Query
+        | AuthMethod::Cert => scram_from_file(stream, user, gateway).await,
     }
 }
 

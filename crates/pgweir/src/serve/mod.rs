@@ -5,6 +5,7 @@ mod listen;
 mod login;
 mod passthrough;
 mod refusal;
+mod replication;
 mod welcome;
 mod wire;
 

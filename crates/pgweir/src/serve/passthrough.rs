@@ -32,7 +32,7 @@ pub(crate) const MAX_QUESTIONS: usize = 4;
 const FULL_REST: Duration = Duration::from_millis(20);
 
 /// How long a first client waits for the first probe of any node.
-const FIRST_PROBE: Duration = Duration::from_secs(5);
+pub(super) const FIRST_PROBE: Duration = Duration::from_secs(5);
 
 /// Verifies the client as its server would.
 pub(super) async fn authenticate(
@@ -44,30 +44,29 @@ pub(super) async fn authenticate(
 ) -> Result<Credentials, Denied> {
     match demand(user, dbname, policy, gateway).await? {
         Asks::Nothing => Ok(Credentials::None),
-        Asks::Secret => {
-            let secret = policy.cluster.role_secret(user).await.map_err(|error| {
-                Report::new(
-                    Severity::Fatal,
-                    SqlState::CANNOT_CONNECT_NOW,
-                    "pgweir: the role's secret could not be read",
-                )
-                .with_detail(error.to_string())
-                .with_hint(
-                    "The monitor role must be able to read pg_authid; or list users in \
-                     auth.users_file with auth.method = \"scram-sha-256\".",
-                )
-            })?;
-            verify(stream, user, secret, gateway).await
-        }
+        Asks::Secret => verify(stream, user, policy, gateway).await,
     }
 }
 
-async fn verify(
+/// Verifies the client by the secret that its role has.
+pub(super) async fn verify(
     stream: &mut Stream,
     user: &str,
-    secret: Option<String>,
+    policy: &Policy,
     gateway: &Gateway,
 ) -> Result<Credentials, Denied> {
+    let secret = policy.cluster.role_secret(user).await.map_err(|error| {
+        Report::new(
+            Severity::Fatal,
+            SqlState::CANNOT_CONNECT_NOW,
+            "pgweir: the role's secret could not be read",
+        )
+        .with_detail(error.to_string())
+        .with_hint(
+            "The monitor role must be able to read pg_authid; or list users in auth.users_file \
+             with auth.method = \"scram-sha-256\".",
+        )
+    })?;
     let login = match &secret {
         Some(hash) if md5::is_md5_hash(hash) => ClientLogin::md5(hash.clone(), random::bytes()),
         _ => {
@@ -135,7 +134,7 @@ fn is_full(error: &ConnectError) -> bool {
     ServerReport::parse(body).is_some_and(|report| report.code == SqlState::TOO_MANY_CONNECTIONS)
 }
 
-fn refused(node: &Node, error: ConnectError) -> Denied {
+pub(super) fn refused(node: &Node, error: ConnectError) -> Denied {
     match error {
         ConnectError::Refused { body } => {
             let mut frame = Vec::new();

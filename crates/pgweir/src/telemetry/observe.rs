@@ -52,6 +52,10 @@ fn observe_nodes(gateway: &Gateway, name: &str, cluster: &Cluster) {
         metrics
             .gauge("pgweir_node_in_flight", help, labels(None))
             .set(f64::from(view.node.in_flight()));
+        let help = "Server connections that belong to one client each, for replication or LISTEN.";
+        metrics
+            .gauge("pgweir_node_connections_apart", help, labels(None))
+            .set(f64::from(view.node.connections_apart()));
     }
 }
 
