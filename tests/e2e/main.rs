@@ -18,6 +18,7 @@ mod consistency;
 mod failure;
 mod harness;
 mod hostile;
+mod listen;
 mod operations;
 mod pgbench;
 mod pooling;

@@ -412,12 +412,10 @@ fn what_code_does_out_of_sight_is_kept_and_leaks_to_nobody() {
     }
     // What cannot be carried binds, and lets go when it is gone.
     let rows = [
-        ("SELECT f('LISTEN bell')", "SELECT f('UNLISTEN bell')"),
         ("SELECT f('CREATE TEMP TABLE t (a int)')", "DROP TABLE t"),
         ("CREATE TEMP VIEW v AS SELECT 1", "SELECT f('DROP VIEW v')"),
         ("DO $$BEGIN PERFORM pg_advisory_lock(4713); END$$", "SELECT pg_advisory_unlock(4713)"),
         ("SELECT f('PREPARE hidden AS SELECT 1')", "DEALLOCATE ALL"),
-        ("LISTEN bell", "UNLISTEN bell"),
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE c"),
     ];
     for (pin, release) in rows {
@@ -427,6 +425,18 @@ fn what_code_does_out_of_sight_is_kept_and_leaks_to_nobody() {
         assert!(!other.wire.hears_something(Duration::from_millis(50)), "{pin}");
         one.query(release);
         assert_eq!(other.reply().failure, None, "{release}");
+    }
+    // LISTEN binds too, but beside the pool.
+    let backend = "/* pgweir: primary */ SELECT pg_backend_pid()";
+    let rows = [
+        ("SELECT f('LISTEN bell')", "SELECT f('UNLISTEN bell')"),
+        ("LISTEN bell", "UNLISTEN bell"),
+    ];
+    for (pin, release) in rows {
+        assert_eq!(one.query(pin).failure, None, "{pin}");
+        assert_ne!(other.ask(backend), one.ask(backend), "{pin}");
+        one.query(release);
+        assert_eq!(other.ask(backend), one.ask(backend), "{release}");
     }
 }
 

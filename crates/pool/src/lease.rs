@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pgweir_protocol::server::ServerFacts;
 
+use crate::admission::Apart;
 use crate::dial::CancelHandle;
 use crate::node::{Node, NodeId};
 use crate::node_pool::{NodePool, Pooled, Residence};
@@ -51,10 +52,25 @@ impl Lease {
         self.facts.take()
     }
 
+    /// Takes the connection out of its pool, which may then open another in its place, for a client
+    /// that keeps it for long and seldom uses it. True if it is; false when as many of the node's
+    /// connections are set apart as may be ([`crate::SET_APART_SHARE`]): it keeps its place then, and
+    /// this can be asked for again.
+    pub fn set_apart(&mut self) -> bool {
+        if self.slot.apart.is_none() {
+            self.slot.apart = self.slot.pool.set_apart();
+        }
+        self.slot.apart.is_some()
+    }
+
     /// Gives the connection back for others to use: idle, with nothing owed and nothing pinned.
-    /// `facts` is what is known about it now.
+    /// `facts` is what is known about it now. One that was set apart joins its pool again if there is
+    /// room, and is closed otherwise.
     pub fn give_back(self, facts: Box<ServerFacts>) {
         let Self { stream, cancel, mut slot, .. } = self;
+        if slot.apart.take().is_some() {
+            slot.pool.rejoin();
+        }
         if let Some(residence) = slot.residence.take() {
             slot.pool.take_back(Pooled::new(stream, facts, cancel, residence));
         }
@@ -82,20 +98,27 @@ impl std::fmt::Debug for Lease {
 pub(crate) struct Slot {
     pool: Arc<NodePool>,
     residence: Option<Residence>,
+    /// The connection is no longer counted by its pool.
+    apart: Option<Apart>,
     incarnation: u32,
 }
 
 impl Slot {
     pub(crate) fn new(pool: Arc<NodePool>, residence: Residence) -> Self {
         pool.node().lease_begun();
-        Self { incarnation: pool.node().incarnation(), pool, residence: Some(residence) }
+        let incarnation = pool.node().incarnation();
+        Self { pool, residence: Some(residence), apart: None, incarnation }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.residence.take().is_some() {
-            self.pool.lose();
+        if self.residence.take().is_none() {
+            return;
+        }
+        match self.apart.take() {
+            Some(_) => self.pool.lose_apart(),
+            None => self.pool.lose(),
         }
     }
 }

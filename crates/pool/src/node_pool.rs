@@ -17,7 +17,7 @@ use pgweir_protocol::server::{SequenceMemory, ServerFacts};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use crate::admission::{Permit, Tenant};
+use crate::admission::{Apart, Permit, Tenant};
 use crate::dial::{CancelHandle, ConnectError, Fault, ServerConnection};
 use crate::lease::{Lease, Slot};
 use crate::node::Node;
@@ -68,6 +68,8 @@ struct Inner {
     departed: usize,
     in_use: u32,
     connecting: u32,
+    /// Leased connections that do not count any more.
+    apart: u32,
     /// Connections of an earlier era are not used again.
     era: u64,
     trouble: Option<Trouble>,
@@ -135,6 +137,8 @@ pub struct NodePoolStats {
     pub idle: u32,
     /// Connections that are being opened, or wait to be.
     pub connecting: u32,
+    /// Connections that clients keep beside the pool: [`Lease::set_apart`].
+    pub apart: u32,
     /// Clients that wait for a connection.
     pub waiting: u32,
     /// Leases so far.
@@ -252,6 +256,7 @@ impl NodePool {
             departed: 0,
             in_use: 0,
             connecting: 0,
+            apart: 0,
             era: 0,
             trouble: None,
             is_closed: false,
@@ -356,6 +361,32 @@ impl NodePool {
         self.node.lease_ended();
         self.inner().in_use -= 1;
         self.replenish();
+    }
+
+    /// Takes a leased connection out of the count, if the node has room for one that is set apart.
+    pub(crate) fn set_apart(self: &Arc<Self>) -> Option<Apart> {
+        let apart = self.node.admission.set_apart()?;
+        self.node.lease_ended();
+        {
+            let mut inner = self.inner();
+            inner.in_use -= 1;
+            inner.apart += 1;
+        }
+        self.replenish();
+        Some(apart)
+    }
+
+    /// A connection that was set apart counts as leased again: it is about to be given back.
+    pub(crate) fn rejoin(&self) {
+        self.node.lease_begun();
+        let mut inner = self.inner();
+        inner.apart -= 1;
+        inner.in_use += 1;
+    }
+
+    /// The lease of a connection that was set apart was dropped: the connection is gone.
+    pub(crate) fn lose_apart(&self) {
+        self.inner().apart -= 1;
     }
 
     /// Opens connections for those who wait, as far as there is room.
@@ -477,29 +508,26 @@ impl NodePool {
     /// Whether nothing is open, being opened, or waited for.
     pub(crate) fn is_empty(&self) -> bool {
         let mut inner = self.inner();
-        inner.total() == 0 && inner.waiting() == 0
+        inner.total() == 0 && inner.apart == 0 && inner.waiting() == 0
     }
 
     pub(crate) fn stats(&self) -> NodePoolStats {
-        let (size, in_use, idle, connecting, trouble) = {
-            let inner = self.inner();
-            let trouble = inner.trouble.as_ref().map(|trouble| Arc::clone(&trouble.error));
-            (inner.limits.size, inner.in_use, inner.idle(), inner.connecting, trouble)
-        };
+        let inner = self.inner();
         let counters = &self.counters;
         NodePoolStats {
             node: Arc::clone(&self.node),
-            size,
-            in_use,
-            idle,
-            connecting,
+            size: inner.limits.size,
+            in_use: inner.in_use,
+            idle: inner.idle(),
+            connecting: inner.connecting,
+            apart: inner.apart,
             waiting: counters.waiting.load(Ordering::Relaxed),
             checkouts: counters.checkouts.load(Ordering::Relaxed),
             waits: counters.waits.load(Ordering::Relaxed),
             waited: Duration::from_micros(counters.waited_micros.load(Ordering::Relaxed)),
             connects: counters.connects.load(Ordering::Relaxed),
             connect_failures: counters.connect_failures.load(Ordering::Relaxed),
-            trouble,
+            trouble: inner.trouble.as_ref().map(|trouble| Arc::clone(&trouble.error)),
         }
     }
 }

@@ -15,7 +15,7 @@ use bytes::Buf as _;
 use pgweir_pool::{Access, Checkout, Fit, Lease, PoolError, PoolSet, Stream, Waiting, Want};
 use pgweir_protocol::outgoing::Outgoing;
 use pgweir_protocol::session::{Disposition, Loss, Next, Session};
-use pgweir_protocol::verdict::Target;
+use pgweir_protocol::verdict::{Pins, Target};
 use tokio::io::ReadBuf;
 
 use crate::gateway::{ClientHandle, Policy, Signal};
@@ -330,7 +330,9 @@ impl ClientTask {
             self.policy.cluster.nudge();
         }
         self.follow_up(cx)?;
-        self.detach_if_done();
+        if !self.detach_if_done() {
+            self.set_listener_apart();
+        }
         if self.is_blocked { self.resume_client(cx) } else { Ok(()) }
     }
 
@@ -355,6 +357,20 @@ impl ClientTask {
             self.release();
         }
         done
+    }
+
+    /// A client that listens keeps its connection, idle most of the time, for as long as it likes:
+    /// the pool gets another in its place, if the node has room. Where a client keeps its connection
+    /// anyway, the pool's size bounds how many do.
+    fn set_listener_apart(&mut self) {
+        let pins = self.session.pins();
+        if pins.has(Pins::LISTEN)
+            && !pins.has(Pins::SESSION_MODE)
+            && self.session.is_at_rest()
+            && let Some(server) = &mut self.server
+        {
+            server.lease.set_apart();
+        }
     }
 
     fn release(&mut self) {

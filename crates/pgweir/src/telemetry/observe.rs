@@ -74,7 +74,7 @@ fn observe_pools(gateway: &Gateway, name: &str, cluster: &Cluster) {
                 labels
             };
             let help = "Server connections by state.";
-            let states = [("in_use", stats.in_use), ("idle", stats.idle)];
+            let states = [("in_use", stats.in_use), ("idle", stats.idle), ("apart", stats.apart)];
             for (state, value) in states {
                 metrics
                     .gauge("pgweir_pool_connections", help, labels(Some(state)))

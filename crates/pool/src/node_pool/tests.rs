@@ -453,3 +453,48 @@ async fn a_pool_that_is_closed_refuses_and_closes_what_comes_back() {
     assert!(pool.is_empty());
     assert_eq!(scene.node.open_connections(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_set_apart_makes_room_for_whoever_waits() {
+    let scene = Scene::new(10);
+    let pool = scene.pool(&spec(1));
+    let mut kept = checkout(&pool).await;
+    let mut waiter = pool.enqueue().unwrap();
+    assert!(is_served(&mut waiter).await.is_none());
+    assert!(kept.set_apart() && kept.set_apart());
+    let other = is_served(&mut waiter).await.unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.in_use, stats.apart, scene.node.connections_apart()), (1, 1, 1));
+    // An idle listener is no work for its node.
+    assert_eq!((scene.node.in_flight(), scene.node.open_connections()), (1, 2));
+    // There is no room for it when it comes back, and then there is.
+    give_back(kept);
+    assert_eq!((pool.stats().in_use, pool.stats().idle, pool.stats().apart), (1, 0, 0));
+    give_back(other);
+    let mut kept = checkout(&pool).await;
+    assert!(kept.set_apart());
+    let back = pid(&kept);
+    give_back(kept);
+    assert_eq!((pool.stats().idle, pool.stats().apart), (1, 0));
+    assert_eq!(pid(&pool.try_checkout(None).unwrap()), back);
+    assert_eq!((scene.node.in_flight(), scene.node.connections_apart()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_set_apart_and_dropped_is_gone() {
+    let scene = Scene::new(4);
+    let pool = scene.pool(&spec(4));
+    let mut leases = Vec::new();
+    for _ in 0..3 {
+        leases.push(checkout(&pool).await);
+    }
+    // Two of four may be.
+    let apart: Vec<_> = leases.iter_mut().map(Lease::set_apart).collect();
+    assert_eq!(apart, [true, true, false]);
+    assert_eq!((pool.stats().in_use, pool.stats().apart), (1, 2));
+    drop(leases.remove(0));
+    assert!(leases[1].set_apart());
+    drop(leases);
+    assert!(pool.is_empty());
+    assert_eq!((scene.node.open_connections(), scene.node.in_flight()), (0, 0));
+}
