@@ -111,12 +111,15 @@ impl Tracker {
             error: None,
             fresh_as_of: None,
         };
-        Self {
+        let mut tracker = Self {
             nodes: nodes.iter().map(record).collect(),
             reign: None,
             generation: 0,
             drawn: Vec::new(),
-        }
+        };
+        // What everybody begins with: the first answer is news then, an only node's too.
+        tracker.draw();
+        tracker
     }
 
     /// Takes what came of a probe of one node.
@@ -683,6 +686,15 @@ mod tests {
         assert_eq!(scene.health(1), Health::Up);
         scene.gone(1);
         assert_eq!(scene.health(1), Health::Down, "a refusal is final");
+    }
+
+    #[test]
+    fn the_first_answer_of_an_only_node_is_news() {
+        // The board begins with what a tracker draws that has heard nothing.
+        let begun_with = Scene::new(&[AUTO]).tracker.draw().generation;
+        let mut scene = Scene::new(&[AUTO]);
+        scene.primary(0, 1, 100);
+        assert_eq!(scene.tracker.draw().generation, begun_with + 1);
     }
 
     #[test]
