@@ -29,3 +29,4 @@ mod routing;
 mod sameness;
 mod session;
 mod tls;
+mod versions;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use pgweir_protocol::auth::{Credentials, DerivedKeys, LoginError, LoginStep, Method, ServerLogin};
 use pgweir_protocol::cursor::Cursor;
+use pgweir_protocol::message::{CANCEL_KEY_MAX_LENGTH, CANCEL_KEY_MIN_LENGTH};
 use pgweir_protocol::report::ServerReport;
 use pgweir_protocol::server::ServerFacts;
-use pgweir_protocol::startup::{encode_cancel, encode_ssl_request, encode_startup};
+use pgweir_protocol::startup::{OLDEST_MINOR, encode_cancel, encode_ssl_request, encode_startup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -31,6 +32,9 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// `invalid_authorization_specification`: what `pg_hba.conf` refuses a connection with, which may
 /// be due to its being encrypted, or not.
 const REFUSED_BY_HBA: &[u8] = b"28000";
+
+/// `feature_not_supported` and `protocol_violation`: what a version of the protocol is refused with.
+const REFUSED_VERSION: [&[u8]; 2] = [b"0A000", b"08P01"];
 
 /// Why a connection to a server did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -101,10 +105,18 @@ impl ConnectError {
     fn may_be_about_encryption(&self) -> bool {
         match self {
             Self::Tls(_) => true,
-            Self::Refused { body } => ServerReport::parse(body)
-                .is_some_and(|report| report.code.0.as_slice() == REFUSED_BY_HBA),
-            _ => false,
+            _ => self.is_refused_with(&[REFUSED_BY_HBA]),
         }
+    }
+
+    /// Whether an older version of the protocol might be let in.
+    fn may_be_about_version(&self) -> bool {
+        self.is_refused_with(&REFUSED_VERSION)
+    }
+
+    fn is_refused_with(&self, codes: &[&[u8]]) -> bool {
+        let Self::Refused { body } = self else { return false };
+        ServerReport::parse(body).is_some_and(|report| codes.contains(&report.code.0.as_slice()))
     }
 }
 
@@ -238,8 +250,15 @@ impl Dialer {
         login: Login<'_>,
         encryption: Encryption,
     ) -> Result<ServerConnection, ConnectError> {
+        let minor = node.protocol_minor();
         let stream = self.transport(node, encryption).await?;
-        log_in(stream, node, login).await
+        match log_in(stream, node, login, minor).await {
+            Err(error) if minor > OLDEST_MINOR && error.may_be_about_version() => {
+                let stream = self.transport(node, encryption).await?;
+                log_in(stream, node, login, OLDEST_MINOR).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Opens a socket, encrypted or not, with nothing said on it yet.
@@ -329,12 +348,13 @@ async fn log_in(
     mut stream: Stream,
     node: &Arc<Node>,
     login: Login<'_>,
+    minor: u16,
 ) -> Result<ServerConnection, ConnectError> {
-    let startup = encode_startup(login.user, login.database, login.parameters);
+    let startup = encode_startup(minor, login.user, login.database, login.parameters);
     stream.write_all(&startup).await?;
     stream.flush().await?;
     let mut input = BytesMut::new();
-    let derived = authenticate(&mut stream, &mut input, login).await?;
+    let derived = authenticate(&mut stream, &mut input, login, minor).await?;
     let told = settle(&mut stream, &mut input).await?;
     if !input.is_empty() {
         let reason = "the server sent more behind its first ReadyForQuery".to_owned();
@@ -351,6 +371,7 @@ async fn authenticate(
     stream: &mut Stream,
     input: &mut BytesMut,
     login: Login<'_>,
+    minor: u16,
 ) -> Result<Option<DerivedKeys>, ConnectError> {
     let mut nonce = [0; _];
     getrandom::fill(&mut nonce)
@@ -358,7 +379,8 @@ async fn authenticate(
     let encrypted = stream.is_encrypted();
     let mut exchange = ServerLogin::new(login.user, login.credentials.clone(), nonce, encrypted)
         .with_certificate_hash(certificate_hash(stream))
-        .with_known(login.known.cloned());
+        .with_known(login.known.cloned())
+        .with_minor(minor);
     let mut output = Vec::new();
     for _ in 0..MAX_LOGIN_FRAMES {
         let (tag, body) = next_frame(stream, input).await?;
@@ -387,6 +409,10 @@ async fn settle(stream: &mut Stream, input: &mut BytesMut) -> Result<Told, Conne
                 let mut cursor = Cursor::new("BackendKeyData", &body);
                 told.pid = cursor.i32().map_err(malformed)?;
                 told.key = cursor.rest().to_vec();
+                if !(CANCEL_KEY_MIN_LENGTH..=CANCEL_KEY_MAX_LENGTH).contains(&told.key.len()) {
+                    let reason = format!("a cancel key of {} bytes", told.key.len());
+                    return Err(ConnectError::Protocol(reason));
+                }
             }
             b'S' => {
                 let mut cursor = Cursor::new("ParameterStatus", &body);

@@ -132,6 +132,7 @@ impl Coordinator {
         if let (Ok(observation), Some(node)) = (&outcome, self.monitor.nodes.get(index)) {
             let allowed = observation.server.connection_limit;
             let configured = self.monitor.max_connections;
+            node.note_version(observation.server.version);
             node.admission.set_limit(if configured == 0 { allowed } else { configured });
         }
         self.tracker.record(index, outcome);

@@ -3,13 +3,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
+use pgweir_protocol::startup::{NEWEST_MINOR, OLDEST_MINOR};
 use tokio::sync::Notify;
 
 use crate::admission::{Admission, Reservation};
 use crate::spec::{NodeSpec, RoleHint};
+
+/// The first version of PostgreSQL that speaks protocol 3.2.
+const SPEAKS_NEWEST_MINOR: i32 = 180_000;
 
 /// A node's place in [`crate::ClusterSpec::nodes`] and in [`crate::Topology::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +40,8 @@ pub struct Node {
     suspicions: AtomicU32,
     suspicions_settled: AtomicU32,
     draining: AtomicBool,
+    /// `server_version_num`, once the server has said.
+    version: AtomicI32,
     alarm: Arc<Notify>,
     pub(crate) admission: Arc<Admission>,
 }
@@ -54,6 +60,7 @@ impl Node {
             suspicions: AtomicU32::new(0),
             suspicions_settled: AtomicU32::new(0),
             draining: AtomicBool::new(false),
+            version: AtomicI32::new(0),
             alarm,
             admission: Arc::default(),
         }
@@ -164,6 +171,21 @@ impl Node {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Notes the server's version, as `server_version_num` has it.
+    pub(crate) fn note_version(&self, version: i32) {
+        self.version.store(version, Ordering::Relaxed);
+    }
+
+    /// The minor version of protocol 3 to ask the server for: the newest, if it is known to speak it.
+    ///
+    /// Every server answers a version that is too new for it with an older one, but not everything
+    /// that stands in front of servers does; libpq has reasons to ask for 3.0 unless told otherwise.
+    /// What 3.2 brings is long cancel keys.
+    pub(crate) fn protocol_minor(&self) -> u16 {
+        let version = self.version.load(Ordering::Relaxed);
+        if version >= SPEAKS_NEWEST_MINOR { NEWEST_MINOR } else { OLDEST_MINOR }
     }
 
     /// How many suspicions there have been: asked before a probe, and given to

@@ -31,7 +31,7 @@ const MAJOR_VERSION: u16 = 3;
 
 /// The minor versions of the protocol that pgweir speaks, oldest first. There is no 3.1: it was
 /// skipped because old poolers claimed to speak it.
-const MINOR_VERSIONS: [u16; 2] = [0, 2];
+const MINOR_VERSIONS: [u16; 2] = [OLDEST_MINOR, NEWEST_MINOR];
 
 /// Codes in the place of the version that make a packet something else than a startup packet.
 const CANCEL_REQUEST_CODE: u32 = version_word(1234, 5678);
@@ -312,12 +312,23 @@ pub fn negotiate(startup: &Startup) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// A startup packet of protocol 3.0 for a server, with further parameters in the order given.
+/// The minor version that every server speaks.
+pub const OLDEST_MINOR: u16 = 0;
+
+/// The newest minor version that pgweir speaks, and the first with long cancel keys.
+pub const NEWEST_MINOR: u16 = 2;
+
+/// A startup packet of protocol 3.`minor` for a server, with further parameters in the order given.
 #[must_use]
-pub fn encode_startup(user: &str, database: &str, parameters: &[(&str, &str)]) -> Vec<u8> {
+pub fn encode_startup(
+    minor: u16,
+    user: &str,
+    database: &str,
+    parameters: &[(&str, &str)],
+) -> Vec<u8> {
     let mut out = Vec::new();
     packet(&mut out, |out| {
-        out.extend_from_slice(&version_word(MAJOR_VERSION, 0).to_be_bytes());
+        out.extend_from_slice(&version_word(MAJOR_VERSION, minor).to_be_bytes());
         let pairs = [("user", user), ("database", database)];
         for (name, value) in pairs.iter().chain(parameters) {
             put_cstr(name.as_bytes(), out);
@@ -326,6 +337,38 @@ pub fn encode_startup(user: &str, database: &str, parameters: &[(&str, &str)]) -
         out.push(0);
     });
     out
+}
+
+/// Reads a server's NegotiateProtocolVersion: the minor version it speaks, when it was asked for 3.`asked`
+/// and for no extensions.
+///
+/// # Errors
+/// A [`ProtocolError`]: it is malformed, or answers something else. As libpq has it, a server may go
+/// back to an older version and nothing else.
+pub fn read_negotiation(body: &[u8], asked: u16) -> Result<u16, ProtocolError> {
+    const FRAME: &str = "NegotiateProtocolVersion";
+    let mut cursor = Cursor::new(FRAME, body);
+    let version = cursor.u32()?;
+    let extensions = cursor.u32()?;
+    let [major, minor] = split_version(version);
+    if major != MAJOR_VERSION || minor >= asked {
+        return Err(ProtocolError::InvalidValue {
+            frame: FRAME,
+            field: "version",
+            found: format!("{major}.{minor}"),
+            expected: "an older version than was asked for",
+        });
+    }
+    if extensions != 0 {
+        return Err(ProtocolError::InvalidValue {
+            frame: FRAME,
+            field: "number of unrecognized options",
+            found: extensions.to_string(),
+            expected: "none, for none was asked for",
+        });
+    }
+    cursor.finish()?;
+    Ok(minor)
 }
 
 /// The request for TLS to a server, which answers with one byte: `S` or `N`.
@@ -595,12 +638,34 @@ mod tests {
         }
     }
 
+    /// Each row: what a server answers to who asked for 3.2 (or 3.0), and the version then spoken.
+    #[test]
+    fn negotiations_of_servers() {
+        let rows: [(u16, &[u8], Option<u16>); 9] = [
+            (2, b"\0\x03\0\0\0\0\0\0", Some(0)),
+            (2, b"\0\x03\0\x01\0\0\0\0", Some(1)),
+            // Nothing older, newer, or of another kind.
+            (2, b"\0\x03\0\x02\0\0\0\0", None),
+            (2, b"\0\x03\0\x03\0\0\0\0", None),
+            (2, b"\0\x02\0\0\0\0\0\0", None),
+            (0, b"\0\x03\0\0\0\0\0\0", None),
+            // Extensions that nobody asked for, and bytes too few or too many.
+            (2, b"\0\x03\0\0\0\0\0\x01_pq_.a\0", None),
+            (2, b"\0\x03\0\0\0\0\0", None),
+            (2, b"\0\x03\0\0\0\0\0\0\0", None),
+        ];
+        for (asked, body, spoken) in rows {
+            assert_eq!(read_negotiation(body, asked).ok(), spoken, "{asked} {body:?}");
+        }
+    }
+
     #[test]
     fn what_is_written_to_servers_byte_for_byte() {
         assert_eq!(
-            encode_startup("al", "d", &[("a", "1"), ("b", "")]),
+            encode_startup(0, "al", "d", &[("a", "1"), ("b", "")]),
             b"\0\0\0\x23\0\x03\0\0user\0al\0database\0d\0a\x001\0b\0\0\0"
         );
+        assert_eq!(encode_startup(2, "a", "", &[])[4..8], *b"\0\x03\0\x02");
         assert_eq!(encode_ssl_request(), b"\0\0\0\x08\x04\xd2\x16\x2f");
         assert_eq!(
             encode_cancel(-2, &[1, 2, 3, 4]),
@@ -623,7 +688,7 @@ mod tests {
             database in "[^\0]{1,15}",
             value in "[^\0]{0,30}",
         ) {
-            let packet = encode_startup(&user, &database, &[("DateStyle", &value)]);
+            let packet = encode_startup(0, &user, &database, &[("DateStyle", &value)]);
             let expected = Startup {
                 minor: 0,
                 user,
@@ -645,7 +710,7 @@ mod tests {
 
         #[test]
         fn every_prefix_of_a_packet_is_refused(length in 0_usize..40) {
-            let packet = encode_startup("alice", "shop", &[("a", "b")]);
+            let packet = encode_startup(0, "alice", "shop", &[("a", "b")]);
             prop_assume!(length < packet.len());
             prop_assert!(read_opening(&packet[..length]).is_err());
         }

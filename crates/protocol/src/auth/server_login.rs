@@ -11,6 +11,7 @@ use crate::cursor::Cursor;
 use crate::error::ProtocolError;
 use crate::message;
 use crate::report::ServerReport;
+use crate::startup::{OLDEST_MINOR, read_negotiation};
 
 /// Codes of the authentication messages (manual, "Message Formats", `AuthenticationXXX`).
 const OK: i32 = 0;
@@ -90,6 +91,8 @@ pub struct ServerLogin {
     encrypted: bool,
     certificate_hash: Option<Vec<u8>>,
     known: Option<DerivedKeys>,
+    /// The minor version of the protocol that is spoken, as far as is known.
+    minor: u16,
     state: State,
 }
 
@@ -125,6 +128,7 @@ impl ServerLogin {
             encrypted,
             certificate_hash: None,
             known: None,
+            minor: OLDEST_MINOR,
             state: State::Start,
         }
     }
@@ -142,6 +146,20 @@ impl ServerLogin {
     pub fn with_known(mut self, known: Option<DerivedKeys>) -> Self {
         self.known = known;
         self
+    }
+
+    /// The same after a startup packet of protocol 3.`minor`, which the server may answer with an
+    /// older one (manual, 55.2.1 "Start-up").
+    #[must_use]
+    pub fn with_minor(mut self, minor: u16) -> Self {
+        self.minor = minor;
+        self
+    }
+
+    /// The minor version of the protocol that is spoken.
+    #[must_use]
+    pub fn minor(&self) -> u16 {
+        self.minor
     }
 
     /// The keys that came of the password, to be kept for the next login. There after a SCRAM
@@ -165,6 +183,10 @@ impl ServerLogin {
         match tag {
             b'R' => return self.authentication(body, out),
             b'N' => return Ok(LoginStep::More),
+            b'v' if matches!(self.state, State::Start) => {
+                self.minor = read_negotiation(body, self.minor)?;
+                return Ok(LoginStep::More);
+            }
             _ => self.state = State::Over,
         }
         Err(match tag {
@@ -505,6 +527,24 @@ mod tests {
         let error = login.handle(b'Z', b"I", &mut out).unwrap_err();
         assert_eq!(error, unexpected(b'Z', "an authentication message"));
         assert!(login.handle(b'R', &asked(OK, b""), &mut out).is_err());
+    }
+
+    #[test]
+    fn a_server_may_go_back_to_an_older_version_before_it_asks_for_anything() {
+        let older = b"\0\x03\0\0\0\0\0\0";
+        let mut out = Vec::new();
+        let mut new = login(&Credentials::None).with_minor(2);
+        assert_eq!(new.handle(b'v', older, &mut out), Ok(LoginStep::More));
+        assert_eq!(new.minor(), 0);
+        // Once, and not further back than there is.
+        assert!(new.handle(b'v', older, &mut out).is_err());
+        assert!(login(&Credentials::None).handle(b'v', older, &mut out).is_err());
+        // Not in the middle of it.
+        let [_, password, ..] = credentials();
+        let mut late = login(&password).with_minor(2);
+        let sasl = asked(SASL, b"SCRAM-SHA-256\0\0");
+        assert_eq!(late.handle(b'R', &sasl, &mut out), Ok(LoginStep::More));
+        assert!(late.handle(b'v', older, &mut out).is_err());
     }
 
     #[test]
