@@ -102,7 +102,7 @@ fn a_connection_joins_its_pool_again_when_its_client_listens_no_more() {
     let weir = Weir::start(shared(), "pool.size = 1");
     let mut listener = weir.client("postgres", scratch.name());
     let backend = "/* pgweir: primary */ SELECT pg_backend_pid()";
-    for end in ["UNLISTEN *", "DISCARD ALL"] {
+    for end in ["UNLISTEN *", "DISCARD ALL", "UNLISTEN something"] {
         listener.ask("LISTEN something");
         wait_for_pools(&weir, scratch.name(), (0.0, 1.0));
         let own = listener.ask(backend);

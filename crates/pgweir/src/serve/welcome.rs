@@ -19,6 +19,7 @@ use pgweir_protocol::startup::Startup;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::gateway::{Gateway, Policy, Welcome, WelcomeKey, want};
+use crate::route::own_setting;
 
 use super::login::{Denied, refused};
 
@@ -73,9 +74,11 @@ async fn inquire(
     let isolation = apply(&mut lease, &sql, &mut facts.reported).await?;
     facts.in_force = asked.clone();
     let mut reported = facts.reported.clone();
-    // A client is told what the primary would tell it, whichever node was asked.
+    // Whichever node was asked, a client is told what the primary would tell it; or, if it is to have
+    // replicas, what they would: drivers look for the one or the other (`target_session_attrs`).
     if reported.get("in_hot_standby").is_some() {
-        reported.note("in_hot_standby", "off");
+        let is_standby = own_setting(asked, "pgweir.route") == Some("replica");
+        reported.note("in_hot_standby", if is_standby { "on" } else { "off" });
     }
     lease.give_back(facts);
     let settings = with_isolation(asked, &isolation);
