@@ -13,6 +13,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod abandon;
 mod attributes;
 mod auth;
 mod consistency;

@@ -1,14 +1,27 @@
 //! A server connection in a client's hands.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pgweir_protocol::server::ServerFacts;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use crate::admission::Apart;
 use crate::dial::CancelHandle;
 use crate::node::{Node, NodeId};
 use crate::node_pool::{NodePool, Pooled, Residence};
 use crate::stream::Stream;
+
+/// How long a statement whose client is gone may keep its place in the pool. What runs for longer goes
+/// on, as it would for a client of its own, and is no longer counted.
+pub const WIND_DOWN_PATIENCE: Duration = Duration::from_secs(600);
+/// Bytes of an answer that nobody reads any more which are read and dropped, at most: a server with more
+/// to say than that is left to find out, by its next write, that there is nobody.
+const DROPPED_AT_MOST: usize = 16 << 20;
+/// Bytes that are dropped at once.
+const DROPPED_AT_ONCE: usize = 8 << 10;
 
 /// A server connection in a client's hands. Dropping it closes the connection: only what is given
 /// back explicitly, by whoever knows that nothing is owed on it, is used again.
@@ -74,6 +87,26 @@ impl Lease {
         if let Some(residence) = slot.residence.take() {
             slot.pool.take_back(Pooled::new(stream, facts, cancel, residence));
         }
+    }
+
+    /// Closes the connection of a client that is gone, and keeps its place until the server has closed
+    /// it too: a server notices no end before it has run the statement that it is at, and a pool that
+    /// forgot it meanwhile would give the server more to do than its size allows. What the server still
+    /// says is read and dropped, so that it gets there. Ends after [`WIND_DOWN_PATIENCE`].
+    pub async fn wind_down(mut self) {
+        let ended = async {
+            self.stream.shutdown().await?;
+            let (mut buffer, mut dropped) = (vec![0; DROPPED_AT_ONCE], 0);
+            while dropped < DROPPED_AT_MOST {
+                match self.stream.read(&mut buffer).await? {
+                    0 => break,
+                    count => dropped += count,
+                }
+            }
+            Ok::<_, io::Error>(())
+        };
+        // However it ends: behind this there is no connection any more.
+        let _ = timeout(WIND_DOWN_PATIENCE, ended).await;
     }
 
     /// Gives the connection back as it came.

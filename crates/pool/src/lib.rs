@@ -38,7 +38,7 @@ pub use cluster::{Cluster, ClusterError, MAX_POOL_SETS};
 pub use control::{ControlError, Rows};
 pub use dial::{CancelHandle, ConnectError, Fault, ServerConnection};
 pub use error::{Congestion, PoolError};
-pub use lease::Lease;
+pub use lease::{Lease, WIND_DOWN_PATIENCE};
 pub use lsn::{Lsn, NotAnLsn};
 pub use node::{Node, NodeId};
 pub use node_pool::NodePoolStats;

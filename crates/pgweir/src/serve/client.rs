@@ -12,9 +12,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Buf as _;
-use pgweir_pool::{Access, Checkout, Fit, Lease, PoolError, PoolSet, Stream, Waiting, Want};
+use pgweir_pool::{
+    Access, Checkout, Cluster, Fit, Lease, PoolError, PoolSet, Stream, Waiting, Want,
+};
 use pgweir_protocol::outgoing::Outgoing;
-use pgweir_protocol::session::{Disposition, Loss, Next, Session};
+use pgweir_protocol::session::{Disposition, Loss, Next, Session, Work};
 use pgweir_protocol::verdict::{Pins, Target};
 use tokio::io::ReadBuf;
 
@@ -379,12 +381,14 @@ impl ClientTask {
         };
         let cancelled = self.handle.detached();
         let clean = server.wire.is_flushed() && server.wire.kept.is_empty();
-        if let Some((facts, disposition)) = self.session.detach()
-            && disposition == Disposition::Reuse
-            && clean
-            && !cancelled
-        {
-            server.lease.give_back(facts);
+        let work = self.session.work();
+        match self.session.detach() {
+            Some((facts, Disposition::Reuse)) if clean && !cancelled => {
+                server.lease.give_back(facts);
+            }
+            _ => {
+                tokio::spawn(abandon(server.lease, self.policy.cluster.clone(), work));
+            }
         }
     }
 
@@ -494,6 +498,21 @@ impl ClientTask {
             refusal::Refused::Report(report) => self.session.refuse(&report),
         }
     }
+}
+
+/// Closes a server connection that nobody may have again, and that may be at work still: its place is
+/// free when the server is.
+///
+/// A read whose client is gone is of no use to anybody, and is cancelled. Anything else runs to its
+/// end, as PostgreSQL has it for a client of its own that goes away (manual, 20.3.2
+/// `client_connection_check_interval`, off by default).
+async fn abandon(lease: Lease, cluster: Arc<Cluster>, work: Work) {
+    if work == Work::Reading
+        && let Err(error) = cluster.cancel(lease.cancel_handle()).await
+    {
+        tracing::debug!(node = lease.node().name(), %error, "an abandoned read was not cancelled");
+    }
+    lease.wind_down().await;
 }
 
 fn access_of(target: Target) -> Access {

@@ -84,6 +84,17 @@ pub enum Disposition {
     Discard,
 }
 
+/// What a server does for the client at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It waits for the client, or there is no server.
+    Nothing,
+    /// It runs what is proven to write nothing, in a transaction that has written nothing.
+    Reading,
+    /// It runs anything else.
+    Writing,
+}
+
 /// Makes a server's session fail the way the lost one did; what follows gets PostgreSQL's own 25P02.
 const FAIL: &str = "BEGIN;DO $$BEGIN RAISE EXCEPTION USING ERRCODE='08006', \
      MESSAGE='pgweir: the server connection of this transaction was lost'; END$$";
@@ -300,6 +311,21 @@ impl<R: Router> Session<R> {
             }
         };
         is_served && !self.in_pipeline && self.resume.is_none() && self.from_client.left == 0
+    }
+
+    /// What the server does at this moment, for whoever thinks of disturbing it.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        match &self.link {
+            Link::Attached(attached) if !attached.pipeline.is_empty() => {
+                if attached.dirty {
+                    Work::Writing
+                } else {
+                    Work::Reading
+                }
+            }
+            _ => Work::Nothing,
+        }
     }
 
     /// Whether the server connection is no longer needed: [`Self::detach`] it.

@@ -34,7 +34,7 @@ use crate::server::carried_mark;
 use crate::settings::{SettingsMap, SettingsTrack};
 use crate::verdict::{Router, SessionFacts, Target, Verdict};
 
-pub use link::Disposition;
+pub use link::{Disposition, Work};
 pub use loss::Loss;
 
 use foresight::Foresight;
