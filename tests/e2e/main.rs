@@ -16,6 +16,7 @@
 mod abandon;
 mod attributes;
 mod auth;
+mod cancel;
 mod consistency;
 mod failure;
 mod harness;
