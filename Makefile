@@ -42,6 +42,7 @@ build: ## Build the release binary
 .PHONY: test
 test: ## Run every test, against real PostgreSQL servers
 	@scripts/setup build servers
+	@scripts/setup drivers || echo 'The tests of the drivers that are missing will be SKIPPED.' >&2
 	RUST_BACKTRACE=1 cargo test --workspace $(LOCKED)
 
 .PHONY: check
@@ -91,6 +92,11 @@ regress: ## Run PostgreSQL's own regression suite through pgweir, and straight, 
 	@scripts/setup build servers
 	$(RELEASE)
 	python3 tests/regress/regress.py --pgweir $(PGWEIR) $(ARGS)
+
+.PHONY: drivers
+drivers: ## Let real drivers work through pgweir for long, in every version that is installed
+	@scripts/setup build servers drivers
+	PGWEIR_E2E_FULL=1 cargo test --package pgweir --test e2e $(LOCKED) drivers:: -- --test-threads 1
 
 .PHONY: clean
 clean: ## Remove everything that was built
