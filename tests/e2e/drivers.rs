@@ -7,7 +7,7 @@
 
 use std::env;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,10 +32,17 @@ struct Amount {
 struct Program {
     /// The test's name, and the database's.
     name: &'static str,
-    /// How it is started, by each way that is there.
-    ways: Vec<Vec<String>>,
-    /// What to install where none is.
+    /// How it is started, once for each version of its driver that is there.
+    ways: Vec<Way>,
+    /// What to install where there is none.
     packages: &'static str,
+}
+
+/// A command, and a variable of its environment.
+#[derive(Default)]
+struct Way {
+    command: Vec<String>,
+    environment: Option<(&'static str, String)>,
 }
 
 /// What a program said of itself in its last line.
@@ -50,13 +57,19 @@ fn is_full() -> bool {
     env::var_os("PGWEIR_E2E_FULL").is_some()
 }
 
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers")
+fn source(file: &str) -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers");
+    directory.join(file).display().to_string()
 }
 
 /// Where `scripts/setup` puts what is not a Debian package.
-fn installed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/drivers")
+fn installed(file: &str) -> String {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../drivers").join(file).display().to_string()
+}
+
+/// Where programs go that are compiled here.
+fn compiled(file: &str) -> String {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(file).display().to_string()
 }
 
 /// Told even when the test succeeds: the harness of the standard library keeps what is printed.
@@ -65,33 +78,30 @@ fn tell(line: &str) {
 }
 
 /// Whether this command ends well.
-fn works(command: &[&str]) -> bool {
-    let mut child = Command::new(command[0]);
-    child.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    child.status().is_ok_and(|status| status.success())
+fn works(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
-/// The Pythons that have these modules: Debian's, which has apt's packages whatever else is first on
-/// the path, and, in full, the one with the newest versions.
-fn pythons(modules: &str) -> Vec<String> {
-    let newest = installed().join("venv/bin/python").display().to_string();
-    let candidates = match is_full() {
-        true => vec!["/usr/bin/python3".to_owned(), newest],
-        false => vec!["/usr/bin/python3".to_owned(), "python3".to_owned(), newest],
-    };
-    let import = format!("import {modules}");
-    let mut found: Vec<String> =
-        candidates.into_iter().filter(|python| works(&[python, "-c", &import])).collect();
-    if !is_full() {
-        found.truncate(1);
-    }
-    found
+/// Compiles a program, which must succeed.
+#[track_caller]
+fn compile(compiler: &str, arguments: &[&str]) {
+    run(Command::new(compiler).args(arguments), "", SOON * 4).expect_success();
 }
 
+/// The first of these ways, or all of them in full.
+fn chosen(ways: impl Iterator<Item = Way>) -> Vec<Way> {
+    ways.take(if is_full() { usize::MAX } else { 1 }).collect()
+}
+
+/// By each Python that has these modules: Debian's, which has apt's packages whatever else is first
+/// on the path, and the one with the newest versions.
 fn python(name: &'static str, file: &str, modules: &str, packages: &'static str) -> Program {
-    let file = sources().join(file).display().to_string();
-    let ways = pythons(modules).into_iter().map(|python| vec![python, file.clone()]).collect();
-    Program { name, ways, packages }
+    let import = format!("import {modules}");
+    let has_modules = |python: &String| works(Command::new(python).args(["-c", &import]));
+    let pythons = ["/usr/bin/python3".to_owned(), installed("venv/bin/python")];
+    let way = |python| Way { command: vec![python, source(file)], ..Way::default() };
+    Program { name, ways: chosen(pythons.into_iter().filter(has_modules).map(way)), packages }
 }
 
 impl Program {
@@ -109,7 +119,7 @@ impl Program {
         }
     }
 
-    fn agrees_at(&self, way: &[String], level: &str) {
+    fn agrees_at(&self, way: &Way, level: &str) {
         let started = Instant::now();
         let direct = self.work(way, level, shared().primary().port());
         let took_directly = started.elapsed();
@@ -137,7 +147,7 @@ impl Program {
     }
 
     /// Makes its tables and works, in a database of its own.
-    fn work(&self, way: &[String], level: &str, port: u16) -> Said {
+    fn work(&self, way: &Way, level: &str, port: u16) -> Said {
         let scratch = Scratch::new(self.name);
         self.say(way, level, port, &scratch, "prepare");
         // As after a deployment's migrations: the application starts on what they have made.
@@ -145,12 +155,13 @@ impl Program {
         self.say(way, level, port, &scratch, "work")
     }
 
-    fn say(&self, way: &[String], level: &str, port: u16, scratch: &Scratch, what: &str) -> Said {
+    fn say(&self, way: &Way, level: &str, port: u16, scratch: &Scratch, what: &str) -> Said {
         let amount = if is_full() { FULL } else { SHORT };
-        let mut command = Command::new(&way[0]);
+        let mut command = Command::new(&way.command[0]);
         command
-            .args(&way[1..])
+            .args(&way.command[1..])
             .arg(what)
+            .envs(way.environment.clone())
             .env("PGHOST", "127.0.0.1")
             .env("PGPORT", port.to_string())
             .env("PGUSER", "postgres")
@@ -183,4 +194,69 @@ fn psycopg_2() {
 #[test]
 fn asyncpg() {
     python("driver_asyncpg", "asyncpg_pool.py", "asyncpg", "python3-asyncpg").agrees();
+}
+
+#[test]
+fn sqlalchemy() {
+    let packages = "python3-sqlalchemy python3-psycopg2 python3-asyncpg";
+    let modules = "sqlalchemy, greenlet, psycopg2, asyncpg";
+    python("driver_sqlalchemy", "sqlalchemy_orm.py", modules, packages).agrees();
+}
+
+#[test]
+fn django() {
+    let packages = "python3-django python3-psycopg2";
+    python("driver_django", "django_shop.py", "django, psycopg2", packages).agrees();
+}
+
+#[test]
+fn node_postgres() {
+    let modules = ["/usr/share/nodejs".to_owned(), installed("node_modules")];
+    let has_modules = |path: &String| {
+        let load = "require('pg'); require('pg-cursor')";
+        works(Command::new("node").args(["-e", load]).env("NODE_PATH", path))
+    };
+    let way = |path| Way {
+        command: vec!["node".to_owned(), source("node_postgres.js")],
+        environment: Some(("NODE_PATH", path)),
+    };
+    let ways = chosen(modules.into_iter().filter(has_modules).map(way));
+    Program { name: "driver_node", ways, packages: "nodejs node-pg" }.agrees();
+}
+
+#[test]
+fn pgjdbc() {
+    let names = ["postgresql", "HikariCP", "slf4j-api", "slf4j-nop"];
+    let jars = names.map(|name| format!("/usr/share/java/{name}.jar"));
+    let is_there = jars.iter().all(|jar| Path::new(jar).exists())
+        && works(Command::new("javac").arg("-version"));
+    let way = || {
+        let (path, directory) = (jars.join(":"), compiled("jdbc"));
+        let jdbc = source("Jdbc.java");
+        compile("javac", &["-Xlint:all", "-Werror", "-cp", &path, "-d", &directory, &jdbc]);
+        let path = format!("{path}:{directory}");
+        // It does not run long enough to gain by being compiled a second time.
+        let command = ["java", "-XX:TieredStopAtLevel=1", "-cp", &path, "Jdbc"];
+        Way { command: command.map(str::to_owned).to_vec(), ..Way::default() }
+    };
+    let ways = is_there.then(way).into_iter().collect();
+    let packages = "default-jdk-headless libpostgresql-jdbc-java libhikaricp-java libslf4j-java";
+    Program { name: "driver_jdbc", ways, packages }.agrees();
+}
+
+#[test]
+fn libpq() {
+    const HEADERS: &str = "/usr/include/postgresql";
+    let way = || {
+        let (program, include) = (compiled("libpq"), format!("-I{HEADERS}"));
+        let source = source("libpq.c");
+        compile(
+            "cc",
+            &["-std=c11", "-Wall", "-Wextra", "-Werror", &include, &source, "-o", &program, "-lpq"],
+        );
+        Way { command: vec![program], ..Way::default() }
+    };
+    let is_there = Path::new(HEADERS).join("libpq-fe.h").exists();
+    let ways = is_there.then(way).into_iter().collect();
+    Program { name: "driver_libpq", ways, packages: "libpq-dev" }.agrees();
 }
