@@ -319,6 +319,8 @@ pub enum Effect {
     /// Code ran that cannot be seen from here (a function of the user's, `DO`, `CALL`). It may have
     /// changed settings or left locks or temporary tables; nothing says that it did.
     RanHiddenCode,
+    /// Nobody may be connected to this database: it is dropped, renamed, moved or copied.
+    NeedsDatabaseAlone(String),
     /// A setting may have a new value, which only the server knows.
     AsksSetting(String),
 }

@@ -200,6 +200,7 @@ fn remembered(label: &Label) -> Verdict {
         executes: executes.map(Into::into),
         mentions: label.effects().filter_map(mentioned).map(Into::into).collect(),
         inspects: inspection(label),
+        vacates: label.effects().find_map(vacated).map(Into::into),
         ..Verdict::unknown("")
     }
 }
@@ -224,6 +225,14 @@ fn mentioned(sign: &Sign) -> Option<&str> {
         Sign::Prepare { name, .. } | Sign::Execute(name) | Sign::Deallocate(Some(name)) => {
             Some(name)
         }
+        _ => None,
+    }
+}
+
+/// The database that has to be free of connections.
+fn vacated(sign: &Sign) -> Option<&str> {
+    match sign {
+        Sign::NeedsDatabaseAlone(name) => Some(name),
         _ => None,
     }
 }
@@ -336,7 +345,8 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         | Sign::UsesSequence
         | Sign::RecallsSequence
         | Sign::RanHiddenCode
-        | Sign::AsksSetting(_) => Vec::new(),
+        | Sign::AsksSetting(_)
+        | Sign::NeedsDatabaseAlone(_) => Vec::new(),
         Sign::Prepare { name, statement, body } => vec![Effect::Prepare(Prepared {
             name: name.as_str().into(),
             statement: statement.as_str().into(),
@@ -467,6 +477,9 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     fn sent(&mut self, verdict: &Verdict, on: Target) {
         if verdict.recalls_sequences {
             self.router.recalls_sequences.store(true, Ordering::Relaxed);
+        }
+        if let Some(database) = &verdict.vacates {
+            self.policy.cluster.vacate(database);
         }
         // A question to pgweir is not what the client means by its last statement.
         if verdict.question.is_none() {

@@ -222,6 +222,14 @@ impl Cluster {
         Ok(set)
     }
 
+    /// Closes the idle connections to a database, for a statement that wants it to itself: PostgreSQL
+    /// gives others five seconds to leave. Those in use close when their clients are through.
+    pub fn vacate(&self, database: &str) {
+        for set in self.pool_sets().iter().filter(|set| set.database() == database) {
+            set.reconnect();
+        }
+    }
+
     /// All pools there are now.
     #[must_use]
     pub fn pool_sets(&self) -> Vec<Arc<PoolSet>> {

@@ -54,6 +54,8 @@ pub(crate) struct NodePool {
     node: Arc<Node>,
     opener: Arc<dyn Opener>,
     runtime: Handle,
+    /// Whether connections may lie idle: not to a database that others are made from.
+    keeps_idle: bool,
     inner: Mutex<Inner>,
     /// Past failures to connect have been forgotten: there is no need to pause.
     relief: Notify,
@@ -248,6 +250,7 @@ impl NodePool {
         opener: Arc<dyn Opener>,
         runtime: Handle,
         spec: &PoolSpec,
+        keeps_idle: bool,
     ) -> Arc<Self> {
         let inner = Inner {
             limits: Limits::new(spec),
@@ -263,7 +266,7 @@ impl NodePool {
         };
         let (relief, counters) = (Notify::new(), Counters::default());
         let inner = Mutex::new(inner);
-        let pool = Arc::new(Self { node, opener, runtime, inner, relief, counters });
+        let pool = Arc::new(Self { node, opener, runtime, keeps_idle, inner, relief, counters });
         let tenant: Weak<Self> = Arc::downgrade(&pool);
         pool.node.admission.register(tenant);
         pool
@@ -346,7 +349,7 @@ impl NodePool {
             || pooled.residence.expires_at.is_some_and(|expires_at| expires_at <= now)
             || inner.total() >= inner.limits.size
             || is_out_of_patience
-            || (is_starving && inner.waiting() == 0);
+            || ((is_starving || !self.keeps_idle) && inner.waiting() == 0);
         if !must_close {
             inner.place(pooled);
             return;

@@ -101,6 +101,9 @@ pub(crate) struct Origin<'a> {
     pub(crate) runtime: &'a Handle,
 }
 
+/// Databases that others are made from, which only works while nobody is connected to them.
+const TEMPLATES: [&str; 2] = ["template0", "template1"];
+
 impl PoolSet {
     pub(crate) fn new(origin: &Origin<'_>) -> Arc<Self> {
         let account = Arc::new(Account {
@@ -118,6 +121,7 @@ impl PoolSet {
                 Arc::clone(&opener),
                 origin.runtime.clone(),
                 origin.spec,
+                !TEMPLATES.contains(&origin.database),
             )
         };
         Arc::new(Self {

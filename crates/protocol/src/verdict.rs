@@ -156,6 +156,8 @@ pub struct Verdict {
     pub mentions: Box<[Box<str>]>,
     /// What has to be asked of the server once the text has run.
     pub inspects: Option<Inspection>,
+    /// The database that it needs to be free of connections.
+    pub vacates: Option<Box<str>>,
     /// A question to pgweir itself.
     pub question: Option<OwnQuestion>,
 }
@@ -210,6 +212,7 @@ impl Verdict {
             executes: None,
             mentions: Box::default(),
             inspects: None,
+            vacates: None,
             question: None,
         }
     }

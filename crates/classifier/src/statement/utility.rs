@@ -1,13 +1,16 @@
 //! Every other statement writes, or acts on the server it runs on. What is left to say is its kind,
 //! and what it means for temporary objects.
 
-use pg_query::NodeEnum;
 use pg_query::protobuf::{DropStmt, LockStmt, ObjectType};
+use pg_query::{Node, NodeEnum};
 
 use super::Judge;
+use super::constant::constant;
 use crate::walk::{is_temporary_schema, qualified};
 use crate::{Access, Effect, Pin, Reason, StatementLabel, Unpin};
 
+/// The database that `CREATE DATABASE` copies unless told otherwise.
+const DEFAULT_TEMPLATE: &str = "template1";
 /// `AccessShareLock` of PostgreSQL's `lockdefs.h`: the lock every `SELECT` takes.
 const ACCESS_SHARE_LOCK: i32 = 1;
 
@@ -25,6 +28,9 @@ impl Judge<'_> {
             return StatementLabel::new("UNKNOWN", Access::Write, Reason::UnknownNode);
         };
         let mut label = StatementLabel::new(kind, Access::Write, Reason::Utility(kind));
+        if let Some(name) = database_alone(node) {
+            label.effect(Effect::NeedsDatabaseAlone(name));
+        }
         match node {
             NodeEnum::DropStmt(node) => dropped(node, &mut label),
             // A function, type or operator can live in pg_temp as well.
@@ -63,6 +69,32 @@ fn dropped(node: &DropStmt, label: &mut StatementLabel) {
         if schema.is_none() || is_temporary_schema(schema) {
             label.effect(Effect::Unpin(Unpin::Dropped(name.to_owned())));
         }
+    }
+}
+
+/// The database that nobody else may be connected to while the statement runs. Manual: `DROP DATABASE`,
+/// `ALTER DATABASE` (RENAME, SET TABLESPACE), `CREATE DATABASE` (TEMPLATE).
+fn database_alone(node: &NodeEnum) -> Option<String> {
+    let option = |options: &[Node], name: &str| {
+        options.iter().find_map(|option| match &option.node {
+            Some(NodeEnum::DefElem(option)) if option.defname == name => {
+                option.arg.as_deref().and_then(constant).and_then(|value| value.as_text())
+            }
+            _ => None,
+        })
+    };
+    match node {
+        NodeEnum::DropdbStmt(node) => Some(node.dbname.clone()),
+        NodeEnum::CreatedbStmt(node) => {
+            Some(option(&node.options, "template").unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned()))
+        }
+        NodeEnum::AlterDatabaseStmt(node) => {
+            option(&node.options, "tablespace").map(|_| node.dbname.clone())
+        }
+        NodeEnum::RenameStmt(node) if node.rename_type() == ObjectType::ObjectDatabase => {
+            Some(node.subname.clone())
+        }
+        _ => None,
     }
 }
 

@@ -171,6 +171,7 @@ fn effect(effect: &Effect) -> String {
         },
         Effect::UsesSequence => "uses_sequence".into(),
         Effect::RanHiddenCode => "hidden_code".into(),
+        Effect::NeedsDatabaseAlone(name) => format!("database_alone({name})"),
         Effect::AsksSetting(name) => format!("asks({name})"),
     }
 }

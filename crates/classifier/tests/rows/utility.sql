@@ -136,15 +136,21 @@ DROP ROLE x
 DROP OWNED BY x
 --;; write utility
 REASSIGN OWNED BY x TO y
---;; write utility
+--;; write utility database_alone(template1)
 CREATE DATABASE x
+--;; write utility database_alone(Y)
+CREATE DATABASE x TEMPLATE "Y" OWNER z
+--;; write utility database_alone(x)
+ALTER DATABASE x RENAME TO y
+--;; write utility database_alone(x)
+ALTER DATABASE x SET TABLESPACE y
 --;; write utility
 ALTER DATABASE x SET work_mem = 1
 --;; write utility
 ALTER DATABASE x REFRESH COLLATION VERSION
 --;; write utility
 ALTER DATABASE x CONNECTION LIMIT 1
---;; write utility
+--;; write utility database_alone(x)
 DROP DATABASE x WITH (FORCE)
 --;; write utility
 CREATE TABLESPACE x LOCATION '/x'

@@ -87,7 +87,7 @@ impl Scene {
 
     fn pool(&self, spec: &PoolSpec) -> Arc<NodePool> {
         let opener = Arc::new(FakeOpener(Arc::clone(&self.server)));
-        NodePool::new(Arc::clone(&self.node), opener, Handle::current(), spec)
+        NodePool::new(Arc::clone(&self.node), opener, Handle::current(), spec, true)
     }
 }
 
@@ -476,7 +476,7 @@ async fn a_connection_that_is_set_apart_makes_room_for_whoever_waits() {
     let back = pid(&kept);
     give_back(kept);
     assert_eq!((pool.stats().idle, pool.stats().apart), (1, 0));
-    assert_eq!(pid(&pool.try_checkout(None).unwrap()), back);
+    assert_eq!(pid(&pool.try_checkout(&Fit::any()).unwrap()), back);
     assert_eq!((scene.node.in_flight(), scene.node.connections_apart()), (0, 0));
 }
 
