@@ -168,6 +168,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         suits_replica: label.access != Access::Write && !executes && !leaves_state,
         begin,
         only_begins: matches!(only, Some(Control::Begin(_))),
+        only_sets: only_sets(label),
         set_transaction: only.and_then(|control| match control {
             Control::SetTransaction(modes) => Some(transaction_modes(modes)),
             _ => None,
@@ -202,6 +203,20 @@ fn remembered(label: &Label) -> Verdict {
         inspects: inspection(label),
         vacates: label.effects().find_map(vacated).map(Into::into),
         ..Verdict::unknown("")
+    }
+}
+
+/// Whether a text is one statement about the session's settings.
+fn only_sets(label: &Label) -> bool {
+    match label.statements.as_slice() {
+        [only] => {
+            matches!(only.kind, "SET" | "RESET" | "DISCARD")
+                && only.effects.iter().all(|sign| {
+                    matches!(sign, Sign::Set { .. } | Sign::Reset { .. } | Sign::ResetAll)
+                        || *sign == Sign::Discard(Discard::All)
+                })
+        }
+        _ => false,
     }
 }
 

@@ -119,7 +119,7 @@ impl PartialEq for SettingsMap {
 impl Eq for SettingsMap {}
 
 /// Settings whose change alters who may set the others: they are undone first and made last.
-const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+pub(crate) const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 
 /// The SQL that takes a server connection from the settings it has to those a client wants.
 ///

@@ -136,6 +136,8 @@ pub struct Verdict {
     pub begin: Option<TransactionModes>,
     /// BEGIN is all there is: the transaction has done nothing yet.
     pub only_begins: bool,
+    /// One SET, RESET or DISCARD is all there is.
+    pub only_sets: bool,
     /// SET TRANSACTION as the only statement, with its modes.
     pub set_transaction: Option<TransactionModes>,
     /// Whether any statement controls transactions: what follows in a pipeline must follow it.
@@ -202,6 +204,7 @@ impl Verdict {
             suits_replica: false,
             begin: None,
             only_begins: false,
+            only_sets: false,
             set_transaction: None,
             controls_transaction: true,
             effects: Box::default(),

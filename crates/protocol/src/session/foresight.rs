@@ -43,6 +43,11 @@ impl Foresight {
         self.verdicts.iter().any(|verdict| verdict.recalls_sequences)
     }
 
+    /// Whether what comes next does nothing but change settings.
+    pub(super) fn only_sets(&self) -> bool {
+        self.verdicts.front().is_some_and(|verdict| verdict.only_sets)
+    }
+
     pub(super) fn forget(&mut self) {
         self.verdicts.clear();
         self.unnamed = false;

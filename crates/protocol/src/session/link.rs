@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
+use crate::frame::HEADER_LENGTH;
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Pipeline};
 use crate::prepared::{StatementStep, statement_steps};
+use crate::report::ServerReport;
 use crate::server::ServerFacts;
-use crate::settings::{SettingsMap, transition};
+use crate::settings::{IDENTITY, SettingsMap, transition};
+use crate::sqlstate::SqlState;
 use crate::verdict::{Pins, Router, Target};
 
 use super::{Fate, PoolMode, Session};
@@ -142,6 +145,7 @@ impl<R: Router> Session<R> {
             return false;
         }
         if self.track.differs()
+            && !(self.is_unsettled && self.foresight.only_sets())
             && attached.status != TransactionStatus::Failed
             && !matches!(self.resume, Some(Resume::Failed))
         {
@@ -182,6 +186,7 @@ impl<R: Router> Session<R> {
             (Errand::Lend | Errand::TakeBack, Some(_)) => attached.tainted = true,
             (Errand::Inspect, error) => self.inspected(error.is_some()),
             (Errand::Settings, None) => {
+                self.is_unsettled = false;
                 self.track.synchronised();
                 attached.facts.in_force = self.track.now().client.clone();
                 if attached.status == TransactionStatus::Idle {
@@ -231,8 +236,9 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
-        // The client's message never ran: it gets the errand's error as its answer.
-        attached.tainted = true;
+        // The client's message never ran: it gets the errand's error as its answer. Settings are made
+        // in one transaction, which has left no trace.
+        attached.tainted |= errand != Errand::Settings;
         if attached.stage == Stage::Awaited {
             attached.stage = Stage::Leaving;
         }
@@ -241,17 +247,22 @@ impl<R: Router> Session<R> {
         self.refusal.refuse_next(error);
     }
 
-    /// A custom setting that was made before its library was loaded may turn out not to exist. A
-    /// server then refuses it wherever the library is loaded first, where a direct connection would
-    /// have dropped it with a warning; so it is dropped here. True if there was one.
+    /// What was a good value may be none any more: a tablespace is dropped, a library turns out not to
+    /// know a custom setting that was made before it was loaded. A direct connection would go on
+    /// without; so does this one. Not without its role or user: there the client has to say what it
+    /// wants now, and nothing else runs before. True if there was such a setting.
     fn forgets_refused(&mut self, error: &[u8]) -> bool {
+        self.is_unsettled = true;
         let is_idle = self.status() == TransactionStatus::Idle;
-        let text = String::from_utf8_lossy(error);
-        let customs = self.track.now().client.iter().map(|(name, _)| name);
-        let refused: Vec<Box<str>> = customs
-            .filter(|name| is_idle && name.contains('.') && text.contains(&format!("\"{name}\"")))
-            .map(Into::into)
-            .collect();
+        let report = ServerReport::parse(error.get(HEADER_LENGTH..).unwrap_or_default());
+        let Some(report) = report.filter(|report| is_idle && is_about_the_value(report.code)) else {
+            return false;
+        };
+        let made = self.track.now().client.iter().map(|(name, _)| name);
+        let is_named = |name: &&str| {
+            !IDENTITY.contains(name) && names(&report.message.to_lowercase(), name)
+        };
+        let refused: Vec<Box<str>> = made.filter(is_named).map(Into::into).collect();
         for name in &refused {
             self.track.forget(name);
         }
@@ -406,6 +417,19 @@ impl Attached {
         // A simple query drops the unnamed statement.
         self.facts.unnamed = None;
     }
+}
+
+/// Errors that a value meets, not whoever sets it.
+fn is_about_the_value(code: SqlState) -> bool {
+    matches!(
+        code,
+        SqlState::INVALID_PARAMETER_VALUE | SqlState::UNDEFINED_OBJECT | SqlState::INVALID_NAME
+    )
+}
+
+/// Whether a message names a setting; PostgreSQL quotes it in every language.
+fn names(message: &str, setting: &str) -> bool {
+    message.contains(&format!("\"{setting}\""))
 }
 
 /// The SQL that brings a server's statements to those a client has prepared. Not a transaction:

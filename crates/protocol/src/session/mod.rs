@@ -171,6 +171,8 @@ pub struct Session<R> {
     /// What the client's work may have done to its session without saying so.
     doubt: Doubt,
     sequences: Sequences,
+    /// A server has refused the client's settings: until it changes them, nothing else runs.
+    is_unsettled: bool,
     refusal: Refusal,
     from_client: Passing,
     from_server: Passing,
@@ -201,6 +203,7 @@ impl<R: Router> Session<R> {
             resume: None,
             doubt: Doubt::default(),
             sequences: Sequences::of(start.id),
+            is_unsettled: false,
             refusal: Refusal::default(),
             from_client: Passing::default(),
             from_server: Passing::default(),

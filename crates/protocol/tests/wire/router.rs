@@ -128,6 +128,7 @@ pub(crate) fn verdict(sql: &str, words: &[String]) -> Result<Verdict, String> {
         if !say(&mut verdict, sql, word) {
             let effect = effect(sql, word).ok_or_else(|| format!("no verdict: {word:?}"))?;
             note(&mut verdict, &effect);
+            verdict.only_sets |= matches!(effect, Effect::Setting(_));
             effects.push((index, effect));
         }
     }
@@ -151,6 +152,7 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
         "hint primary" => verdict.hint = Some(Target::Primary),
         "with more" => {
             verdict.only_begins = false;
+            verdict.only_sets = false;
             verdict.deallocates = None;
             verdict.executes = None;
             verdict.set_transaction = None;
