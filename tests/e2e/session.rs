@@ -486,6 +486,42 @@ fn a_statement_whose_table_has_changed_can_be_prepared_again() {
 }
 
 #[test]
+fn a_statement_whose_table_changes_fails_as_on_a_direct_connection_wherever_it_runs() {
+    let scratch = Scratch::new("session_outdated");
+    scratch.prepare("CREATE TABLE thing AS SELECT 1 AS id");
+    let weir = Weir::start(shared(), "pool.size = 4\nrouting.reads = \"primary\"");
+    let (mut old, mut other) = two(&weir, scratch.name());
+    let prepare = || Message::new().parse("s", "SELECT * FROM thing").describe(b'S', "s").sync();
+    let run = || Message::new().bind("", "s", &[]).execute("", 0).sync();
+    old.wire.send(&prepare());
+    assert_eq!(old.reply().columns, ["id"]);
+    other.ask("ALTER TABLE thing ADD COLUMN name text DEFAULT 'new'");
+    // Others hold connections that know the statement, and such that do not.
+    let mut holders = [other, weir.client("postgres", scratch.name())];
+    for held in 0..=holders.len() {
+        for holder in &mut holders[..held] {
+            holder.ask("BEGIN");
+        }
+        old.wire.send(&run());
+        assert_eq!(old.reply().failure.unwrap().code(), "0A000", "{held}");
+        let mut new = weir.client("postgres", scratch.name());
+        new.wire.send(&prepare());
+        assert_eq!(new.reply().columns, ["id", "name"], "{held}");
+        new.wire.send(&run());
+        assert_eq!(new.reply().text(), "1|new", "{held}");
+        for holder in &mut holders[..held] {
+            holder.ask("COMMIT");
+        }
+    }
+    old.wire.send(&Message::new().close(b'S', "s").sync());
+    assert_eq!(old.reply().failure, None);
+    old.wire.send(&prepare());
+    assert_eq!(old.reply().columns, ["id", "name"]);
+    old.wire.send(&run());
+    assert_eq!(old.reply().text(), "1|new");
+}
+
+#[test]
 fn two_clients_use_the_same_statement_name_for_different_texts_over_one_connection() {
     let weir = Weir::start(shared(), ONE);
     let (mut one, mut other) = two(&weir, "postgres");

@@ -5,7 +5,7 @@
 //! a piece of work runs. Doubt goes to the primary, and every answer has a reason.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pgweir_classifier::{
     Access, Catalog, Control, Discard, Effect as Sign, Hint, Isolation, Label, LabelCache, Local,
@@ -34,6 +34,8 @@ const UNSAFE_ENCODINGS: [&str; 7] =
 pub struct Router {
     catalog: Catalog,
     cache: LabelCache<Verdict>,
+    /// How often the schema has changed through pgweir.
+    schema_epoch: AtomicU64,
     /// Somebody asks for what it has drawn from sequences.
     recalls_sequences: AtomicBool,
     pub(crate) metrics: Arc<Metrics>,
@@ -46,6 +48,7 @@ impl Router {
         Self {
             catalog: catalog(routing),
             cache: LabelCache::new(CACHE_BYTES),
+            schema_epoch: AtomicU64::new(0),
             recalls_sequences: AtomicBool::new(false),
             metrics,
         }
@@ -201,6 +204,7 @@ fn remembered(label: &Label) -> Verdict {
         executes: executes.map(Into::into),
         mentions: label.effects().filter_map(mentioned).map(Into::into).collect(),
         inspects: inspection(label),
+        changes_schema: label.statements.iter().any(changes_schema),
         vacates: label.effects().find_map(vacated).map(Into::into),
         ..Verdict::unknown("")
     }
@@ -242,6 +246,14 @@ fn mentioned(sign: &Sign) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+/// Whether a statement may change the result of others: definitions, of what is not the session's own.
+fn changes_schema(statement: &StatementLabel) -> bool {
+    let is_definition =
+        ["CREATE", "ALTER", "DROP"].iter().any(|verb| statement.kind.starts_with(verb));
+    let is_own = |sign: &Sign| matches!(sign, Sign::Pin(Pin::TemporaryObject(_)));
+    is_definition && !statement.effects.iter().any(is_own)
 }
 
 /// The database that has to be free of connections.
@@ -505,6 +517,14 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
             }
             self.last_node.clone_from(&self.node);
         }
+    }
+
+    fn schema_epoch(&self) -> u64 {
+        self.router.schema_epoch.load(Ordering::Relaxed)
+    }
+
+    fn schema_changed(&mut self) {
+        self.router.schema_epoch.fetch_add(1, Ordering::Relaxed);
     }
 
     fn recalls_sequences(&self) -> bool {

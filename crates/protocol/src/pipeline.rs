@@ -56,6 +56,8 @@ pub(crate) enum Errand {
     TakeBack,
     /// Ask what state the session is in.
     Inspect,
+    /// Ask, in the client's pipeline, what a statement's result looks like.
+    Check,
 }
 
 /// One message's worth of replies.
@@ -70,10 +72,12 @@ pub(crate) enum Owed {
     FunctionCall,
     /// ParseComplete.
     Parse(Parsed),
-    /// BindComplete.
-    Bind,
+    /// BindComplete; which of the statements shared between clients is bound.
+    Bind(Option<u64>),
     /// RowDescription or NoData, after ParameterDescription for a statement.
-    Describe,
+    Describe(Option<Arc<Statement>>),
+    /// The same for pgweir itself: whether the statement is still what clients were told.
+    Check(Arc<Statement>),
     /// Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute {
         verdict: Arc<Verdict>,
@@ -114,6 +118,15 @@ pub(crate) const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
 pub(crate) const CLOSE_COMPLETE: &[u8] = b"3\0\0\0\x04";
 
 impl Owed {
+    /// The shared statement that it is about.
+    pub(crate) fn statement_id(&self) -> Option<u64> {
+        match self {
+            Self::Bind(id) => *id,
+            Self::Describe(statement) => statement.as_ref().map(|statement| statement.id),
+            _ => None,
+        }
+    }
+
     /// How the SQL was judged that this is the answer to.
     pub(crate) fn verdict(&self) -> Option<&Verdict> {
         match self {

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use hashlink::LruCache;
 
@@ -45,6 +45,36 @@ pub struct Statement {
     pub parse: Arc<[u8]>,
     /// How its text was judged.
     pub verdict: Arc<Verdict>,
+    /// The schema's age when it was first prepared.
+    epoch: u64,
+    /// A server has found that its result is not what it was.
+    is_retired: AtomicBool,
+    /// What its result looks like, as a client was told.
+    described: OnceLock<u64>,
+}
+
+impl Statement {
+    /// Whether its result may have become another one since it was first prepared.
+    #[must_use]
+    pub fn may_be_outdated(&self, epoch: u64) -> bool {
+        self.epoch != epoch || self.is_retired.load(Ordering::Relaxed)
+    }
+
+    /// Its result is not what it was: whoever prepares the text from now on means another statement.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
+    }
+
+    /// A server describes its result; false if clients were told otherwise.
+    pub fn matches(&self, description: u64) -> bool {
+        *self.described.get_or_init(|| description) == description
+    }
+
+    /// Whether any client was told what its result looks like.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        self.described.get().is_some()
+    }
 }
 
 /// Which text a server's unnamed statement holds: unique per client and Parse.
@@ -235,25 +265,28 @@ impl StatementRegistry {
     /// The statement for a text, the same one for everybody who prepares it.
     ///
     /// `environment` names what changes the text's meaning: client encoding, string syntax, and
-    /// how dates and intervals read.
+    /// how dates and intervals read; `epoch` counts the changes of the schema. A statement that may be
+    /// outdated is not used again: as on a direct connection, who prepares it now gets it as of now.
     pub fn intern(
         &self,
         environment: &Arc<str>,
         parse: &[u8],
         verdict: &Arc<Verdict>,
+        epoch: u64,
     ) -> Arc<Statement> {
         let key = Key { environment: environment.clone(), parse: parse.into() };
         let shard = usize::try_from(self.hasher.hash_one(&key)).unwrap_or(0) % REGISTRY_SHARDS;
         let Some(shard) = self.shards.get(shard) else {
-            return self.make(key.parse, verdict);
+            return self.make(key.parse, verdict, epoch);
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = shard.get(&key).and_then(Weak::upgrade)
             && known.verdict == *verdict
+            && !known.may_be_outdated(epoch)
         {
             return known;
         }
-        let statement = self.make(key.parse.clone(), verdict);
+        let statement = self.make(key.parse.clone(), verdict, epoch);
         if shard.len() >= SHARD_SWEEP_THRESHOLD && shard.len() == shard.capacity() {
             shard.retain(|_, statement| statement.strong_count() > 0);
         }
@@ -261,9 +294,17 @@ impl StatementRegistry {
         statement
     }
 
-    fn make(&self, parse: Arc<[u8]>, verdict: &Arc<Verdict>) -> Arc<Statement> {
+    fn make(&self, parse: Arc<[u8]>, verdict: &Arc<Verdict>, epoch: u64) -> Arc<Statement> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{SERVER_NAME_PREFIX}{id:x}").into_bytes().into();
-        Arc::new(Statement { id, name, parse, verdict: verdict.clone() })
+        Arc::new(Statement {
+            id,
+            name,
+            parse,
+            verdict: verdict.clone(),
+            epoch,
+            is_retired: AtomicBool::new(false),
+            described: OnceLock::new(),
+        })
     }
 }

@@ -223,6 +223,8 @@ pub struct SettingsTrack {
     /// The state to return to when the running transaction, explicit or implicit, fails.
     at_begin: Moment,
     savepoints: Vec<Savepoint>,
+    /// A server has refused the client's settings: until it changes them, nothing else runs.
+    is_refused: bool,
 }
 
 impl SettingsTrack {
@@ -231,7 +233,7 @@ impl SettingsTrack {
     pub fn new(startup: SettingsMap) -> Self {
         let now =
             Moment { client: startup.clone(), server: SettingsMap::default(), pins: Pins::NONE };
-        Self { startup, at_begin: now.clone(), now, savepoints: Vec::new() }
+        Self { startup, at_begin: now.clone(), now, savepoints: Vec::new(), is_refused: false }
     }
 
     /// The client's settings, its server's, and its pins as of now.
@@ -251,6 +253,18 @@ impl SettingsTrack {
     /// The server has been brought to the client's settings.
     pub fn synchronised(&mut self) {
         self.now.server = self.now.client.clone();
+        self.is_refused = false;
+    }
+
+    /// The server has refused the client's settings.
+    pub fn refused(&mut self) {
+        self.is_refused = true;
+    }
+
+    /// Whether the last server that was to be brought to the client's settings refused them.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     /// Whether the server has to be brought to the client's settings before the next statement.

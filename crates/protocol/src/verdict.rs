@@ -158,6 +158,8 @@ pub struct Verdict {
     pub mentions: Box<[Box<str>]>,
     /// What has to be asked of the server once the text has run.
     pub inspects: Option<Inspection>,
+    /// It changes what others may have prepared statements on: tables, types, functions.
+    pub changes_schema: bool,
     /// The database that it needs to be free of connections.
     pub vacates: Option<Box<str>>,
     /// A question to pgweir itself.
@@ -215,6 +217,7 @@ impl Verdict {
             executes: None,
             mentions: Box::default(),
             inspects: None,
+            changes_schema: false,
             vacates: None,
             question: None,
         }
@@ -396,6 +399,12 @@ pub trait Router {
 
     /// A statement is on its way to a server of this role.
     fn sent(&mut self, verdict: &Verdict, on: Target);
+
+    /// How often the schema is known to have changed.
+    fn schema_epoch(&self) -> u64;
+
+    /// Something that may have changed the schema has committed.
+    fn schema_changed(&mut self);
 
     /// Whether anybody in this database asks what it has drawn from sequences.
     fn recalls_sequences(&self) -> bool;

@@ -340,7 +340,8 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
-        attached.dirty |= verdict.is_write;
+        attached.ran.write |= verdict.is_write;
+        attached.ran.definition |= verdict.changes_schema;
         let role = attached.role;
         self.note_sequences(verdict);
         if !verdict.pins_when_sent.is_empty() {
@@ -373,7 +374,7 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return Step::Wait(Next::Reply);
         };
-        attached.dirty = true;
+        attached.ran.write = true;
         attached.owe(Owed::FunctionCall);
         self.draws();
         // Any function, by its number.
@@ -439,7 +440,9 @@ impl<R: Router> Session<R> {
             self.statements.unnamed = None;
             None
         } else {
-            self.statements.named.remove(name)
+            let statement = self.statements.named.remove(name)?;
+            self.forget_outdated(statement.id);
+            Some(statement)
         }
     }
 }

@@ -126,7 +126,8 @@ impl<R: Router> Session<R> {
             return Step::Took(frame.header.length);
         }
         let environment = named_in(&self.environment, &self.track.now().client);
-        let statement = self.registry.intern(&environment, tail, &verdict);
+        let epoch = self.router.schema_epoch();
+        let statement = self.registry.intern(&environment, tail, &verdict, epoch);
         let name: Box<[u8]> = name.into();
         self.statements.named.insert(name.clone(), statement.clone());
         if attached.facts.statements.touch(statement.id) {
@@ -178,7 +179,7 @@ impl<R: Router> Session<R> {
             return Step::Wait(Next::Reply);
         };
         attached.owe(Owed::Parse(Parsed::Verbatim));
-        attached.dirty = true;
+        attached.ran.write = true;
         if name.is_empty() {
             attached.facts.unnamed = None;
         }
@@ -207,18 +208,25 @@ impl<R: Router> Session<R> {
             let left = rest.len();
             return Err(ProtocolError::Unterminated { frame: "Bind", length: left, left });
         };
-        let verdict = self.verdict_of(name);
+        let named = self.statements.named.get(name).cloned();
+        if named.as_ref().is_some_and(|statement| self.checks(statement, to_server)) {
+            return Ok(Step::Wait(Next::Reply));
+        }
+        let verdict = match &named {
+            Some(statement) => Some(statement.verdict.clone()),
+            None => self.verdict_of(name),
+        };
         self.bound_in_pipeline = true;
         if let Some(verdict) = &verdict {
             self.clear_memory(verdict, to_server);
             self.lend_names(verdict, to_server);
         }
         self.note_portal(portal, verdict);
-        let server_name = self.place_statement(name, to_server);
+        let server_name = self.place_statement(named, name, to_server);
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        attached.owe(Owed::Bind);
+        attached.owe(Owed::Bind(server_name.as_ref().map(|statement| statement.id)));
         let Some(statement) = server_name else {
             return Ok(self.pass_frame(frame, to_server));
         };
@@ -245,11 +253,18 @@ impl<R: Router> Session<R> {
         to_server: &mut Outgoing,
     ) -> Result<Step, ProtocolError> {
         let (kind, name) = kind_and_name(frame, "Describe")?;
-        let placed = if kind == b'S' { self.place_statement(name, to_server) } else { None };
+        let mut placed = None;
+        if kind == b'S' {
+            let named = self.statements.named.get(name).cloned();
+            if named.as_ref().is_some_and(|statement| self.checks(statement, to_server)) {
+                return Ok(Step::Wait(Next::Reply));
+            }
+            placed = self.place_statement(named, name, to_server);
+        }
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        attached.owe(Owed::Describe);
+        attached.owe(Owed::Describe(placed.clone()));
         let Some(statement) = placed else {
             return Ok(self.pass_frame(frame, to_server));
         };
@@ -341,14 +356,21 @@ impl<R: Router> Session<R> {
 
     /// Sees to it that the server holds the client's statement; returns it where its name on the
     /// server is another than the client's.
-    fn place_statement(&mut self, name: &[u8], to_server: &mut Outgoing) -> Option<Arc<Statement>> {
+    fn place_statement(
+        &mut self,
+        named: Option<Arc<Statement>>,
+        name: &[u8],
+        to_server: &mut Outgoing,
+    ) -> Option<Arc<Statement>> {
+        let is_withheld = named.as_ref().is_some_and(|named| self.withholds(named, to_server));
         let Link::Attached(attached) = &mut self.link else {
             return None;
         };
         if !name.is_empty() {
-            let statement = self.statements.named.get(name)?.clone();
-            attached.carry(&statement, to_server);
-            return Some(statement);
+            if let Some(statement) = named.as_ref().filter(|_| !is_withheld) {
+                attached.carry(statement, to_server);
+            }
+            return named;
         }
         match &self.statements.unnamed {
             Some(unnamed) if attached.facts.unnamed != Some(unnamed.id) => {
@@ -380,13 +402,13 @@ impl Attached {
     }
 
     /// Notes that the server will hold a statement, and has it drop the one that has to leave.
-    fn hold(&mut self, statement: &Arc<Statement>, to_server: &mut Outgoing) {
+    pub(super) fn hold(&mut self, statement: &Arc<Statement>, to_server: &mut Outgoing) {
         if let Some(leaves) = self.facts.statements.insert(statement.clone()) {
             self.drop_statement(leaves, to_server);
         }
     }
 
-    fn drop_statement(&mut self, statement: Arc<Statement>, to_server: &mut Outgoing) {
+    pub(super) fn drop_statement(&mut self, statement: Arc<Statement>, to_server: &mut Outgoing) {
         self.facts.statements.remove(statement.id);
         to_server.own(|out| message::close_statement(&statement.name, out));
         self.owe(Owed::Evict(Some(statement)));

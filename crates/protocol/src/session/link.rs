@@ -32,8 +32,7 @@ pub(super) struct Attached {
     pub(super) status: TransactionStatus,
     /// An error has come since the last ReadyForQuery.
     pub(super) failed: bool,
-    /// Something that counts as a write has run since the last transaction's end.
-    pub(super) dirty: bool,
+    pub(super) ran: Ran,
     /// An errand is under way: the client's messages wait for its end.
     pub(super) errand: Option<Errand>,
     /// The error the errand has met, as a whole frame.
@@ -54,6 +53,15 @@ pub(super) struct LastWords {
     pub(super) message: String,
     /// The whole ErrorResponse, for a client whose connection ends with the server's.
     pub(super) frame: Vec<u8>,
+}
+
+/// What has run since the last transaction's end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ran {
+    /// Something that counts as a write.
+    pub(super) write: bool,
+    /// Something that may have changed the schema.
+    pub(super) definition: bool,
 }
 
 /// How far the session is with a server connection.
@@ -116,7 +124,7 @@ impl<R: Router> Session<R> {
             pipeline: Pipeline::default(),
             status: TransactionStatus::Idle,
             failed: false,
-            dirty: false,
+            ran: Ran::default(),
             errand: None,
             errand_error: None,
             errand_steps: 0,
@@ -145,7 +153,7 @@ impl<R: Router> Session<R> {
             return false;
         }
         if self.track.differs()
-            && !(self.is_unsettled && self.foresight.only_sets())
+            && !(self.track.is_refused() && self.foresight.only_sets())
             && attached.status != TransactionStatus::Failed
             && !matches!(self.resume, Some(Resume::Failed))
         {
@@ -186,7 +194,6 @@ impl<R: Router> Session<R> {
             (Errand::Lend | Errand::TakeBack, Some(_)) => attached.tainted = true,
             (Errand::Inspect, error) => self.inspected(error.is_some()),
             (Errand::Settings, None) => {
-                self.is_unsettled = false;
                 self.track.synchronised();
                 attached.facts.in_force = self.track.now().client.clone();
                 if attached.status == TransactionStatus::Idle {
@@ -197,7 +204,7 @@ impl<R: Router> Session<R> {
             (Errand::Leave, None) => attached.stage = Stage::Leaving,
             (Errand::Sequences, None) => {}
             (Errand::Sequences, Some(_)) => attached.tainted = true,
-            (Errand::Begin, None) | (Errand::Fail, _) => {}
+            (Errand::Begin | Errand::Check, None) | (Errand::Fail, _) => {}
             (_, Some(error)) => self.errand_failed(errand, error),
         }
     }
@@ -252,16 +259,16 @@ impl<R: Router> Session<R> {
     /// without; so does this one. Not without its role or user: there the client has to say what it
     /// wants now, and nothing else runs before. True if there was such a setting.
     fn forgets_refused(&mut self, error: &[u8]) -> bool {
-        self.is_unsettled = true;
+        self.track.refused();
         let is_idle = self.status() == TransactionStatus::Idle;
         let report = ServerReport::parse(error.get(HEADER_LENGTH..).unwrap_or_default());
-        let Some(report) = report.filter(|report| is_idle && is_about_the_value(report.code)) else {
+        let Some(report) = report.filter(|report| is_idle && is_about_the_value(report.code))
+        else {
             return false;
         };
         let made = self.track.now().client.iter().map(|(name, _)| name);
-        let is_named = |name: &&str| {
-            !IDENTITY.contains(name) && names(&report.message.to_lowercase(), name)
-        };
+        let is_named =
+            |name: &&str| !IDENTITY.contains(name) && names(&report.message.to_lowercase(), name);
         let refused: Vec<Box<str>> = made.filter(is_named).map(Into::into).collect();
         for name in &refused {
             self.track.forget(name);
@@ -329,7 +336,7 @@ impl<R: Router> Session<R> {
     pub fn work(&self) -> Work {
         match &self.link {
             Link::Attached(attached) if !attached.pipeline.is_empty() => {
-                if attached.dirty {
+                if attached.ran.write {
                     Work::Writing
                 } else {
                     Work::Reading

@@ -203,7 +203,7 @@ fn begins_block(owed: &Owed) -> bool {
 
 /// Whether a commit was under way: nobody knows then what became of it.
 fn may_have_committed(attached: &Attached, owed: &[Owed]) -> bool {
-    if !attached.dirty {
+    if !attached.ran.write {
         return false;
     }
     owed.iter().any(|owed| match attached.status {

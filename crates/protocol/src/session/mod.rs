@@ -19,6 +19,7 @@ mod inspection;
 mod lending;
 mod link;
 mod loss;
+mod outdated;
 mod sequences;
 mod server;
 
@@ -171,8 +172,8 @@ pub struct Session<R> {
     /// What the client's work may have done to its session without saying so.
     doubt: Doubt,
     sequences: Sequences,
-    /// A server has refused the client's settings: until it changes them, nothing else runs.
-    is_unsettled: bool,
+    /// The client's statements whose results are not what they were, until it closes them.
+    outdated: Vec<u64>,
     refusal: Refusal,
     from_client: Passing,
     from_server: Passing,
@@ -203,7 +204,7 @@ impl<R: Router> Session<R> {
             resume: None,
             doubt: Doubt::default(),
             sequences: Sequences::of(start.id),
-            is_unsettled: false,
+            outdated: Vec::new(),
             refusal: Refusal::default(),
             from_client: Passing::default(),
             from_server: Passing::default(),

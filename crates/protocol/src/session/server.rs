@@ -1,10 +1,12 @@
 //! The server's messages: each is matched against what is owed, and nearly all pass as they are.
 
+use std::sync::Arc;
+
 use crate::frame::{HEADER_LENGTH, Header, split_cstr};
 use crate::message::TransactionStatus;
 use crate::outgoing::Outgoing;
 use crate::pipeline::{CLOSE_COMPLETE, Errand, Forgotten, Owed, PARSE_COMPLETE, Parsed};
-use crate::prepared::{ClientStatements, SERVER_NAME_PREFIX, UnnamedId};
+use crate::prepared::{ClientStatements, SERVER_NAME_PREFIX, Statement, UnnamedId};
 use crate::report::{ServerReport, Severity};
 use crate::server::{SequenceMemory, ServerFacts};
 use crate::sqlstate::SqlState;
@@ -44,7 +46,7 @@ impl<R: Router> Session<R> {
             };
             let arrived = header.length.min(rest.len());
             let whole = arrived == header.length;
-            if !whole && (is_inspected(header) || (is_row_to_read(header) && self.is_finding())) {
+            if !whole && (is_inspected(header) || self.is_to_be_read(header)) {
                 return Ok(Taken { consumed: at, next: Next::Need(header.length) });
             }
             let body = rest.get(HEADER_LENGTH..arrived).unwrap_or_default();
@@ -74,7 +76,40 @@ impl<R: Router> Session<R> {
             b'E' => Ok(self.error(body, to_client)),
             b'Z' => self.ready(body, to_client),
             b'C' | b'I' | b's' => Ok(self.completed(body, header.tag)),
+            b'T' | b'n' => {
+                self.note_description(body);
+                self.step_reply(header.tag)
+            }
             _ => self.step_reply(header.tag),
+        }
+    }
+
+    /// Frames that are read whole where they answer certain questions.
+    fn is_to_be_read(&mut self, header: Header) -> bool {
+        match header.tag {
+            _ if header.length > MAX_INSPECTED_REPLY => false,
+            b'D' => self.is_finding(),
+            b'T' => self.awaits_description().is_some(),
+            _ => false,
+        }
+    }
+
+    /// The statement whose description comes next.
+    fn awaits_description(&mut self) -> Option<Arc<Statement>> {
+        let Link::Attached(attached) = &mut self.link else {
+            return None;
+        };
+        match attached.pipeline.head() {
+            Some(Owed::Check(statement) | Owed::Describe(Some(statement))) => {
+                Some(statement.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn note_description(&mut self, body: &[u8]) {
+        if let Some(statement) = self.awaits_description() {
+            self.described(&statement, body);
         }
     }
 
@@ -141,8 +176,13 @@ impl<R: Router> Session<R> {
                 Fate::Forward
             }
             (b'1', Some(Owed::Parse(_)))
-            | (b'2', Some(Owed::Bind))
-            | (b'T' | b'n', Some(Owed::Describe)) => Fate::Forward,
+            | (b'2', Some(Owed::Bind(_)))
+            | (b'T' | b'n', Some(Owed::Describe(_))) => Fate::Forward,
+            (b't', Some(Owed::Check(_))) => return Ok(Fate::Drop),
+            (b'T' | b'n', Some(Owed::Check(_))) => {
+                attached.errand = None;
+                Fate::Drop
+            }
             (b'G', Some(head)) => {
                 let extended = matches!(head, Owed::Execute { .. });
                 if pipeline.copy_in_started() && extended {
@@ -151,7 +191,7 @@ impl<R: Router> Session<R> {
                 }
                 return Ok(Fate::Forward);
             }
-            (b't', Some(Owed::Describe))
+            (b't', Some(Owed::Describe(_)))
             | (b'T' | b'n', Some(Owed::Query { .. } | Owed::Execute { .. }))
             | (b'V', Some(Owed::FunctionCall))
             | (b'H' | b'W' | b'c', Some(_)) => return Ok(Fate::Forward),
@@ -286,12 +326,16 @@ impl<R: Router> Session<R> {
                 Some(LastWords { message: report.message.to_string(), frame: whole_error(body) });
             return Fate::Drop;
         }
-        if is_outdated_plan(body) {
-            // The statement was prepared before its tables changed; prepared again under the name
-            // that the server knows it by, it would stay the old one.
-            attached.tainted = true;
-        }
         attached.failed = true;
+        let id = attached.pipeline.head().and_then(|owed| owed.statement_id());
+        if let Some(frame) = self.outdated_error(id, report.as_ref(), body) {
+            self.skip_failed();
+            to_client.own(|out| out.extend_from_slice(&frame));
+            return Fate::Drop;
+        }
+        let Link::Attached(attached) = &mut self.link else {
+            return Fate::Drop;
+        };
         let asked = attached.pipeline.head().and_then(|owed| owed.verdict());
         let recalls = asked.is_some_and(|verdict| verdict.recalls_sequences);
         let hint = self.sequences.hint(report.as_ref().filter(|_| recalls));
@@ -304,7 +348,9 @@ impl<R: Router> Session<R> {
                 attached.pipeline.copy_in_ended();
                 tell(body, hint, to_client)
             }
-            Some(head @ (Owed::Parse(_) | Owed::Bind | Owed::Describe)) if names_ours(body) => {
+            Some(head @ (Owed::Parse(_) | Owed::Bind(_) | Owed::Describe(_)))
+                if names_ours(body) =>
+            {
                 let expected = matches!(head, Owed::Parse(Parsed::Taken { .. }));
                 if !expected && report.is_some_and(|report| contradicts(report.code)) {
                     attached.tainted = true;
@@ -325,6 +371,9 @@ impl<R: Router> Session<R> {
         if let Link::Attached(attached) = &mut self.link {
             let skipped = attached.pipeline.skip_to_sync();
             attached.forget_unlent(&skipped);
+            if skipped.iter().any(|owed| matches!(owed, Owed::Check(_))) {
+                attached.errand = None;
+            }
             undo(skipped, &mut self.statements, Some(&mut attached.facts));
         }
     }
@@ -339,9 +388,12 @@ impl<R: Router> Session<R> {
         let failed = std::mem::take(&mut attached.failed);
         attached.status = status;
         let is_ours = matches!(owed, Owed::Errand(_));
-        if status == TransactionStatus::Idle && attached.dirty && !is_ours {
+        if status == TransactionStatus::Idle && std::mem::take(&mut attached.ran.definition) {
+            self.router.schema_changed();
+        }
+        if status == TransactionStatus::Idle && attached.ran.write && !is_ours {
             self.wrote = true;
-            attached.dirty = attached.pipeline.writes();
+            attached.ran.write = attached.pipeline.writes();
         }
         match owed {
             Owed::Query { .. } | Owed::FunctionCall | Owed::Sync => {
@@ -486,15 +538,6 @@ fn undo_on_server(owed: &Owed, facts: &mut ServerFacts) {
 /// ours in SQL, by its name.
 fn contradicts(code: SqlState) -> bool {
     matches!(code, SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PREPARED_STATEMENT)
-}
-
-/// "cached plan must not change result type": the routine tells it in any language.
-fn is_outdated_plan(body: &[u8]) -> bool {
-    body.ends_with(b"RRevalidateCachedQuery\0\0")
-}
-
-fn is_row_to_read(header: Header) -> bool {
-    header.tag == b'D' && header.length <= MAX_INSPECTED_REPLY
 }
 
 fn is_inspected(header: Header) -> bool {

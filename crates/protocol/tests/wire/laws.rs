@@ -18,6 +18,7 @@ use proptest::sample::select;
 use crate::model::{Server, setting};
 use crate::notation::{Listener, Speaker, encode};
 use crate::rig::{Client, Waiting, fresh_facts};
+use crate::router::Scripted;
 use crate::script::{Outcome, ServerSetup, Setup};
 
 /// Connections to each role: enough for every client to hold one.
@@ -275,7 +276,12 @@ impl World {
         };
         let registry: Arc<StatementRegistry> = Arc::default();
         let seats = (0..clients).map(|id| Seat {
-            client: Client::new(u32::try_from(id).unwrap(), &setup, registry.clone()),
+            client: Client::new(
+                u32::try_from(id).unwrap(),
+                &setup,
+                Scripted::default(),
+                registry.clone(),
+            ),
             connection: None,
             to_session: Vec::new(),
             to_server: Vec::new(),

@@ -8,6 +8,7 @@ use proptest::sample::select;
 
 use crate::notation::{Speaker, encode};
 use crate::rig::{Client, Waiting, fresh_facts};
+use crate::router::Scripted;
 use crate::script::{Outcome, ServerSetup, Setup};
 
 /// The largest client message in these tests, in bytes.
@@ -114,7 +115,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn client() -> Client {
     let setup = Setup { max_message: MAX_MESSAGE, ..Setup::default() };
-    Client::new(1, &setup, std::sync::Arc::default())
+    Client::new(1, &setup, Scripted::default(), std::sync::Arc::default())
 }
 
 fn attach(client: &mut Client, role: Target) {

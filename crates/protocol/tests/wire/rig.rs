@@ -34,6 +34,7 @@ const MOST_NEEDED: usize = 1 << 20;
 /// Clients, their sessions, and the connections they share.
 pub(crate) struct Rig<'a> {
     setup: &'a Setup,
+    router: Scripted,
     registry: Arc<StatementRegistry>,
     clients: Vec<Client>,
     servers: HashMap<String, Box<ServerFacts>>,
@@ -65,6 +66,7 @@ impl<'a> Rig<'a> {
     pub(crate) fn new(setup: &'a Setup) -> Self {
         Self {
             setup,
+            router: Scripted { routes: setup.routes.clone(), ..Scripted::default() },
             registry: Arc::default(),
             clients: Vec::new(),
             servers: HashMap::new(),
@@ -75,7 +77,8 @@ impl<'a> Rig<'a> {
     fn client(&mut self, number: usize) -> &mut Client {
         while self.clients.len() <= number {
             let id = u32::try_from(self.clients.len()).unwrap();
-            let client = Client::new(id, self.setup, self.registry.clone());
+            let router = self.router.clone();
+            let client = Client::new(id, self.setup, router, self.registry.clone());
             self.clients.push(client);
         }
         &mut self.clients[number]
@@ -177,7 +180,12 @@ fn collect(out: &Outgoing, input: &[u8], to: &mut Vec<u8>) {
 }
 
 impl Client {
-    pub(crate) fn new(id: u32, setup: &Setup, registry: Arc<StatementRegistry>) -> Self {
+    pub(crate) fn new(
+        id: u32,
+        setup: &Setup,
+        router: Scripted,
+        registry: Arc<StatementRegistry>,
+    ) -> Self {
         let startup = setup
             .startup
             .iter()
@@ -191,7 +199,6 @@ impl Client {
             startup: SettingsMap::new(startup),
             reported: usual().chain(setup.told.iter().cloned()).collect(),
         };
-        let router = Scripted { routes: setup.routes.clone() };
         Self {
             session: Session::new(start, router),
             waiting: Waiting::Bytes(0),

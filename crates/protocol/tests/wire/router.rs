@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgweir_protocol::verdict::{
     Effect, Inspection, OwnQuestion, Pins, Prepared, Router, SessionFacts, SettingChange, Target,
@@ -12,6 +13,7 @@ use pgweir_protocol::verdict::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scripted {
     pub(crate) routes: Arc<HashMap<String, Arc<Verdict>>>,
+    pub(crate) epoch: Arc<AtomicU64>,
 }
 
 impl Router for Scripted {
@@ -34,6 +36,14 @@ impl Router for Scripted {
     }
 
     fn sent(&mut self, _: &Verdict, _: Target) {}
+
+    fn schema_epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    fn schema_changed(&mut self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn recalls_sequences(&self) -> bool {
         false
@@ -93,6 +103,7 @@ fn words_of(statement: &str) -> Vec<String> {
         ["deallocate", name] => vec![format!("deallocate {name}")],
         ["prepare", name, "as", ..] => vec![format!("prepare {name} {statement}")],
         ["execute", name] => vec![format!("execute {name}")],
+        ["alter", ..] => vec!["write".to_owned(), "changes schema".to_owned()],
         ["do", ..] => vec!["write".to_owned(), "hidden code".to_owned()],
         ["drop", ..] => vec!["write".to_owned(), "released temporary_table".to_owned()],
         ["create", "temp", ..] => vec!["write".to_owned(), "pin temporary_table".to_owned()],
@@ -147,6 +158,7 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
             verdict.suits_replica = false;
         }
         "recalls sequences" => verdict.recalls_sequences = true,
+        "changes schema" => verdict.changes_schema = true,
         "hidden code" => inspection(verdict).of = Pins::INSPECTED,
         "hint replica" => verdict.hint = Some(Target::Replica),
         "hint primary" => verdict.hint = Some(Target::Primary),
