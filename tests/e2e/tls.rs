@@ -178,3 +178,32 @@ fn a_cleartext_password_goes_through_tls() {
     let mut client = weir.client("app", "postgres");
     assert_eq!(client.ask("SELECT current_user"), "app");
 }
+
+#[test]
+fn a_base_backup_passes_encrypted_on_both_sides() {
+    let own = certificate();
+    let sandbox = Sandbox::builder().replicas(0).start().unwrap();
+    let primary = sandbox.primary();
+    encrypt(primary, &own);
+    primary
+        .set_hba([
+            "hostssl all all 127.0.0.1/32 trust",
+            "hostssl replication all 127.0.0.1/32 trust",
+        ])
+        .unwrap();
+    primary
+        .psql("CREATE TABLE bulk AS SELECT md5(id::text) FROM generate_series(1, 200000) AS id")
+        .unwrap();
+    let weir = Weir::setup(&sandbox)
+        .config("clusters.main.tls.mode = \"require\"\nlisten.tls.mode = \"require\"")
+        .config("listen.tls.cert_file = \"server.crt\"\nlisten.tls.key_file = \"server.key\"")
+        .file("server.crt", own.certificate)
+        .file("server.key", own.key)
+        .start();
+    let (copy, port) = (sandbox.dir().join("copy"), weir.port().to_string());
+    let mut backup = sandbox.program("pg_basebackup");
+    backup.args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-X", "stream", "-c", "fast"]);
+    backup.arg("--no-sync").arg("-D").arg(&copy).env("PGSSLMODE", "require");
+    run(&mut backup, "", SOON).expect_success();
+    run(sandbox.program("pg_verifybackup").arg(&copy), "", SOON).expect_success();
+}
