@@ -32,5 +32,6 @@ mod replication;
 mod routing;
 mod sameness;
 mod session;
+mod superseded;
 mod tls;
 mod versions;

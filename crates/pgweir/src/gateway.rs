@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -143,7 +143,7 @@ impl Gateway {
             routers.insert(name.clone(), router(&database.routing));
         }
         let names = config.users.iter().map(|(name, _)| (name.to_owned(), OnceLock::new()));
-        Ok(Arc::new(Self {
+        let gateway = Arc::new(Self {
             secrets: names.collect(),
             process_secret: random::bytes(),
             registry: Arc::default(),
@@ -157,7 +157,11 @@ impl Gateway {
             phase: watch::Sender::new(Phase::Serving),
             config: Arc::new(config),
             clusters,
-        }))
+        });
+        for cluster in gateway.clusters.values() {
+            tokio::spawn(watch_fences(Arc::downgrade(&gateway), cluster.changes()));
+        }
+        Ok(gateway)
     }
 
     /// The configuration in force.
@@ -302,6 +306,15 @@ pub(crate) fn want(access: Access) -> Want {
     }
 }
 
+/// Wakes the clients of servers that must not be written to any more: they may be idle, and wait for
+/// notifications that nobody will send there.
+async fn watch_fences(gateway: Weak<Gateway>, mut changes: watch::Receiver<u64>) {
+    while changes.changed().await.is_ok() {
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.clients.wake_fenced();
+    }
+}
+
 fn cluster_spec(name: &str, cluster: &config::Cluster) -> pgweir_pool::ClusterSpec {
     use pgweir_pool::{MonitorSpec, NodeSpec, RoleHint, SslMode, TlsSpec};
     let node = |node: &config::Node| NodeSpec {
@@ -436,6 +449,10 @@ impl ClientHandle {
         std::mem::take(&mut running.is_cancelled)
     }
 
+    fn is_on_fenced(&self) -> bool {
+        lock(&self.running).server.as_ref().is_some_and(|server| server.node().is_fenced())
+    }
+
     /// Whom to send a cancel request to; without a server at work, the client itself is told.
     fn cancel(&self) -> Option<CancelHandle> {
         let mut running = lock(&self.running);
@@ -522,6 +539,14 @@ impl Clients {
         for shard in &self.shards {
             for client in lock(shard).values() {
                 client.raise(signal);
+            }
+        }
+    }
+
+    fn wake_fenced(&self) {
+        for shard in &self.shards {
+            for client in lock(shard).values().filter(|client| client.is_on_fenced()) {
+                client.waker.wake();
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::node::Node;
 use crate::pace::Pace;
 use crate::probe::Prober;
 use crate::spec::MonitorSpec;
-use crate::topology::Topology;
+use crate::topology::{Role, Topology};
 use crate::tracker::{Failure, Observation, Tracker};
 
 /// Outcomes per node that may lie unread before the node's task waits.
@@ -154,6 +154,10 @@ impl Coordinator {
         let board = &self.monitor.board;
         let before = board.snapshot();
         let now = self.tracker.draw();
+        // Before anybody hears of it.
+        for view in &now.nodes {
+            view.node.set_fenced(view.role == Role::Fenced);
+        }
         if now.generation != before.generation {
             self.log(&before, &now);
         }

@@ -40,6 +40,7 @@ pub struct Node {
     suspicions: AtomicU32,
     suspicions_settled: AtomicU32,
     draining: AtomicBool,
+    fenced: AtomicBool,
     /// `server_version_num`, once the server has said.
     version: AtomicI32,
     alarm: Arc<Notify>,
@@ -60,6 +61,7 @@ impl Node {
             suspicions: AtomicU32::new(0),
             suspicions_settled: AtomicU32::new(0),
             draining: AtomicBool::new(false),
+            fenced: AtomicBool::new(false),
             version: AtomicI32::new(0),
             alarm,
             admission: Arc::default(),
@@ -171,6 +173,17 @@ impl Node {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether it is a primary that must not be written to, for another has taken its place
+    /// ([`crate::Role::Fenced`]): what is written there is lost.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_fenced(&self, is_fenced: bool) {
+        self.fenced.store(is_fenced, Ordering::Release);
     }
 
     /// Notes the server's version, as `server_version_num` has it.

@@ -119,6 +119,7 @@ impl ClientTask {
     /// heeded first, and again at the end: the work may have reached a transaction's end.
     fn rounds(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         self.heed_signals(cx)?;
+        self.heed_fence(cx)?;
         for _ in 0..MAX_ROUNDS {
             if !self.round(cx)? {
                 return self.heed_signals(cx);
@@ -161,6 +162,17 @@ impl ClientTask {
                 Err(Ending::Shutdown)
             }
         }
+    }
+
+    /// A server that another has replaced as the primary is left: what would be written there is
+    /// lost, and nobody notifies there. What it only reads it may finish.
+    fn heed_fence(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        let is_fenced = self.server.as_ref().is_some_and(|server| server.lease.node().is_fenced());
+        if is_fenced && self.session.work() != Work::Reading {
+            self.lose_server("another server has become the primary", cx)?;
+            self.after_server(cx)?;
+        }
+        Ok(())
     }
 
     // ---- the client's side ----

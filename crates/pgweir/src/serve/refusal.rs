@@ -131,3 +131,10 @@ pub(super) fn shutting_down() -> Report {
         "terminating connection due to administrator command",
     )
 }
+
+/// The connection ends because its server must not be the primary any more.
+pub(super) fn superseded(node: &str) -> Report {
+    let message = format!("pgweir: {node} is no longer the primary");
+    Report::new(Severity::Fatal, SqlState::ADMIN_SHUTDOWN, message)
+        .with_hint("Connect again, to the new one.")
+}

@@ -158,7 +158,9 @@ pub(super) struct Relay {
     to_server: Pipe,
     to_client: Pipe,
     course: Course,
-    is_draining: bool,
+    node: Arc<Node>,
+    /// It ends where that leaves nothing half done.
+    ending: Option<Report>,
     handle: Arc<ClientHandle>,
     _reservation: Reservation,
 }
@@ -168,11 +170,12 @@ impl Relay {
         handle.attached(&server.connection.cancel_handle());
         Self {
             client,
+            node: server.connection.node,
             server: server.connection.stream,
             to_server: Pipe::new(),
             to_client: Pipe::new(),
             course: Course::new(),
-            is_draining: false,
+            ending: None,
             handle,
             _reservation: server.reservation,
         }
@@ -188,10 +191,13 @@ impl Relay {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         match self.handle.signal(cx) {
-            Signal::Kill => return Poll::Ready(self.shut_down(cx)),
-            Signal::Drain => self.is_draining = true,
+            Signal::Kill => return Poll::Ready(self.shut_down(&refusal::shutting_down(), cx)),
+            Signal::Drain => self.ending = Some(refusal::shutting_down()),
             // A cancel request is for the server, which always has one here.
             Signal::Cancel | Signal::None => {}
+        }
+        if self.node.is_fenced() && self.ending.is_none() {
+            self.ending = Some(refusal::superseded(self.node.name()));
         }
         if let Poll::Ready(ending) = self.pass_to_server(cx) {
             return Poll::Ready(ending);
@@ -199,10 +205,10 @@ impl Relay {
         if let Poll::Ready(ending) = self.pass_to_client(cx) {
             return Poll::Ready(ending);
         }
-        if self.is_draining && self.course.may_end() {
-            return Poll::Ready(self.shut_down(cx));
+        match self.ending.take_if(|_| self.course.may_end()) {
+            Some(why) => Poll::Ready(self.shut_down(&why, cx)),
+            None => Poll::Pending,
         }
-        Poll::Pending
     }
 
     /// The client's bytes, and then the end of them: it may have closed its side only, and still read.
@@ -231,7 +237,7 @@ impl Relay {
     /// The server's bytes; its end is the client's.
     fn pass_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         loop {
-            if self.is_draining && self.course.may_end() {
+            if self.ending.is_some() && self.course.may_end() {
                 return Poll::Pending;
             }
             if self.to_client.is_empty() {
@@ -242,7 +248,7 @@ impl Relay {
                 }
             }
             let mut unsent = self.to_client.unsent();
-            if self.is_draining {
+            if self.ending.is_some() {
                 let most = self.course.within_message(unsent);
                 unsent = unsent.get(..most).unwrap_or_default();
             }
@@ -258,10 +264,10 @@ impl Relay {
     }
 
     /// Says why the connection ends, unless that would come to lie inside a message.
-    fn shut_down(&mut self, cx: &mut Context<'_>) -> Ending {
+    fn shut_down(&mut self, why: &Report, cx: &mut Context<'_>) -> Ending {
         if self.course.is_between_messages() {
             let mut goodbye = Vec::new();
-            refusal::shutting_down().encode_error(&mut goodbye);
+            why.encode_error(&mut goodbye);
             let _ = Pin::new(&mut self.client).poll_write(cx, &goodbye);
         }
         Ending::Shutdown
