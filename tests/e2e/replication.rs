@@ -150,6 +150,32 @@ fn changes_are_decoded() {
 }
 
 #[test]
+fn a_subscription_is_fed() {
+    let weir = Weir::start(cluster(), "");
+    prepare(
+        cluster(),
+        "CREATE TABLE published (id int PRIMARY KEY);
+         INSERT INTO published SELECT generate_series(1, 1000);
+         CREATE PUBLICATION everything FOR TABLE published",
+    );
+    let subscriber = logical().replicas(0).own_identity().start().unwrap();
+    let subscriber = subscriber.primary();
+    subscriber.psql("CREATE TABLE published (id int PRIMARY KEY)").unwrap();
+    let conninfo = weir.conninfo("postgres", "postgres");
+    subscriber
+        .psql(&format!("CREATE SUBSCRIPTION fed CONNECTION '{conninfo}' PUBLICATION everything"))
+        .unwrap();
+    // What was there is copied, on connections of their own; what comes is streamed.
+    let count = "SELECT count(*) FROM published";
+    subscriber.wait_for_answer(count, "1000", SOON).unwrap();
+    weir.postgres().ask("INSERT INTO published VALUES (1001)");
+    subscriber.wait_for_answer(count, "1001", SOON).unwrap();
+    subscriber.psql("DROP SUBSCRIPTION fed").unwrap();
+    let slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'fed'";
+    assert_eq!(cluster().primary().psql(slots).unwrap(), "0");
+}
+
+#[test]
 fn commands_and_sql_are_answered_as_by_the_primary() {
     let weir = Weir::start(cluster(), "");
     let direct = |parameters: &[(&str, &str)]| {

@@ -63,9 +63,7 @@ pub(super) async fn open(
         AuthMethod::Passthrough => {
             // pg_hba.conf has lines of its own for replication: the server is asked about this very
             // connection, and if it asks for nothing, has given it.
-            let turn = gateway.questions.acquire().await.map_err(|_| Denied::Silently)?;
-            let (node, dialled) = dial(entrant, kind, &Credentials::None).await?;
-            drop(turn);
+            let (node, dialled) = dial(entrant, kind, &Credentials::None, gateway).await?;
             match dialled {
                 Err(ConnectError::Asked(Method::Scram | Method::Md5)) => {
                     passthrough::verify(stream, user, &entrant.policy, gateway).await?
@@ -75,7 +73,7 @@ pub(super) async fn open(
         }
         method => own_method(stream, user, method, gateway).await?,
     };
-    let (node, dialled) = dial(entrant, kind, &credentials).await?;
+    let (node, dialled) = dial(entrant, kind, &credentials, gateway).await?;
     dialled.map_err(|error| passthrough::refused(&node, error))
 }
 
@@ -84,6 +82,7 @@ async fn dial(
     entrant: &Entrant<'_>,
     kind: Replication,
     credentials: &Credentials,
+    gateway: &Gateway,
 ) -> Result<(Arc<Node>, Result<Server, ConnectError>), Denied> {
     let Entrant { startup, effective, policy } = entrant;
     let node = primary(policy).await.ok_or_else(no_primary)?;
@@ -94,6 +93,11 @@ async fn dial(
     let others = startup.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let parameters: Vec<_> =
         [("replication", kind.as_str())].into_iter().chain(options).chain(others).collect();
+    // Who has proven nothing yet waits in line with all others that are asked about.
+    let _turn = match credentials {
+        Credentials::None => Some(gateway.questions.acquire().await.map_err(|_| Denied::Silently)?),
+        _ => None,
+    };
     let dialled = policy
         .cluster
         .dial(
