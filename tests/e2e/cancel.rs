@@ -15,6 +15,9 @@ const SERVERS: usize = 3;
 /// Statements after which a target leaves, and another takes its place.
 const LIFETIME: usize = 60;
 
+/// Code that changes a setting out of sight.
+const HIDDEN: &str = "DO $$BEGIN PERFORM set_config('storm.turn', now()::text, false); END$$";
+
 /// How long it goes on.
 const STORM: Duration = Duration::from_secs(5);
 
@@ -34,23 +37,30 @@ impl Storm<'_> {
         Instant::now() >= self.end
     }
 
-    fn client(&self) -> Client {
-        self.weir.client("postgres", self.database)
+    /// A client whose server connections have to be brought to its settings first.
+    fn client(&self, name: &str) -> Client {
+        let settings = [("application_name", name)];
+        Client::connect(self.weir.port(), "postgres", self.database, &settings).unwrap()
     }
 
     /// Runs a short statement whose answer tells whose it is; true if it was cancelled.
-    fn turn(&self, client: &mut Client, dice: &mut Dice, mark: &str) -> bool {
+    fn turn(&self, client: &mut Client, name: &str, dice: &mut Dice, mark: &str) -> bool {
         let hint = ["primary", "replica"][dice.below(2)];
         let millis = dice.below(8);
-        let sql = format!("/* pgweir: {hint} */ SELECT '{mark}' FROM pg_sleep(0.00{millis})");
-        client.wire.send(&match dice.below(4) {
+        let sql = format!(
+            "/* pgweir: {hint} */ SELECT '{mark}', current_setting('application_name')
+             FROM pg_sleep(0.00{millis})"
+        );
+        client.wire.send(&match dice.below(6) {
             0 => Message::new().query(&format!("BEGIN; {sql}; COMMIT")),
             1 => Message::new().run(&sql, &[]).sync(),
+            // What it does to its session the server is asked about.
+            2 => Message::new().query(&format!("{sql}; {HIDDEN}")),
             _ => Message::new().query(&sql),
         });
         let reply = client.reply();
         let Some(failure) = reply.failure else {
-            assert_eq!(reply.rows, [[Some(mark.to_owned())]]);
+            assert_eq!(reply.rows, [[mark, name].map(|cell| Some(cell.to_owned()))]);
             self.answered.fetch_add(1, Ordering::Relaxed);
             return false;
         };
@@ -64,11 +74,12 @@ impl Storm<'_> {
     /// A client whose key is known to those who cancel.
     fn target(&self, number: usize) {
         let mut dice = Dice::new(u64::try_from(number).unwrap());
+        let name = format!("target {number}");
         while !self.is_over() {
-            let mut client = self.client();
+            let mut client = self.client(&name);
             self.keys[number].lock().unwrap().clone_from(&client.key);
             for turn in 0..LIFETIME {
-                self.turn(&mut client, &mut dice, &format!("target {number} {turn}"));
+                self.turn(&mut client, &name, &mut dice, &format!("turn {turn}"));
             }
         }
     }
@@ -76,11 +87,13 @@ impl Storm<'_> {
     /// A client that nobody means.
     fn bystander(&self, number: usize) {
         let mut dice = Dice::new(u64::try_from(1000 + number).unwrap());
-        let mut client = self.client();
+        let name = format!("bystander {number}");
+        let mut client = self.client(&name);
         let mut turn = 0;
         while !self.is_over() {
-            let mark = format!("bystander {number} {turn}");
-            assert!(!self.turn(&mut client, &mut dice, &mark), "{mark} was cancelled");
+            let mark = format!("turn {turn}");
+            let is_cancelled = self.turn(&mut client, &name, &mut dice, &mark);
+            assert!(!is_cancelled, "{name} was cancelled in {mark}");
             turn += 1;
         }
     }
