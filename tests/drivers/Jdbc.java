@@ -38,7 +38,6 @@ final class Jdbc {
     private static final int WORKERS = number("DRIVERS_WORKERS", 6);
     private static final int ROUNDS = number("DRIVERS_ROUNDS", 2);
     private static final String ONLY = text("DRIVERS_ONLY", "");
-    private static final boolean IS_GLOBAL = text("DRIVERS_CONSISTENCY", "").equals("global");
     private static final String HOST = text("PGHOST", "127.0.0.1") + ":" + text("PGPORT", "6432");
     private static final int PATIENCE_MILLISECONDS = 30_000;
 
@@ -380,10 +379,11 @@ final class Jdbc {
             }
         }
         rejected("08001", () -> DriverManager.getConnection(url(twice, "targetServerType=secondary")).close());
-        if (IS_GLOBAL) {
-            String count = one(connection, "SELECT count(*) FROM item WHERE owner = ? AND kind = 'hosts'", place);
-            check(count, "3", "what another connection has committed");
-        }
+        connection.setAutoCommit(false);
+        String count = one(connection, "SELECT count(*) FROM item WHERE owner = ? AND kind = 'hosts'", place);
+        check(count, "3", "what other connections have committed");
+        connection.commit();
+        connection.setAutoCommit(true);
     }
 
     private static HikariDataSource pool(String habits) {

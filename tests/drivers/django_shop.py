@@ -9,7 +9,7 @@ from typing import Any
 import django
 from django.conf import settings
 
-from work import DATABASE, HOST, IS_GLOBAL, PORT, ROUNDS, USER, WORKERS, Place, check, in_threads, main, order, rejected
+from work import DATABASE, HOST, PORT, ROUNDS, USER, WORKERS, Place, check, in_threads, main, order, rejected
 
 SERVER = {"ENGINE": "django.db.backends.postgresql", "HOST": HOST, "PORT": str(PORT), "USER": USER, "NAME": DATABASE}
 
@@ -118,7 +118,7 @@ def raw_sql(place: Place) -> None:
 
 def across_connections(place: Place) -> None:
     shelf = shelf_of(place)
-    if IS_GLOBAL:
+    with transaction.atomic(using="fresh"):
         check(Shelf.objects.using("fresh").filter(pk=shelf.pk).count(), 1, "what another connection has committed")
 
 

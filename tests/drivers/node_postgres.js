@@ -10,7 +10,6 @@ const Cursor = require('pg-cursor');
 const WORKERS = Number(process.env.DRIVERS_WORKERS || 6);
 const ROUNDS = Number(process.env.DRIVERS_ROUNDS || 2);
 const ONLY = process.env.DRIVERS_ONLY || '';
-const IS_GLOBAL = process.env.DRIVERS_CONSISTENCY === 'global';
 const PATIENCE = 30_000;
 
 let checks = 0;
@@ -202,10 +201,12 @@ const pieces = {
 
   async acrossConnections(pool, place) {
     await pool.query("INSERT INTO item (owner, kind, value) VALUES ($1, 'across', 1)", [place]);
-    if (IS_GLOBAL) {
-      const count = await one(pool, "SELECT count(*)::int FROM item WHERE owner = $1 AND kind = 'across'", [place]);
+    await borrowing(pool, async (client) => {
+      await client.query('BEGIN');
+      const count = await one(client, "SELECT count(*)::int FROM item WHERE owner = $1 AND kind = 'across'", [place]);
       check(count, 1, 'what another connection has committed');
-    }
+      await client.query('COMMIT');
+    });
   },
 };
 

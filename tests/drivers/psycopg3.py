@@ -15,7 +15,7 @@ from psycopg import errors, pq, sql
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from work import IS_GLOBAL, ONLY, PATIENCE_SECONDS, ROUNDS, WORKERS, Place, WrongAnswer, check, in_threads, main, order, rejected
+from work import ONLY, PATIENCE_SECONDS, ROUNDS, WORKERS, Place, WrongAnswer, check, in_threads, main, order, rejected
 
 Connection = psycopg.Connection[Any]
 
@@ -309,10 +309,9 @@ def connection_per_piece(_: Connection, place: Place) -> None:
         check(one(connection, "SHOW application_name"), place.name("short"))
         check(one(connection, "SHOW work_mem"), "78kB")
         connection.execute("INSERT INTO item (owner, kind, value) VALUES (%s, 'short', 1)", (place.number,))
-    if IS_GLOBAL:
-        with psycopg.connect("") as connection:
-            found = one(connection, "SELECT count(*) FROM item WHERE owner = %s AND kind = 'short'", (place.number,))
-            check(found, 1, "what another connection has committed")
+    with psycopg.connect("") as connection, connection.transaction():
+        found = one(connection, "SELECT count(*) FROM item WHERE owner = %s AND kind = 'short'", (place.number,))
+        check(found, 1, "what another connection has committed, read by a transaction")
 
 
 def target_session_attributes(_: Connection, place: Place) -> None:

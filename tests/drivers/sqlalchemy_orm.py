@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, declarative_base, relationship, selectinload
 from sqlalchemy.orm.exc import StaleDataError
 
 from work import (
-    DATABASE, HOST, IS_GLOBAL, PORT, ROUNDS, USER, WORKERS, Place, WrongAnswer, check, in_threads, main, order, rejected,
+    DATABASE, HOST, PORT, ROUNDS, USER, WORKERS, Place, WrongAnswer, check, in_threads, main, order, rejected,
 )  # fmt: skip
 
 Engine = sqlalchemy.engine.Engine
@@ -74,10 +74,10 @@ def orm_unit_of_work(engine: Engine, place: Place) -> None:
         session.commit()
         query = select(func.count(), func.sum(Book.pages)).where(Book.author_id == author.id)
         check(tuple(session.execute(query).one()), (9, 142))
-    if IS_GLOBAL:
-        with Session(engine, future=True) as session:
-            query = select(Author).where(Author.name == name).options(selectinload(Author.books))
-            check(len(session.execute(query).scalar_one().books), 9, "what another connection has committed")
+    with Session(engine, future=True) as session:
+        # The ORM's sessions are transactions, which read from the primary.
+        query = select(Author).where(Author.name == name).options(selectinload(Author.books))
+        check(len(session.execute(query).scalar_one().books), 9, "what another connection has committed")
 
 
 def savepoints(engine: Engine, place: Place) -> None:

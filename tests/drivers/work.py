@@ -29,8 +29,6 @@ DATABASE = os.environ.get("PGDATABASE", "postgres")
 
 ONLY = os.environ.get("DRIVERS_ONLY", "")
 
-# Under consistency.level = "global" a client sees at once what another one has committed.
-IS_GLOBAL = os.environ.get("DRIVERS_CONSISTENCY") == "global"
 
 # How long anything may take that comes from somebody else: a notification, a replica.
 PATIENCE_SECONDS = 30
