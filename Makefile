@@ -95,8 +95,8 @@ regress: ## Run PostgreSQL's own regression suite through pgweir, and straight, 
 
 .PHONY: drivers
 drivers: ## Let real drivers work through pgweir for long, in every version that is installed
-	@scripts/setup build servers drivers newest
-	PGWEIR_E2E_FULL=1 cargo test --package pgweir --test e2e $(LOCKED) drivers:: -- --test-threads 1
+	@scripts/setup build servers drivers newest languages
+	PGWEIR_E2E_FULL=1 cargo test --package pgweir --test e2e $(LOCKED) drivers:: -- --include-ignored --test-threads 1
 
 .PHONY: clean
 clean: ## Remove everything that was built

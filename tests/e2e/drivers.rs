@@ -22,6 +22,9 @@ const SHORT: Amount = Amount { workers: 6, rounds: 2, patience: Duration::from_s
 /// Some two minutes for each program; `DRIVERS_ROUNDS` makes it more.
 const FULL: Amount = Amount { workers: 8, rounds: 40, patience: Duration::from_secs(3600) };
 
+/// How long a compiler may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// How much a program has to do.
 struct Amount {
     workers: u32,
@@ -87,7 +90,7 @@ fn works(command: &mut Command) -> bool {
 /// Compiles a program, which must succeed.
 #[track_caller]
 fn compile(compiler: &str, arguments: &[&str]) {
-    run(Command::new(compiler).args(arguments), "", SOON * 4).expect_success();
+    run(Command::new(compiler).args(arguments), "", PATIENCE).expect_success();
 }
 
 /// The first of these ways, or all of them in full.
@@ -255,4 +258,63 @@ fn libpq() {
     let is_there = Path::new(HEADERS).join("libpq-fe.h").exists();
     let ways = is_there.then(way).into_iter().collect();
     Program { name: "driver_libpq", ways, packages: "libpq-dev" }.agrees();
+}
+
+// ---- only in `make drivers` ----
+
+/// By an interpreter, if it has the driver.
+fn interpreted(
+    name: &'static str,
+    interpreter: &[&str],
+    probe: &[&str],
+    file: &str,
+    packages: &'static str,
+) -> Program {
+    let way = || {
+        let words = interpreter.iter().map(|&word| word.to_owned());
+        Way { command: words.chain([source(file)]).collect(), ..Way::default() }
+    };
+    let is_there = works(Command::new(interpreter[0]).args(probe));
+    Program { name, ways: is_there.then(way).into_iter().collect(), packages }
+}
+
+#[test]
+#[ignore = "make drivers runs it"]
+fn dbd_pg() {
+    let probe = ["-MDBD::Pg", "-e", "1"];
+    interpreted("driver_perl", &["perl"], &probe, "dbd_pg.pl", "libdbd-pg-perl").agrees();
+}
+
+#[test]
+#[ignore = "make drivers runs it"]
+fn pdo() {
+    let probe = ["-r", "exit(extension_loaded('pdo_pgsql') ? 0 : 1);"];
+    interpreted("driver_php", &["php"], &probe, "pdo_pgsql.php", "php-cli php-pgsql").agrees();
+}
+
+#[test]
+#[ignore = "make drivers runs it"]
+fn ruby_pg() {
+    let probe = ["-rpg", "-e", "1"];
+    interpreted("driver_ruby", &["ruby"], &probe, "ruby_pg.rb", "ruby-pg").agrees();
+}
+
+#[test]
+#[ignore = "make drivers runs it"]
+fn go() {
+    const SOURCES: &str = "/usr/share/gocode";
+    let drivers = ["github.com/lib/pq", "github.com/jackc/pgx"];
+    let way = || {
+        let (program, cache) =
+            (compiled("go_drivers"), format!("GOCACHE={}", compiled("go_cache")));
+        let (path, source) = (format!("GOPATH={SOURCES}"), source("go_drivers.go"));
+        compile("env", &["GO111MODULE=off", &path, &cache, "go", "build", "-o", &program, &source]);
+        Way { command: vec![program], ..Way::default() }
+    };
+    let sources = Path::new(SOURCES).join("src");
+    let is_there = drivers.iter().all(|driver| sources.join(driver).exists())
+        && works(Command::new("go").arg("version"));
+    let packages = "golang-go golang-github-lib-pq-dev golang-github-jackc-pgx-v4-dev";
+    Program { name: "driver_go", ways: is_there.then(way).into_iter().collect(), packages }
+        .agrees();
 }
