@@ -1,6 +1,7 @@
 //! Opening a connection to a server: name, socket, encryption, login, until it is ready for queries.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -150,35 +151,68 @@ impl ServerConnection {
     /// What it takes to cancel what runs on it.
     #[must_use]
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle::new(&self.node, &self.facts, self.stream.is_encrypted())
+        CancelHandle(Arc::new(Backend {
+            node: Arc::clone(&self.node),
+            pid: self.facts.pid,
+            key: Arc::clone(&self.facts.key),
+            local: self.stream.local_address(),
+            encryption: self.stream.encryption(),
+            opened_at: self.opened_at,
+        }))
     }
 }
 
-/// What it takes to cancel what runs on a server connection; it outlives the lease, and copies of it
-/// cost next to nothing.
+/// What it takes to cancel what runs on a server connection, and to tell it from others; it outlives
+/// the lease, and copies of it cost next to nothing.
 #[derive(Debug, Clone)]
-pub struct CancelHandle {
+pub struct CancelHandle(Arc<Backend>);
+
+/// What stays the same about a server connection for as long as it is open.
+#[derive(Debug)]
+struct Backend {
     node: Arc<Node>,
     pid: i32,
     key: Arc<[u8]>,
-    encrypted: bool,
+    local: Option<SocketAddr>,
+    encryption: Option<String>,
+    opened_at: Instant,
 }
 
 impl CancelHandle {
-    pub(crate) fn new(node: &Arc<Node>, facts: &ServerFacts, encrypted: bool) -> Self {
-        Self { node: Arc::clone(node), pid: facts.pid, key: Arc::clone(&facts.key), encrypted }
-    }
-
     /// The server it leads to.
     #[must_use]
-    pub const fn node(&self) -> &Arc<Node> {
-        &self.node
+    pub fn node(&self) -> &Arc<Node> {
+        &self.0.node
     }
 
     /// The backend's process id.
     #[must_use]
-    pub const fn pid(&self) -> i32 {
-        self.pid
+    pub fn pid(&self) -> i32 {
+        self.0.pid
+    }
+
+    /// This side's address; a Unix socket has none.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.0.local
+    }
+
+    /// Protocol and cipher of its TLS, while it has any.
+    #[must_use]
+    pub fn encryption(&self) -> Option<&str> {
+        self.0.encryption.as_deref()
+    }
+
+    /// When the connection was opened.
+    #[must_use]
+    pub fn opened_at(&self) -> Instant {
+        self.0.opened_at
+    }
+
+    /// Whether both lead to the same connection.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -289,9 +323,11 @@ impl Dialer {
     /// closes the connection then (manual: 55.2.8 "Canceling Requests in Progress").
     pub(crate) async fn cancel(&self, handle: &CancelHandle) -> Result<(), ConnectError> {
         let request = async {
-            let encryption = if handle.encrypted { Encryption::Yes } else { Encryption::No };
-            let mut stream = self.transport(&handle.node, encryption).await?;
-            stream.write_all(&encode_cancel(handle.pid, &handle.key)).await?;
+            let backend = &handle.0;
+            let is_encrypted = backend.encryption.is_some();
+            let encryption = if is_encrypted { Encryption::Yes } else { Encryption::No };
+            let mut stream = self.transport(&backend.node, encryption).await?;
+            stream.write_all(&encode_cancel(backend.pid, &backend.key)).await?;
             stream.flush().await?;
             let mut nothing = [0; 1];
             // Closing without reading counts as having taken note, too.

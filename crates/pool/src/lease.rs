@@ -56,7 +56,7 @@ impl Lease {
 
     /// What it takes to cancel what runs on it.
     #[must_use]
-    pub const fn cancel_handle(&self) -> &CancelHandle {
+    pub fn cancel_handle(&self) -> &CancelHandle {
         &self.cancel
     }
 

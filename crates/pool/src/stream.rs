@@ -4,6 +4,7 @@
 //! costs nothing beside a system call.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -45,6 +46,50 @@ impl Stream {
     #[must_use]
     pub const fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// This side's address; a Unix socket has none.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok()
+    }
+
+    /// The other side's address; a Unix socket has none.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
+    }
+
+    /// The process at the other end of a Unix socket.
+    #[must_use]
+    pub fn peer_process(&self) -> Option<i32> {
+        match self {
+            Self::Unix(socket) => socket.peer_cred().ok()?.pid(),
+            Self::Tcp(_) | Self::Tls(_) => None,
+        }
+    }
+
+    /// Protocol and cipher of its TLS, as `TLSv1.3/TLS_AES_256_GCM_SHA384`; none in the clear.
+    #[must_use]
+    pub fn encryption(&self) -> Option<String> {
+        let Self::Tls(tls) = self else {
+            return None;
+        };
+        let (_, state) = tls.get_ref();
+        let version = state.protocol_version().and_then(|version| version.as_str());
+        let cipher = state.negotiated_cipher_suite();
+        let cipher = cipher.and_then(|cipher| cipher.suite().as_str()).unwrap_or_default();
+        // rustls writes TLSv1_3 and TLS13_AES_…; the registry's and OpenSSL's names are these.
+        let version = version.unwrap_or_default().replace('_', ".");
+        Some(format!("{version}/{}", cipher.replacen("TLS13_", "TLS_", 1)))
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Tls(tls) => Some(tls.get_ref().0),
+            Self::Unix(_) => None,
+        }
     }
 
     /// Reads what is there without waiting: `Pending` when nothing is. While nothing has arrived

@@ -13,7 +13,9 @@
 use bytes::{Bytes, BytesMut};
 use pgwire::messages::Message;
 use pgwire::messages::data::{FieldDescription, NoData, RowDescription};
-use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete};
+use pgwire::messages::extendedquery::{
+    BindComplete, CloseComplete, ParseComplete, PortalSuspended,
+};
 use pgwire::messages::response::{
     CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus as PgwireStatus,
 };
@@ -107,6 +109,37 @@ impl ColumnType {
     }
 }
 
+/// How a value is written (manual, 55.1.3 "Formats and Format Codes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Format {
+    /// As text.
+    #[default]
+    Text,
+    /// In the type's own binary form.
+    Binary,
+}
+
+impl Format {
+    /// Reads a format code. `None` for codes that the protocol does not know.
+    #[must_use]
+    pub fn from_code(code: i16) -> Option<Self> {
+        match code {
+            0 => Some(Self::Text),
+            1 => Some(Self::Binary),
+            _ => None,
+        }
+    }
+
+    /// The format code.
+    #[must_use]
+    pub fn code(self) -> i16 {
+        match self {
+            Self::Text => 0,
+            Self::Binary => 1,
+        }
+    }
+}
+
 // ---- towards a client ----
 
 /// AuthenticationOk: the client is who it says.
@@ -174,26 +207,27 @@ pub fn empty_query_response(out: &mut Vec<u8>) {
     put(&EmptyQueryResponse::new(), out);
 }
 
-/// RowDescription: the columns of the rows to come, in text format.
-pub fn row_description(columns: &[(&str, ColumnType)], out: &mut Vec<u8>) {
-    let fields = columns.iter().map(|(name, kind)| {
-        // No table, no attribute number, no type modifier, text format.
+/// RowDescription: the columns of the rows to come.
+pub fn row_description(columns: &[(&str, ColumnType, Format)], out: &mut Vec<u8>) {
+    let fields = columns.iter().map(|(name, kind, format)| {
+        // No table, no attribute number, no type modifier.
         let (oid, size) = (kind.oid(), kind.size());
-        FieldDescription::new(until_zero(name).to_owned(), 0, 0, oid, size, -1, 0)
+        FieldDescription::new(until_zero(name).to_owned(), 0, 0, oid, size, -1, format.code())
     });
     put(&RowDescription::new(fields.collect()), out);
 }
 
-/// DataRow of values in text format, `None` being NULL.
-pub fn data_row(values: &[Option<&str>], out: &mut Vec<u8>) {
+/// DataRow of values in the formats that the row's description says, `None` being NULL.
+pub fn data_row<T: AsRef<[u8]>>(values: &[Option<T>], out: &mut Vec<u8>) {
     frame(b'D', out, |out| {
         put_count(values.len(), out);
         for value in values.iter().take(usize::from(u16::MAX)) {
             match value {
                 None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
-                Some(text) => {
-                    out.extend_from_slice(&length_word(text.len()));
-                    out.extend_from_slice(text.as_bytes());
+                Some(value) => {
+                    let value = value.as_ref();
+                    out.extend_from_slice(&length_word(value.len()));
+                    out.extend_from_slice(value);
                 }
             }
         }
@@ -213,6 +247,11 @@ pub fn bind_complete(out: &mut Vec<u8>) {
 /// CloseComplete: the statement or portal is gone.
 pub fn close_complete(out: &mut Vec<u8>) {
     put(&CloseComplete::new(), out);
+}
+
+/// PortalSuspended: the portal has more rows than were asked for.
+pub fn portal_suspended(out: &mut Vec<u8>) {
+    put(&PortalSuspended::new(), out);
 }
 
 /// NoData: the statement or portal returns no rows.
@@ -475,14 +514,18 @@ mod tests {
                 b"t\0\0\0\x0e\0\x02\0\0\0\x19\0\0\0\x14",
                 "ParameterDescription(ParameterDescription { types: [25, 20] })",
             ),
+            (&portal_suspended, b"s\0\0\0\x04", "PortalSuspended(PortalSuspended)"),
             (
-                &|out| row_description(&[("n", ColumnType::Int8), ("t", ColumnType::Text)], out),
+                &|out| {
+                    let number = ("n", ColumnType::Int8, Format::Binary);
+                    row_description(&[number, ("t", ColumnType::Text, Format::Text)], out);
+                },
                 b"T\0\0\0\x2e\0\x02\
-                  n\0\0\0\0\0\0\0\0\0\0\x14\0\x08\xff\xff\xff\xff\0\0\
+                  n\0\0\0\0\0\0\0\0\0\0\x14\0\x08\xff\xff\xff\xff\0\x01\
                   t\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0",
                 "RowDescription(RowDescription { fields: [\
                  FieldDescription { name: \"n\", table_id: 0, column_id: 0, type_id: 20, \
-                 type_size: 8, type_modifier: -1, format_code: 0 }, \
+                 type_size: 8, type_modifier: -1, format_code: 1 }, \
                  FieldDescription { name: \"t\", table_id: 0, column_id: 0, type_id: 25, \
                  type_size: -1, type_modifier: -1, format_code: 0 }] })",
             ),
