@@ -18,6 +18,7 @@ mod attributes;
 mod auth;
 mod cancel;
 mod consistency;
+mod console;
 mod drivers;
 mod failure;
 mod harness;

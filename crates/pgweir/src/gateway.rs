@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use pgweir_pool::{
-    Access, Balance, CancelHandle, Candidate, Cluster, ClusterError, PoolSpec, ReadPolicy, Reads,
-    Want,
+    Access, Balance, CancelHandle, Candidate, Cluster, ClusterError, Node, PoolSpec, ReadPolicy,
+    Reads, Want,
 };
 use pgweir_protocol::auth::ScramSecret;
 use pgweir_protocol::auth::scram::{DEFAULT_ITERATIONS, SALT_LENGTH};
@@ -26,7 +26,9 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+use crate::account::{Account, Identity, Totals};
 use crate::config::{self, Config, ConsistencyLevel, Effective, UserSecret};
+use crate::console::history::{self, History};
 use crate::random;
 use crate::route::Router;
 use crate::serve::MAX_QUESTIONS;
@@ -34,6 +36,9 @@ use crate::telemetry::metrics::{Metrics, Served};
 
 /// Sets of startup parameters whose answers are remembered.
 const WELCOMES: usize = 1024;
+
+/// Databases by whose names the work of clients that are gone is kept, at most.
+const MAX_COUNTED_DATABASES: usize = 10_000;
 
 /// Shards of the table of clients: logins rarely meet.
 const CLIENT_SHARDS: usize = 16;
@@ -66,6 +71,7 @@ pub struct Gateway {
     pub(crate) demands: Cache<DemandKey, Demand>,
     /// Turns to ask a server what it demands of a user.
     pub(crate) questions: Semaphore,
+    pub(crate) history: History,
     phase: watch::Sender<Phase>,
 }
 
@@ -154,6 +160,7 @@ impl Gateway {
             welcomes: Cache::new(WELCOMES),
             demands: Cache::new(WELCOMES),
             questions: Semaphore::new(MAX_QUESTIONS),
+            history: History::new(Instant::now()),
             phase: watch::Sender::new(Phase::Serving),
             config: Arc::new(config),
             clusters,
@@ -161,6 +168,7 @@ impl Gateway {
         for cluster in gateway.clusters.values() {
             tokio::spawn(watch_fences(Arc::downgrade(&gateway), cluster.changes()));
         }
+        tokio::spawn(history::keep(Arc::downgrade(&gateway)));
         Ok(gateway)
     }
 
@@ -400,6 +408,7 @@ pub(crate) enum Signal {
 #[derive(Debug)]
 pub(crate) struct ClientHandle {
     pub(crate) pid: i32,
+    pub(crate) account: Account,
     key: Vec<u8>,
     signal: AtomicU8,
     waker: AtomicWaker,
@@ -408,7 +417,10 @@ pub(crate) struct ClientHandle {
 
 #[derive(Debug, Default)]
 struct Running {
+    /// The server that works for the client, or did last.
     server: Option<CancelHandle>,
+    is_attached: bool,
+    attached_at: Option<Instant>,
     /// A cancel request was sent to that server: nobody else may have the connection after this
     /// client, for the request might reach it late.
     is_cancelled: bool,
@@ -435,28 +447,45 @@ impl ClientHandle {
         self.waker.wake();
     }
 
-    /// A server works for the client.
-    pub(crate) fn attached(&self, server: &CancelHandle) {
+    /// A server works for the client from now on.
+    pub(crate) fn attached(&self, server: &CancelHandle, now: Instant) {
         let mut running = lock(&self.running);
-        running.server = Some(server.clone());
+        // A client often gets the connection again that it had last.
+        if !running.server.as_ref().is_some_and(|last| last.is(server)) {
+            running.server = Some(server.clone());
+        }
+        running.is_attached = true;
+        running.attached_at = Some(now);
         running.is_cancelled = false;
     }
 
     /// No server works for the client any more; true if a cancel request was sent to the last one.
     pub(crate) fn detached(&self) -> bool {
         let mut running = lock(&self.running);
-        running.server = None;
+        running.is_attached = false;
         std::mem::take(&mut running.is_cancelled)
     }
 
     fn is_on_fenced(&self) -> bool {
-        lock(&self.running).server.as_ref().is_some_and(|server| server.node().is_fenced())
+        self.server().is_some_and(|server| server.node().is_fenced())
+    }
+
+    /// The server connection that works for the client.
+    pub(crate) fn server(&self) -> Option<CancelHandle> {
+        let running = lock(&self.running);
+        running.server.clone().filter(|_| running.is_attached)
+    }
+
+    /// The node that worked for the client last, and since when it does or did.
+    pub(crate) fn last_server(&self) -> Option<(Arc<Node>, Instant)> {
+        let running = lock(&self.running);
+        Some((running.server.as_ref()?.node().clone(), running.attached_at?))
     }
 
     /// Whom to send a cancel request to; without a server at work, the client itself is told.
     fn cancel(&self) -> Option<CancelHandle> {
         let mut running = lock(&self.running);
-        let server = running.server.clone();
+        let server = running.server.clone().filter(|_| running.is_attached);
         running.is_cancelled = server.is_some();
         drop(running);
         if server.is_none() {
@@ -472,6 +501,8 @@ pub(crate) struct Clients {
     shards: [Mutex<HashMap<i32, Arc<ClientHandle>>>; CLIENT_SHARDS],
     count: AtomicUsize,
     next: AtomicU32,
+    /// What clients did that are gone, by database.
+    departed: Mutex<BTreeMap<String, Totals>>,
 }
 
 /// A client's place in the table, given up on drop.
@@ -488,26 +519,32 @@ impl Drop for Place {
         if let Some(shard) = clients.shard(self.handle.pid) {
             lock(shard).remove(&self.handle.pid);
         }
+        clients.depart(&self.handle.account);
         clients.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Clients {
     /// Takes a place for a new client; none when all are taken.
-    pub(crate) fn enter(gateway: &Arc<Gateway>, most: u32, key: Vec<u8>) -> Option<Place> {
+    pub(crate) fn enter(
+        gateway: &Arc<Gateway>,
+        most: u32,
+        key: Vec<u8>,
+        identity: Identity,
+    ) -> Option<Place> {
         let clients = &gateway.clients;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         if clients.count.fetch_add(1, Ordering::Relaxed) >= most {
             clients.count.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let (id, handle) = clients.register(key);
+        let (id, handle) = clients.register(key, identity);
         Some(Place { handle, gateway: gateway.clone(), id })
     }
 
     /// Enters a new client under a process id that no other has. Numbers come round again after four
     /// thousand million clients; those of clients that are still here are passed over.
-    fn register(&self, key: Vec<u8>) -> (u32, Arc<ClientHandle>) {
+    fn register(&self, key: Vec<u8>, identity: Identity) -> (u32, Arc<ClientHandle>) {
         loop {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             let pid = process_id(id);
@@ -516,6 +553,7 @@ impl Clients {
             {
                 let handle = Arc::new(ClientHandle {
                     pid,
+                    account: Account::new(identity),
                     key,
                     signal: AtomicU8::new(0),
                     waker: AtomicWaker::new(),
@@ -536,11 +574,50 @@ impl Clients {
     }
 
     fn signal_all(&self, signal: Signal) {
-        for shard in &self.shards {
-            for client in lock(shard).values() {
-                client.raise(signal);
+        for client in self.all() {
+            client.raise(signal);
+        }
+    }
+
+    /// Those there are now, in the order of their process ids.
+    pub(crate) fn all(&self) -> Vec<Arc<ClientHandle>> {
+        let mut all: Vec<_> = self
+            .shards
+            .iter()
+            .flat_map(|shard| lock(shard).values().cloned().collect::<Vec<_>>())
+            .collect();
+        all.sort_unstable_by_key(|client| client.pid);
+        all
+    }
+
+    /// Keeps what a client did that is gone.
+    fn depart(&self, account: &Account) {
+        let totals = account.work.totals();
+        if totals == Totals::default() {
+            return;
+        }
+        let mut departed = lock(&self.departed);
+        let database = &account.identity.database;
+        if let Some(sum) = departed.get_mut(database) {
+            *sum += totals;
+        } else if departed.len() < MAX_COUNTED_DATABASES {
+            departed.insert(database.clone(), totals);
+        }
+    }
+
+    /// What clients did so far, by database.
+    pub(crate) fn totals(&self) -> BTreeMap<String, Totals> {
+        // Those that leave meanwhile are counted twice for a moment rather than not at all.
+        let here = self.all();
+        let mut totals = lock(&self.departed).clone();
+        for client in here {
+            let account = &client.account;
+            if account.is_admitted() {
+                *totals.entry(account.identity.database.clone()).or_default() +=
+                    account.work.totals();
             }
         }
+        totals
     }
 
     fn wake_fenced(&self) {

@@ -5,8 +5,10 @@
 //! servers come from `pgweir-pool`. [`gateway`] holds what all clients share, [`run`] starts and
 //! ends it all.
 
+mod account;
 pub mod cli;
 pub mod config;
+mod console;
 pub mod demo;
 pub mod gateway;
 pub mod http;

@@ -456,11 +456,12 @@ pub struct ClientRouter {
     policy: Policy,
     node: Option<Arc<Node>>,
     last_node: Option<Arc<Node>>,
+    sent_count: u64,
 }
 
 impl ClientRouter {
     pub(crate) fn new(router: Arc<Router>, policy: Policy) -> Self {
-        Self { router, policy, node: None, last_node: None }
+        Self { router, policy, node: None, last_node: None, sent_count: 0 }
     }
 
     /// Whether reads must see the client's own writes.
@@ -470,6 +471,11 @@ impl ClientRouter {
             Some("session") => true,
             _ => self.policy.sees_own_writes,
         }
+    }
+
+    /// Statements sent to servers so far.
+    pub(crate) fn sent_count(&self) -> u64 {
+        self.sent_count
     }
 
     /// The client works on this node from now on.
@@ -508,6 +514,7 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
         if let Some(database) = &verdict.vacates {
             self.policy.cluster.vacate(database);
         }
+        self.sent_count += 1;
         // A question to pgweir is not what the client means by its last statement.
         if verdict.question.is_none() {
             self.router.metrics.sent(verdict, on);

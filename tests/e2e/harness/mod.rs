@@ -10,7 +10,7 @@ mod wait;
 mod weir;
 mod wire;
 
-pub(crate) use client::{Client, Failure, describe_error};
+pub(crate) use client::{Client, Failure, Reply, describe_error};
 pub(crate) use cluster::{LOGGED, Scratch, prepare, servers_of, shared};
 pub(crate) use http::{Metrics, get};
 pub(crate) use process::{Finished, raise_descriptor_limit, resident, run};

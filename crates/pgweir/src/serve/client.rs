@@ -15,11 +15,13 @@ use bytes::Buf as _;
 use pgweir_pool::{
     Access, Checkout, Cluster, Fit, Lease, PoolError, PoolSet, Stream, Waiting, Want,
 };
+use pgweir_protocol::message::TransactionStatus;
 use pgweir_protocol::outgoing::Outgoing;
 use pgweir_protocol::session::{Disposition, Loss, Next, Session, Work};
 use pgweir_protocol::verdict::{Pins, Target};
 use tokio::io::ReadBuf;
 
+use crate::account::Meter;
 use crate::gateway::{ClientHandle, Policy, Signal};
 use crate::route::ClientRouter;
 
@@ -31,7 +33,7 @@ const MAX_ROUNDS: usize = 64;
 
 /// Why a client's connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// The client said goodbye, or closed its socket.
     Left,
     /// The client broke the protocol.
@@ -56,6 +58,7 @@ pub(super) struct ClientTask {
     pools: Arc<PoolSet>,
     policy: Policy,
     handle: Arc<ClientHandle>,
+    meter: Meter,
     /// Reads must see everything acknowledged up to this moment: the client's last write.
     written: Option<Instant>,
     /// And everything up to this one, which it has been shown already.
@@ -93,6 +96,7 @@ impl ClientTask {
             pools: start.pools,
             policy: start.policy,
             handle: start.handle,
+            meter: Meter::default(),
             written: None,
             shown: None,
             to_client: Outgoing::default(),
@@ -122,6 +126,7 @@ impl ClientTask {
         self.heed_fence(cx)?;
         for _ in 0..MAX_ROUNDS {
             if !self.round(cx)? {
+                self.note_pins();
                 return self.heed_signals(cx);
             }
         }
@@ -150,6 +155,7 @@ impl ClientTask {
             Signal::None => Ok(()),
             Signal::Cancel if self.waiting.is_some() => {
                 self.waiting = None;
+                self.handle.account.wait_ends(Instant::now());
                 self.session.refuse(&refusal::cancelled());
                 self.resume_client(cx)
             }
@@ -235,6 +241,9 @@ impl ClientTask {
             self.to_server.clear();
             self.to_client.clear();
             let taken = self.session.on_client(rest, &mut self.to_server, &mut self.to_client);
+            if self.server.is_some() && !self.to_server.is_empty() {
+                self.meter.asked(Instant::now);
+            }
             let sent = self.write_server(rest, cx);
             self.write_client(rest, cx).map_err(|error| ending(&error))?;
             let is_lost = sent.is_err();
@@ -242,6 +251,7 @@ impl ClientTask {
                 self.lose_server(&error.to_string(), cx)?;
             }
             used += taken.consumed;
+            self.handle.account.work.received.add(taken.consumed as u64);
             match taken.next {
                 Next::Need(need) => {
                     self.wire.need = need;
@@ -319,12 +329,15 @@ impl ClientTask {
     fn take_server(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<usize, Ending> {
         self.to_client.clear();
         let taken = self.session.on_server(input, &mut self.to_client);
+        // Before the answer is out: whoever has it finds the pin.
+        self.note_pins();
         self.write_client(input, cx).map_err(|error| ending(&error))?;
         match taken {
             Ok(taken) => {
                 if let (Some(server), Next::Need(need)) = (&mut self.server, taken.next) {
                     server.wire.need = need;
                 }
+                self.handle.account.work.sent.add(taken.consumed as u64);
                 Ok(taken.consumed)
             }
             Err(broken) => {
@@ -343,6 +356,7 @@ impl ClientTask {
             self.written = Some(Instant::now());
             self.policy.cluster.nudge();
         }
+        self.note_answer();
         self.follow_up(cx)?;
         if !self.detach_if_done() {
             self.set_listener_apart();
@@ -360,8 +374,24 @@ impl ClientTask {
         }
     }
 
+    /// Counts what has been answered.
+    fn note_answer(&mut self) {
+        if self.session.is_answered() {
+            let work = &self.handle.account.work;
+            let is_over = self.session.status() == TransactionStatus::Idle;
+            self.meter.answered(is_over, work);
+            work.queries.set(self.session.router().sent_count());
+        }
+    }
+
+    /// Lets others know what binds the client to its server connection.
+    fn note_pins(&mut self) {
+        self.meter.pinned(self.session.pins(), &self.handle.account);
+    }
+
     /// Gives the server connection back when the session is through with it.
     fn detach_if_done(&mut self) -> bool {
+        self.note_answer();
         let done = self.session.wants_detach()
             && self
                 .server
@@ -369,6 +399,7 @@ impl ClientTask {
                 .is_some_and(|server| server.wire.is_flushed() && server.wire.kept.is_empty());
         if done {
             self.release();
+            self.note_answer();
         }
         done
     }
@@ -412,6 +443,8 @@ impl ClientTask {
         }
         self.to_client.clear();
         let loss = self.session.server_lost(cause, &mut self.to_client);
+        self.note_answer();
+        self.note_pins();
         self.write_client(&[], cx).map_err(|error| ending(&error))?;
         match loss {
             Loss::Survived => Ok(()),
@@ -423,13 +456,14 @@ impl ClientTask {
 
     /// Leases a server connection; false when that takes time.
     fn lease(&mut self, target: Target, cx: &mut Context<'_>) -> Step {
-        let want = self.want(target);
-        match self.pools.checkout(&self.policy.reads, &want, Instant::now()) {
+        let (want, now) = (self.want(target), Instant::now());
+        match self.pools.checkout(&self.policy.reads, &want, now) {
             Checkout::Ready(lease) => {
-                self.attach(lease, cx)?;
+                self.attach(lease, now, cx)?;
                 Ok(true)
             }
             Checkout::Wait(waiting) => {
+                self.handle.account.wait_begins(now);
                 self.waiting = Some((waiting, target));
                 Ok(false)
             }
@@ -461,20 +495,28 @@ impl ClientTask {
             return Ok(false);
         };
         self.waiting = None;
+        let now = Instant::now();
+        self.handle.account.wait_ends(now);
         match lease {
-            Ok(lease) => self.attach(lease, cx)?,
+            Ok(lease) => self.attach(lease, now, cx)?,
             Err(error) => self.refuse(&error),
         }
         self.resume_client(cx)?;
         Ok(true)
     }
 
-    fn attach(&mut self, mut lease: Lease, cx: &mut Context<'_>) -> Result<(), Ending> {
+    fn attach(
+        &mut self,
+        mut lease: Lease,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Ending> {
         let Some(facts) = lease.take_facts() else {
             self.session.refuse(&refusal::cancelled());
             return Ok(());
         };
-        self.handle.attached(lease.cancel_handle());
+        self.handle.attached(lease.cancel_handle(), now);
+        self.meter.asked(|| now);
         self.session.router_mut().attached(lease.node());
         let role = self.note_shown(usize::from(lease.node_id().0));
         self.server = Some(Server { lease, wire: Wire::default() });

@@ -18,17 +18,16 @@ use pgweir_protocol::startup::{self, Opening, Replication, Startup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::config::{
-    AuthMethod, CONSOLE_DATABASE, Config, Effective, ListenTlsMode, PoolMode as ConfiguredMode,
-    UserSecret,
-};
+use crate::account::{Identity, Kind};
+use crate::config::{AuthMethod, Effective, ListenTlsMode, PoolMode as ConfiguredMode, UserSecret};
+use crate::console::Console;
 use crate::gateway::{Clients, Gateway, Place, Policy, pool_spec};
 use crate::random;
 use crate::route::ClientRouter;
 
 use super::client::{ClientStart, ClientTask, Ending};
 use super::replication::{self, Relay};
-use super::{passthrough, welcome};
+use super::{console, passthrough, welcome};
 
 /// The largest message of a client that has not been let in, in bytes.
 const MAX_LOGIN_MESSAGE: usize = 65_536;
@@ -90,6 +89,9 @@ pub(super) fn spawn(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) {
         let (ending, place) = match admitted {
             Ok(Some(Admitted::Session(task, place))) => (task.serve().await, place),
             Ok(Some(Admitted::Replication(relay, place))) => (relay.serve().await, place),
+            Ok(Some(Admitted::Console(console, place))) => {
+                (Box::pin(serve_console(*console)).await, place)
+            }
             Ok(None) | Err(_) => return,
         };
         note_ending(&gateway, &place, ending);
@@ -102,6 +104,14 @@ enum Admitted {
     Session(Box<ClientTask>, Place),
     /// A server connection of its own.
     Replication(Box<Relay>, Place),
+    /// No server connection at all.
+    Console(Box<Console>, Place),
+}
+
+async fn serve_console(console: Console) -> Ending {
+    let (ending, mut stream) = console.serve().await;
+    say_goodbye(&mut stream).await;
+    ending
 }
 
 fn note_ending(gateway: &Gateway, place: &Place, ending: Ending) {
@@ -135,6 +145,10 @@ async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<Adm
         Ok((LetIn::Replication(server), place)) => {
             let relay = Relay::new(stream, server, place.handle.clone());
             Some(Admitted::Replication(Box::new(relay), place))
+        }
+        Ok((LetIn::Console, place)) => {
+            let console = Console::new(stream, gateway.clone(), place.handle.clone());
+            Some(Admitted::Console(Box::new(console), place))
         }
         Err(denied) => {
             if let Denied::Report(report) = &denied {
@@ -279,6 +293,7 @@ async fn cancel(gateway: &Gateway, pid: i32, key: &[u8]) {
 enum LetIn {
     Session(Box<Shared>),
     Replication(replication::Server),
+    Console,
 }
 
 /// A client that shares server connections.
@@ -303,16 +318,30 @@ async fn let_in(
     if let Some(negotiation) = startup::negotiate(&startup) {
         stream.write_all(&negotiation).await?;
     }
+    if console::is_meant(&startup, gateway.config()) {
+        return Ok((LetIn::Console, console::let_in(stream, &startup, gateway).await?));
+    }
+    let_in_to_servers(stream, startup, gateway).await
+}
+
+/// Lets a client in that is to get server connections.
+async fn let_in_to_servers(
+    stream: &mut Stream,
+    startup: Startup,
+    gateway: &Arc<Gateway>,
+) -> Result<(LetIn, Place), Denied> {
     let config = gateway.config();
     let effective = match startup.replication {
         Some(kind) => replication::effective(config, &startup.database, kind),
-        None => served(config, &startup.database)?,
+        None => config.effective(&startup.database),
     };
     let effective = effective.ok_or_else(|| no_such_database(&startup.database))?;
     let policy = gateway.policy(&effective).ok_or(Denied::Silently)?;
     let key = cancel_key(&startup);
     let most = config.listen.max_clients;
-    let Some(place) = Clients::enter(gateway, most, key.clone()) else {
+    let kind = startup.replication.map_or(Kind::Shared, |_| Kind::Replication);
+    let identity = Identity::new(stream, &startup, kind);
+    let Some(place) = Clients::enter(gateway, most, key.clone(), identity) else {
         return Err(too_many_clients(most).into());
     };
     let entrant = Entrant { startup: &startup, effective, policy };
@@ -333,6 +362,7 @@ async fn let_in(
     message::ready_for_query(TransactionStatus::Idle, &mut out);
     stream.write_all(&out).await?;
     stream.flush().await?;
+    place.handle.account.admit();
     if config.log.connections {
         let Startup { user, database, replication, .. } = &startup;
         let replication = replication.map(Replication::as_str);
@@ -387,20 +417,10 @@ fn no_such_database(name: &str) -> Report {
         .with_hint("[databases] lists the names that are.")
 }
 
-fn too_many_clients(most: u32) -> Report {
+pub(super) fn too_many_clients(most: u32) -> Report {
     let message = "pgweir: sorry, too many clients already";
     Report::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, message)
         .with_detail(format!("listen.max_clients is {most}."))
-}
-
-/// What holds for a database; none when it is not served.
-fn served<'a>(config: &'a Config, database: &'a str) -> Result<Option<Effective<'a>>, Denied> {
-    if database == CONSOLE_DATABASE {
-        let message = "pgweir: the console is not available in this version";
-        let code = SqlState::FEATURE_NOT_SUPPORTED;
-        return Err(Report::new(Severity::Fatal, code, message).into());
-    }
-    Ok(config.effective(database))
 }
 
 pub(super) fn refused(error: &pgweir_pool::PoolError) -> Denied {
@@ -417,7 +437,7 @@ fn max_message(gateway: &Gateway) -> usize {
     bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
 }
 
-fn cancel_key(startup: &Startup) -> Vec<u8> {
+pub(super) fn cancel_key(startup: &Startup) -> Vec<u8> {
     if startup.minor_spoken() >= 2 {
         random::bytes::<LONG_KEY>().to_vec()
     } else {

@@ -1,6 +1,7 @@
 //! The data path: listening, letting clients in, serving each to its end.
 
 mod client;
+mod console;
 mod listen;
 mod login;
 mod passthrough;
@@ -9,5 +10,7 @@ mod replication;
 mod welcome;
 mod wire;
 
+pub(crate) use client::Ending;
 pub use listen::{ListenError, Listeners};
 pub(crate) use passthrough::MAX_QUESTIONS;
+pub(crate) use refusal::shutting_down;

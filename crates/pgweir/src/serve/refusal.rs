@@ -124,7 +124,7 @@ pub(super) fn cancelled() -> Report {
 }
 
 /// The connection ends because pgweir does.
-pub(super) fn shutting_down() -> Report {
+pub(crate) fn shutting_down() -> Report {
     Report::new(
         Severity::Fatal,
         SqlState::ADMIN_SHUTDOWN,

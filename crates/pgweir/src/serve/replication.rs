@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use pgweir_pool::{
     ConnectError, Fault, Node, Reservation, SET_APART_SHARE, ServerConnection, Stream,
@@ -171,7 +172,7 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn new(client: Stream, server: Server, handle: Arc<ClientHandle>) -> Self {
-        handle.attached(&server.connection.cancel_handle());
+        handle.attached(&server.connection.cancel_handle(), Instant::now());
         Self {
             client,
             node: server.connection.node,

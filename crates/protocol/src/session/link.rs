@@ -346,6 +346,19 @@ impl<R: Router> Session<R> {
         }
     }
 
+    /// Whether everything that the client has asked for was answered, transaction open or not.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        match &self.link {
+            Link::Detached => self.resume.is_none(),
+            Link::Attached(attached) => {
+                attached.stage == Stage::Serving
+                    && attached.pipeline.is_empty()
+                    && !self.in_pipeline
+            }
+        }
+    }
+
     /// Whether the server connection is no longer needed: [`Self::detach`] it.
     #[must_use]
     pub fn wants_detach(&self) -> bool {

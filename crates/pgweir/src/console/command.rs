@@ -1,0 +1,327 @@
+//! The console's language: from a text to commands.
+//!
+//! It is PgBouncer's: a word, perhaps the name of a database, perhaps a semicolon. Words are read
+//! without regard to case; names are taken as they stand, in double quotes too. Around that there is
+//! what drivers say by themselves: BEGIN and its ends, and the settings they make at their start.
+
+use pgweir_protocol::report::{Report, Severity};
+use pgweir_protocol::sqlstate::SqlState;
+
+use super::show::{self, Show};
+
+/// Commands in one text, at most.
+const MAX_COMMANDS: usize = 100;
+
+/// Settings that drivers make at their start and that mean nothing to the console.
+const DRIVERS_SETTINGS: [&str; 8] = [
+    "application_name",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "datestyle",
+    "extra_float_digits",
+    "intervalstyle",
+    "timezone",
+];
+
+/// PgBouncer's tables that make no sense here.
+const PGBOUNCERS_TABLES: [(&str, &str); 6] = [
+    ("active_sockets", "SHOW SOCKETS has a column \"state\"."),
+    ("dns_hosts", "Names are resolved by the system; pgweir keeps no cache of its own."),
+    ("dns_zones", "Names are resolved by the system; pgweir keeps no cache of its own."),
+    ("fds", "pgweir does not hand its sockets over to another process."),
+    ("peers", "Instances of pgweir do not know each other in this version."),
+    ("totals", "SHOW STATS_TOTALS has them."),
+];
+
+/// One command.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    /// SHOW of a table.
+    Show(&'static Show),
+    /// SHOW HELP.
+    Help,
+    /// BEGIN, COMMIT, ROLLBACK: drivers send them. Nothing on the console can be undone.
+    Transaction(Transaction),
+    /// A driver's SET of something that means nothing here.
+    Ignored,
+}
+
+/// What becomes of the transaction block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transaction {
+    Begin,
+    Commit,
+    Rollback,
+}
+
+impl Command {
+    /// The columns of its answer, if that has rows.
+    pub(super) fn columns(&self) -> Option<&'static [super::table::Column]> {
+        match self {
+            Self::Show(show) => Some(show.columns),
+            _ => None,
+        }
+    }
+
+    /// What CommandComplete says.
+    pub(super) fn tag(&self) -> &'static str {
+        match self {
+            Self::Show(_) | Self::Help => "SHOW",
+            Self::Transaction(Transaction::Begin) => "BEGIN",
+            Self::Transaction(Transaction::Commit) => "COMMIT",
+            Self::Transaction(Transaction::Rollback) => "ROLLBACK",
+            Self::Ignored => "SET",
+        }
+    }
+}
+
+/// Reads a text of any number of commands.
+///
+/// # Errors
+/// What is wrong with the first that is none.
+pub(super) fn parse(text: &str) -> Result<Vec<Command>, Report> {
+    let tokens = tokens(text)?;
+    let parts = tokens.split(|token| *token == Token::Symbol(';')).filter(|part| !part.is_empty());
+    let commands: Vec<Command> =
+        parts.take(MAX_COMMANDS + 1).map(|part| command(part, text)).collect::<Result<_, _>>()?;
+    if commands.len() > MAX_COMMANDS {
+        let message = format!("pgweir: more than {MAX_COMMANDS} commands in one text");
+        return Err(Report::new(Severity::Error, SqlState::PROGRAM_LIMIT_EXCEEDED, message));
+    }
+    Ok(commands)
+}
+
+fn command(tokens: &[Token], text: &str) -> Result<Command, Report> {
+    let mut words = Words(tokens);
+    let invalid = || invalid(text);
+    let verb = words.word().ok_or_else(invalid)?;
+    let read = match verb.as_str() {
+        "show" => return shown(&mut words, text),
+        "begin" => Some(Command::Transaction(Transaction::Begin)),
+        "start" if words.accept("transaction") => Some(Command::Transaction(Transaction::Begin)),
+        "commit" | "end" => Some(Command::Transaction(Transaction::Commit)),
+        "rollback" | "abort" => Some(Command::Transaction(Transaction::Rollback)),
+        "set" => return set(&mut words, text),
+        _ => None,
+    };
+    match read {
+        // The modes of a transaction say nothing here.
+        Some(Command::Transaction(block)) => Ok(Command::Transaction(block)),
+        Some(command) if words.is_over() => Ok(command),
+        _ => Err(invalid()),
+    }
+}
+
+fn shown(words: &mut Words<'_>, text: &str) -> Result<Command, Report> {
+    let name = words.word().filter(|_| words.is_over()).ok_or_else(|| invalid(text))?;
+    if name == "help" {
+        return Ok(Command::Help);
+    }
+    if let Some(show) = show::TABLES.iter().find(|show| show.name == name) {
+        return Ok(Command::Show(show));
+    }
+    if let Some((_, hint)) = PGBOUNCERS_TABLES.iter().find(|(known, _)| *known == name) {
+        let message = format!("pgweir: SHOW {} has no equivalent here", name.to_uppercase());
+        let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
+        return Err(report.with_hint(*hint));
+    }
+    Err(invalid(text))
+}
+
+fn set(words: &mut Words<'_>, text: &str) -> Result<Command, Report> {
+    let _ = words.accept("session") || words.accept("local");
+    let name = words.word().filter(|_| !words.is_over()).ok_or_else(|| invalid(text))?;
+    if DRIVERS_SETTINGS.contains(&name.as_str()) {
+        return Ok(Command::Ignored);
+    }
+    let message = format!("pgweir: \"{name}\" cannot be changed while pgweir runs");
+    let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
+    Err(report.with_hint("Change the configuration file and start pgweir again."))
+}
+
+/// The error for a text that is no command.
+fn invalid(text: &str) -> Report {
+    /// As much of a text as the message repeats, in characters.
+    const MOST: usize = 100;
+    let mut shown: String = text.trim().chars().take(MOST).collect();
+    if shown.len() < text.trim().len() {
+        shown.push('…');
+    }
+    let message = format!("pgweir: invalid command \"{shown}\"");
+    Report::new(Severity::Error, SqlState::SYNTAX_ERROR, message)
+        .with_hint("SHOW HELP lists the console's commands; this is not a database.")
+}
+
+// ---- tokens ----
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    /// A word, or a name without quotes.
+    Bare(String),
+    /// In double quotes a name, in single ones a value.
+    Quoted(String),
+    Symbol(char),
+}
+
+/// What is left of a command.
+struct Words<'a>(&'a [Token]);
+
+impl Words<'_> {
+    fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes a word, in lower case.
+    fn word(&mut self) -> Option<String> {
+        let (Token::Bare(word), rest) = self.0.split_first()? else {
+            return None;
+        };
+        self.0 = rest;
+        Some(word.to_ascii_lowercase())
+    }
+
+    /// Takes this word, if it comes next.
+    fn accept(&mut self, wanted: &str) -> bool {
+        match self.0.split_first() {
+            Some((Token::Bare(word), rest)) if word.eq_ignore_ascii_case(wanted) => {
+                self.0 = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn tokens(text: &str) -> Result<Vec<Token>, Report> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        rest = match first {
+            _ if first.is_whitespace() => rest.trim_start(),
+            '-' if rest.starts_with("--") => rest.split_once('\n').map_or("", |(_, rest)| rest),
+            '/' if rest.starts_with("/*") => {
+                rest.split_once("*/").map(|(_, rest)| rest).ok_or_else(|| invalid(text))?
+            }
+            '"' | '\'' => {
+                let (name, rest) = quoted(rest, first).ok_or_else(|| invalid(text))?;
+                tokens.push(Token::Quoted(name));
+                rest
+            }
+            _ if is_bare(first) => {
+                let end = rest.find(|c| !is_bare(c)).unwrap_or(rest.len());
+                let (word, rest) = rest.split_at(end);
+                tokens.push(Token::Bare(word.to_owned()));
+                rest
+            }
+            symbol => {
+                tokens.push(Token::Symbol(symbol));
+                rest.strip_prefix(symbol).unwrap_or_default()
+            }
+        };
+    }
+    Ok(tokens)
+}
+
+/// What a name may be made of without quotes: databases, and nodes as `host:port`.
+fn is_bare(c: char) -> bool {
+    c.is_alphanumeric() || "_.:-/[]$*@".contains(c)
+}
+
+/// Splits a quoted text off the head; a doubled quote stands for one.
+fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
+    let mut rest = text.strip_prefix(quote)?;
+    let mut name = String::new();
+    loop {
+        let (part, after) = rest.split_once(quote)?;
+        name.push_str(part);
+        let Some(doubled) = after.strip_prefix(quote) else {
+            return Some((name, after));
+        };
+        name.push(quote);
+        rest = doubled;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commands in a short form, or the SQLSTATE and message of the error.
+    fn read(text: &str) -> String {
+        match parse(text) {
+            Ok(commands) => commands.iter().map(short).collect::<Vec<_>>().join(" | "),
+            Err(report) => format!("{} {}", report.code, report.message),
+        }
+    }
+
+    fn short(command: &Command) -> String {
+        match command {
+            Command::Show(show) => format!("show {}", show.name),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+
+    #[test]
+    fn texts_and_what_they_mean() {
+        let rows = [
+            ("SHOW CLIENTS", "show clients"),
+            ("show clients;", "show clients"),
+            ("  sHoW\n\tPins ; ; ", "show pins"),
+            ("/* who */ show -- what\n version", "show version"),
+            ("SHOW HELP; SHOW VERSION", "help | show version"),
+            ("", ""),
+            (" ; -- nothing", ""),
+            ("BEGIN", "transaction(begin)"),
+            ("begin isolation level read committed", "transaction(begin)"),
+            ("START TRANSACTION READ ONLY", "transaction(begin)"),
+            ("COMMIT", "transaction(commit)"),
+            ("ROLLBACK;", "transaction(rollback)"),
+            ("SET extra_float_digits = 3", "ignored"),
+            ("SET SESSION application_name TO 'a;b'", "ignored"),
+        ];
+        for (text, want) in rows {
+            assert_eq!(read(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_with_a_hint() {
+        let rows = [
+            ("SELECT 1", "42601 pgweir: invalid command \"SELECT 1\""),
+            ("SHOW", "42601 pgweir: invalid command \"SHOW\""),
+            ("SHOW nothing", "42601 pgweir: invalid command \"SHOW nothing\""),
+            ("SHOW CLIENTS now", "42601 pgweir: invalid command \"SHOW CLIENTS now\""),
+            ("SHOW \"clients\"", "42601 pgweir: invalid command \"SHOW \"clients\"\""),
+            ("SHOW VERSION; FOO", "42601 pgweir: invalid command \"SHOW VERSION; FOO\""),
+            ("START", "42601 pgweir: invalid command \"START\""),
+            ("SHOW CLIENTS /* open", "42601 pgweir: invalid command \"SHOW CLIENTS /* open\""),
+            ("'open", "42601 pgweir: invalid command \"'open\""),
+            ("SET pool.size", "42601 pgweir: invalid command \"SET pool.size\""),
+            (
+                "SET pool.size = 5",
+                "0A000 pgweir: \"pool.size\" cannot be changed while pgweir runs",
+            ),
+            ("SHOW FDS", "0A000 pgweir: SHOW FDS has no equivalent here"),
+            ("show dns_hosts", "0A000 pgweir: SHOW DNS_HOSTS has no equivalent here"),
+        ];
+        for (text, want) in rows {
+            assert_eq!(read(text), want, "{text:?}");
+            assert!(parse(text).unwrap_err().hint.is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_not_repeated_whole_and_many_commands_are_too_many() {
+        let report = parse(&"ä".repeat(1000)).unwrap_err();
+        assert!(report.message.chars().count() < 150, "{}", report.message);
+        assert_eq!(parse(&"SHOW HELP;".repeat(101)).unwrap_err().code.as_str(), "54000");
+    }
+
+    #[test]
+    fn no_text_is_too_strange() {
+        proptest::proptest!(|(text: String)| {
+            let _ = parse(&text);
+        });
+    }
+}

@@ -1,0 +1,265 @@
+//! The console: who gets in, what it shows, over which protocol.
+
+use std::process::Command;
+
+use pgweir_sandbox::Sandbox;
+
+use crate::harness::{
+    Client, Failure, Finished, Message, Reply, SOON, Scratch, Setup, Weir, run, shared, until,
+};
+
+/// An administrator, one who may only look, a user like any other.
+const USERS: &str = "
+    [[user]]
+    name = \"boss\"
+    admin = true
+    [[user]]
+    name = \"eye\"
+    admin = \"read-only\"
+    [[user]]
+    name = \"app\"";
+
+fn with_users<'a>(sandbox: &'a Sandbox, config: &str, users: &str) -> Setup<'a> {
+    Weir::setup(sandbox)
+        .config("auth.users_file = \"users.toml\"")
+        .config(config)
+        .file("users.toml", users)
+}
+
+fn weir(config: &str) -> Weir {
+    with_users(shared(), &format!("auth.method = \"trust\"\n{config}"), USERS).start()
+}
+
+fn boss(weir: &Weir) -> Client {
+    weir.client("boss", "pgweir")
+}
+
+fn refused(weir: &Weir, user: &str, database: &str) -> Failure {
+    Client::connect(weir.port(), user, database, &[]).expect_err("it was let in")
+}
+
+/// The column of this name in every row.
+#[track_caller]
+fn column(reply: &Reply, name: &str) -> Vec<String> {
+    let at = reply.columns.iter().position(|column| column == name);
+    let at = at.unwrap_or_else(|| panic!("no column {name} in {:?}", reply.columns));
+    reply.rows.iter().map(|row| row[at].clone().unwrap_or_default()).collect()
+}
+
+/// The process id that a client was given.
+fn pid(client: &Client) -> String {
+    i32::from_be_bytes(client.key[..4].try_into().unwrap()).to_string()
+}
+
+/// One row of a table, as a look-up by column.
+#[track_caller]
+fn row_of(
+    console: &mut Client,
+    sql: &str,
+    key: &str,
+    value: &str,
+) -> impl Fn(&str) -> String + use<> {
+    let reply = console.query(sql);
+    let at = column(&reply, key).iter().position(|found| found == value);
+    let at = at.unwrap_or_else(|| panic!("{sql} has no {key} {value}: {reply:?}"));
+    move |name| column(&reply, name)[at].clone()
+}
+
+/// The reasons that bind a client, as SHOW PINS has them.
+fn pins_of(console: &mut Client, client: &Client) -> Vec<String> {
+    let reply = console.query("SHOW PINS");
+    assert_eq!(reply.failure, None);
+    let ids = column(&reply, "id");
+    let reasons = column(&reply, "reason").into_iter().zip(ids);
+    let own = pid(client);
+    reasons.filter(|(_, id)| *id == own).map(|(reason, _)| reason).collect()
+}
+
+#[test]
+fn only_those_whom_the_users_file_makes_administrators_are_let_in() {
+    let weir = weir("");
+    for user in ["app", "postgres", "nobody"] {
+        let failure = refused(&weir, user, "pgweir");
+        assert_eq!(failure.code(), "28000", "{user}: {failure}");
+        assert!(failure.field('H').contains("auth.users_file"), "{failure}");
+    }
+    for user in ["boss", "eye"] {
+        let mut console = weir.client(user, "pgweir");
+        assert!(console.ask("SHOW VERSION").starts_with("pgweir "));
+        console.leave();
+    }
+    // To those, PgBouncer's name for it means the same; to all others it is a database.
+    assert!(weir.client("boss", "pgbouncer").ask("SHOW VERSION").starts_with("pgweir "));
+    assert_eq!(refused(&weir, "postgres", "pgbouncer").code(), "3D000");
+}
+
+#[test]
+fn a_pin_is_shown_while_it_lasts() {
+    let scratch = Scratch::new("console_pins");
+    let weir = weir("");
+    let (mut console, mut client) = (boss(&weir), weir.client("postgres", scratch.name()));
+    let rows = [
+        ("CREATE TEMP TABLE t ()", "temporary_table", "DISCARD TEMP"),
+        ("SELECT pg_advisory_lock(7)", "advisory_lock", "SELECT pg_advisory_unlock_all()"),
+        ("LISTEN news", "listen", "UNLISTEN *"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "hold_cursor", "CLOSE ALL"),
+    ];
+    for (statement, reason, end) in rows {
+        assert_eq!(pins_of(&mut console, &client), [""; 0], "before {statement}");
+        client.ask(statement);
+        assert_eq!(pins_of(&mut console, &client), [reason], "{statement}");
+        let pin = row_of(&mut console, "SHOW PINS", "id", &pid(&client));
+        let server = client.ask("SELECT pg_backend_pid()");
+        let primary = shared().primary().address();
+        let seen = ["user", "database", "node", "server_pid"].map(pin);
+        let want = ["postgres", scratch.name(), &primary, &server].map(str::to_owned);
+        assert_eq!(seen, want, "{statement}");
+        let shown = row_of(&mut console, "SHOW CLIENTS", "id", &pid(&client));
+        let seen = ["activity", "pins", "node", "server_pid"].map(shown);
+        let want = ["pinned", reason, &primary, &server].map(str::to_owned);
+        assert_eq!(seen, want, "{statement}");
+        client.ask(end);
+        assert_eq!(pins_of(&mut console, &client), [""; 0], "after {end}");
+    }
+    client.ask("LISTEN news; CREATE TEMP TABLE t ()");
+    assert_eq!(pins_of(&mut console, &client), ["temporary_table", "listen"]);
+    client.ask("UNLISTEN *");
+    assert_eq!(pins_of(&mut console, &client), ["temporary_table"]);
+    client.leave();
+    until("the client to be gone", SOON, || {
+        let pins = console.query("SHOW PINS");
+        if pins.rows.is_empty() { Ok(()) } else { Err(pins.rows) }
+    });
+}
+
+#[test]
+fn show_clients_tells_who_does_what() {
+    let weir = weir("pool.size = 1");
+    let mut console = boss(&weir);
+    let named = [("application_name", "holder")];
+    let mut holder = Client::connect(weir.port(), "postgres", "postgres", &named).unwrap();
+    let mut waiter = weir.client("postgres", "postgres");
+    holder.ask("BEGIN");
+    let server = holder.ask("SELECT pg_backend_pid()");
+    waiter.wire.send(&Message::new().query("SELECT 'waited', txid_current() IS NOT NULL"));
+    until("the second client to wait", SOON, || {
+        let shown = row_of(&mut console, "SHOW CLIENTS", "id", &pid(&waiter));
+        let state = shown("state");
+        if state == "waiting" { Ok(()) } else { Err(state) }
+    });
+    let shown = row_of(&mut console, "SHOW CLIENTS", "id", &pid(&holder));
+    let primary = shared().primary().address();
+    let rows = [
+        ("type", "C"),
+        ("user", "postgres"),
+        ("database", "postgres"),
+        ("state", "active"),
+        ("addr", "127.0.0.1"),
+        ("local_addr", "127.0.0.1"),
+        ("local_port", &weir.port().to_string()),
+        ("wait", "0"),
+        ("application_name", "holder"),
+        ("activity", "attached"),
+        ("pins", ""),
+        ("node", &primary),
+        ("server_pid", &server),
+        ("last_node", &primary),
+        ("queries", "2"),
+        ("transactions", "0"),
+    ];
+    for (name, want) in rows {
+        assert_eq!(shown(name), want, "{name}");
+    }
+    holder.ask("COMMIT");
+    assert_eq!(waiter.reply().text(), "waited|t");
+    let shown = row_of(&mut console, "SHOW CLIENTS", "id", &pid(&holder));
+    let seen = ["activity", "node", "last_node", "queries", "transactions"].map(shown);
+    assert_eq!(seen, ["idle", "", &primary, "3", "1"].map(str::to_owned));
+}
+
+#[test]
+fn the_extended_protocol_prepares_describes_fetches_and_recovers() {
+    let weir = weir("");
+    let mut console = boss(&weir);
+    let version = console.ask("SHOW VERSION");
+    assert_eq!(console.extended("SHOW VERSION", &[]).text(), version);
+    // Named, described without being run, run twice, in the binary format too.
+    let message = Message::new().parse("v", "show version;").describe(b'S', "v").sync();
+    console.wire.send(&message);
+    let reply = console.reply();
+    assert_eq!((reply.columns, reply.rows), (vec!["version".to_owned()], vec![]));
+    for _ in 0..2 {
+        console.wire.send(&Message::new().bind("", "v", &[]).execute("", 0).sync());
+        assert_eq!(console.reply().text(), version);
+    }
+    // A portal in pieces.
+    let _others = [weir.postgres(), weir.postgres()];
+    let pieces = Message::new().parse("", "SHOW CLIENTS").bind("p", "", &[]).execute("p", 2);
+    console.wire.send(&pieces.execute("p", 2).sync());
+    let tags: String =
+        console.wire.frames_until(b'Z').iter().map(|frame| char::from(frame.tag)).collect();
+    assert_eq!(tags, "12DDsDCZ");
+    // An error is answered once; what follows is passed over up to the Sync.
+    let wrong = Message::new().parse("", "SELECT 1").bind("", "", &[]).execute("", 0).sync();
+    console.wire.send(&wrong);
+    let tags: String =
+        console.wire.frames_until(b'Z').iter().map(|frame| char::from(frame.tag)).collect();
+    assert_eq!(tags, "EZ");
+    let rows = [
+        (Message::new().parse("v", "SHOW HELP").sync(), "42P05"),
+        (Message::new().bind("", "nothing", &[]).sync(), "26000"),
+        (Message::new().bind("", "v", &["1"]).sync(), "08P01"),
+        (Message::new().execute("nothing", 0).sync(), "34000"),
+        (Message::new().parse("", "SHOW HELP; SHOW HELP").sync(), "42601"),
+    ];
+    for (message, code) in rows {
+        console.wire.send(&message);
+        let failure = console.reply().failure.unwrap();
+        assert_eq!(failure.code(), code, "{failure}");
+    }
+    console.wire.send(&Message::new().close(b'S', "v").close(b'P', "none").flush().sync());
+    assert_eq!(console.reply().failure, None);
+    assert_eq!(console.ask("SHOW VERSION"), version);
+}
+
+#[test]
+fn a_transaction_block_is_kept_for_drivers_that_begin_one() {
+    let weir = weir("");
+    let mut console = boss(&weir);
+    let mut status = |sql: &str| {
+        let reply = console.query(sql);
+        (reply.status, reply.failure.map_or(String::new(), |failure| failure.code().to_owned()))
+    };
+    let rows = [
+        ("BEGIN", 'T', ""),
+        ("SHOW VERSION", 'T', ""),
+        ("nonsense", 'E', "42601"),
+        ("SHOW VERSION", 'E', "25P02"),
+        ("ROLLBACK", 'I', ""),
+        ("SET extra_float_digits = 3", 'I', ""),
+        ("BEGIN; SHOW VERSION; COMMIT", 'I', ""),
+        ("", 'I', ""),
+    ];
+    for (sql, want, code) in rows {
+        assert_eq!(status(sql), (want, code.to_owned()), "{sql}");
+    }
+}
+
+fn psql(weir: &Weir, script: &str) -> Finished {
+    let mut psql: Command = shared().program("psql");
+    psql.args(["-XAt", "-v", "VERBOSITY=verbose", "-d", &weir.conninfo("boss", "pgweir")]);
+    run(&mut psql, script, SOON)
+}
+
+#[test]
+fn psql_shows_tables_and_gets_clean_errors_for_what_is_none() {
+    let weir = weir("");
+    let shown = psql(&weir, "SHOW VERSION;\n\\d\n\\dt\n\\l\nSELECT 1;\nSHOW VERSION;\n");
+    let versions: Vec<&str> = shown.stdout.lines().collect();
+    assert!(versions.len() == 2 && versions[0].starts_with("pgweir "), "{shown:?}");
+    let errors = shown.stderr.matches("ERROR:  42601: pgweir: invalid command").count();
+    assert_eq!(errors, 4, "{shown:?}");
+    assert!(shown.stderr.contains("SHOW HELP lists"), "{shown:?}");
+    let help = psql(&weir, "SHOW HELP;\n");
+    assert!(help.stderr.contains("SHOW CLIENTS") && help.stderr.contains("SHOW PINS"), "{help:?}");
+}
