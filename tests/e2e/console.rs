@@ -65,6 +65,14 @@ fn row_of(
     move |name| column(&reply, name)[at].clone()
 }
 
+/// Looks up each column of a row.
+#[track_caller]
+fn expect(row: &impl Fn(&str) -> String, columns: &[(&str, &str)]) {
+    for (name, want) in columns {
+        assert_eq!(row(name), *want, "{name}");
+    }
+}
+
 /// The reasons that bind a client, as SHOW PINS has them.
 fn pins_of(console: &mut Client, client: &Client) -> Vec<String> {
     let reply = console.query("SHOW PINS");
@@ -149,27 +157,27 @@ fn show_clients_tells_who_does_what() {
     });
     let shown = row_of(&mut console, "SHOW CLIENTS", "id", &pid(&holder));
     let primary = shared().primary().address();
-    let rows = [
-        ("type", "C"),
-        ("user", "postgres"),
-        ("database", "postgres"),
-        ("state", "active"),
-        ("addr", "127.0.0.1"),
-        ("local_addr", "127.0.0.1"),
-        ("local_port", &weir.port().to_string()),
-        ("wait", "0"),
-        ("application_name", "holder"),
-        ("activity", "attached"),
-        ("pins", ""),
-        ("node", &primary),
-        ("server_pid", &server),
-        ("last_node", &primary),
-        ("queries", "2"),
-        ("transactions", "0"),
-    ];
-    for (name, want) in rows {
-        assert_eq!(shown(name), want, "{name}");
-    }
+    expect(
+        &shown,
+        &[
+            ("type", "C"),
+            ("user", "postgres"),
+            ("database", "postgres"),
+            ("state", "active"),
+            ("addr", "127.0.0.1"),
+            ("local_addr", "127.0.0.1"),
+            ("local_port", &weir.port().to_string()),
+            ("wait", "0"),
+            ("application_name", "holder"),
+            ("activity", "attached"),
+            ("pins", ""),
+            ("node", &primary),
+            ("server_pid", &server),
+            ("last_node", &primary),
+            ("queries", "2"),
+            ("transactions", "0"),
+        ],
+    );
     holder.ask("COMMIT");
     assert_eq!(waiter.reply().text(), "waited|t");
     let shown = row_of(&mut console, "SHOW CLIENTS", "id", &pid(&holder));
@@ -262,4 +270,222 @@ fn psql_shows_tables_and_gets_clean_errors_for_what_is_none() {
     assert!(shown.stderr.contains("SHOW HELP lists"), "{shown:?}");
     let help = psql(&weir, "SHOW HELP;\n");
     assert!(help.stderr.contains("SHOW CLIENTS") && help.stderr.contains("SHOW PINS"), "{help:?}");
+}
+
+/// The columns of PgBouncer 1.18's tables, as it names and orders them.
+const PGBOUNCERS_COLUMNS: [(&str, &str); 14] = [
+    ("CLIENTS", SOCKET),
+    ("SERVERS", SOCKET),
+    (
+        "SOCKETS",
+        "type user database state addr port local_addr local_port connect_time request_time wait \
+         wait_us close_needed ptr link remote_pid tls application_name recv_pos pkt_pos pkt_remain \
+         send_pos send_remain pkt_avail send_avail",
+    ),
+    (
+        "POOLS",
+        "database user cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req sv_active \
+         sv_active_cancel sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait maxwait_us \
+         pool_mode",
+    ),
+    (
+        "STATS",
+        "database total_xact_count total_query_count total_received total_sent total_xact_time \
+         total_query_time total_wait_time avg_xact_count avg_query_count avg_recv avg_sent \
+         avg_xact_time avg_query_time avg_wait_time",
+    ),
+    ("STATS_TOTALS", SUMS),
+    ("STATS_AVERAGES", SUMS),
+    (
+        "DATABASES",
+        "name host port database force_user pool_size min_pool_size reserve_pool pool_mode \
+         max_connections current_connections paused disabled",
+    ),
+    ("LISTS", "list items"),
+    ("CONFIG", "key value default changeable"),
+    ("VERSION", "version"),
+    ("USERS", "name pool_mode"),
+    ("MEM", "name size used free memtotal"),
+    // Of 1.20.
+    ("STATE", "key value"),
+];
+
+const SOCKET: &str = "type user database state addr port local_addr local_port connect_time \
+    request_time wait wait_us close_needed ptr link remote_pid tls application_name";
+
+const SUMS: &str =
+    "database xact_count query_count bytes_received bytes_sent xact_time query_time wait_time";
+
+#[test]
+fn tables_begin_with_pgbouncers_columns() {
+    let weir = weir("");
+    let mut console = boss(&weir);
+    let _client = weir.postgres();
+    for (table, want) in PGBOUNCERS_COLUMNS {
+        let reply = console.query(&format!("SHOW {table}"));
+        assert_eq!(reply.failure, None, "SHOW {table}");
+        let want: Vec<&str> = want.split(' ').collect();
+        assert_eq!(reply.columns[..want.len()], want, "SHOW {table}");
+        assert!(!reply.rows.is_empty(), "SHOW {table}");
+        let extended = console.extended(&format!("SHOW {table}"), &[]);
+        assert_eq!((extended.failure, &extended.columns), (None, &reply.columns), "SHOW {table}");
+    }
+}
+
+/// A database `shop`, in session mode, and another.
+fn shop(scratch: &Scratch) -> Weir {
+    let config = format!(
+        "[databases.shop]\ndbname = \"{}\"\npool = {{ size = 3, mode = \"session\" }}\n\
+         [databases.other]\ndbname = \"postgres\"",
+        scratch.name()
+    );
+    with_users(shared(), "auth.method = \"trust\"", USERS).config(&config).start()
+}
+
+#[test]
+fn pools_and_servers_agree_with_what_is_there() {
+    let scratch = Scratch::new("console_pools");
+    let weir = shop(&scratch);
+    let (mut console, mut client) = (boss(&weir), weir.client("postgres", "shop"));
+    let server = client.ask("SELECT pg_backend_pid()");
+    let pool = row_of(&mut console, "SHOW POOLS", "database", "shop");
+    expect(
+        &pool,
+        &[
+            ("user", "postgres"),
+            ("cl_active", "1"),
+            ("cl_waiting", "0"),
+            ("sv_active", "1"),
+            ("sv_login", "0"),
+            ("maxwait", "0"),
+            ("pool_mode", "session"),
+            ("cluster", "main"),
+            ("pool_size", "3"),
+            ("cl_pinned", "1"),
+            ("paused", "f"),
+        ],
+    );
+    let primary = shared().primary();
+    let shown = row_of(&mut console, "SHOW SERVERS", "remote_pid", &server);
+    let (port, id) = (primary.port().to_string(), pid(&client));
+    expect(
+        &shown,
+        &[
+            ("type", "S"),
+            ("user", "postgres"),
+            ("database", "shop"),
+            ("state", "active"),
+            ("addr", "127.0.0.1"),
+            ("port", &*port),
+            ("link", &*id),
+            ("cluster", "main"),
+            ("node", &primary.address()),
+            ("role", "primary"),
+            ("client_id", &*id),
+            ("idle_us", ""),
+        ],
+    );
+    let own = row_of(&mut console, "SHOW CLIENTS", "id", &id);
+    assert_eq!(own("link"), shown("ptr"));
+    client.leave();
+    until("the server connection to be idle", SOON, || {
+        let state = row_of(&mut console, "SHOW SERVERS", "remote_pid", &server)("state");
+        if state == "idle" { Ok(()) } else { Err(state) }
+    });
+}
+
+#[test]
+fn databases_and_lists_agree_with_what_is_there() {
+    let scratch = Scratch::new("console_databases");
+    let weir = shop(&scratch);
+    let (mut console, mut client) = (boss(&weir), weir.client("postgres", "shop"));
+    client.ask("SELECT 1");
+    let port = shared().primary().port().to_string();
+    let databases = console.query("SHOW DATABASES");
+    assert_eq!(column(&databases, "name"), ["other", "pgweir", "shop"]);
+    assert_eq!(column(&databases, "database"), ["postgres", "pgweir", scratch.name()]);
+    assert_eq!(column(&databases, "port"), [&*port, "", &*port]);
+    assert_eq!(column(&databases, "pool_mode"), ["transaction", "statement", "session"]);
+    let lists = console.query("SHOW LISTS");
+    let lists: Vec<_> = column(&lists, "list").into_iter().zip(column(&lists, "items")).collect();
+    let has = |list: &str, items: &str| lists.contains(&(list.to_owned(), items.to_owned()));
+    assert!(has("databases", "3") && has("used_clients", "2"), "{lists:?}");
+    assert!(has("used_servers", "1") && has("login_clients", "0"), "{lists:?}");
+}
+
+#[test]
+fn an_idle_server_connection_is_shown_without_a_client() {
+    let weir = weir("");
+    let (mut console, mut client) = (boss(&weir), weir.postgres());
+    let server = client.ask("/* pgweir: primary */ SELECT pg_backend_pid()");
+    let shown = row_of(&mut console, "SHOW SERVERS", "remote_pid", &server);
+    assert_eq!(["state", "link", "client_id"].map(&shown), ["idle", "", ""].map(str::to_owned));
+    assert!(shown("idle_us").parse::<u64>().is_ok());
+}
+
+#[test]
+fn statistics_count_queries_transactions_bytes_and_time_also_of_those_who_left() {
+    let scratch = Scratch::new("console_stats");
+    let weir = weir("");
+    let mut console = boss(&weir);
+    let mut client = weir.client("postgres", scratch.name());
+    client.ask("SELECT 1");
+    client.ask("BEGIN");
+    client.ask("SELECT pg_sleep(0.05)");
+    client.extended("SELECT 2", &[]);
+    client.ask("COMMIT");
+    let stats = row_of(&mut console, "SHOW STATS", "database", scratch.name());
+    let number = |name: &str| stats(name).parse::<u64>().unwrap();
+    assert_eq!((number("total_query_count"), number("total_xact_count")), (5, 2));
+    assert_eq!(number("total_requests"), 5);
+    assert!(number("total_query_time") >= 50_000, "{}", number("total_query_time"));
+    assert!(number("total_xact_time") >= number("total_query_time"));
+    assert!(number("total_received") > 60 && number("total_sent") > 60);
+    assert!(number("avg_query_time") >= 10_000 && number("avg_xact_time") >= 25_000);
+    client.leave();
+    until("the client to be gone", SOON, || {
+        let clients = console.query("SHOW CLIENTS");
+        if clients.rows.len() == 1 { Ok(()) } else { Err(clients.rows) }
+    });
+    let gone = row_of(&mut console, "SHOW STATS_TOTALS", "database", scratch.name());
+    assert_eq!(["query_count", "xact_count"].map(gone), ["5", "2"].map(str::to_owned));
+}
+
+#[test]
+fn show_nodes_tells_what_each_is_and_why_it_does_not_serve() {
+    let weir = weir("routing.reads = \"replicas\"");
+    let mut console = boss(&weir);
+    let primary = shared().primary().address();
+    let shown = row_of(&mut console, "SHOW NODES", "node", &primary);
+    let seen = ["cluster", "role", "health", "reads", "writes", "fresh_as_of"].map(&shown);
+    assert_eq!(seen, ["main", "primary", "up", "f", "t", ""].map(str::to_owned));
+    assert_eq!(shown("why_not"), "the primary is spared reads");
+    let replica = shared().replica(0).address();
+    let shown = row_of(&mut console, "SHOW NODES", "node", &replica);
+    let seen = ["role", "health", "reads", "writes", "why_not", "timeline"].map(&shown);
+    assert_eq!(seen, ["replica", "up", "t", "f", "", "1"].map(str::to_owned));
+    assert!(shown("fresh_as_of").ends_with(" UTC"), "{}", shown("fresh_as_of"));
+    assert!(shown("staleness_us").parse::<u64>().unwrap() < 10_000_000);
+}
+
+#[test]
+fn show_config_has_the_values_in_force_and_no_secrets() {
+    let users = format!("{USERS}\npassword = \"s3cret-of-app\"");
+    let config = "auth.method = \"trust\"\npool.size = 7\n\
+                  clusters.main.monitor.password = \"s3cret-of-monitor\"\n\
+                  clusters.main.pool.min_idle = 1";
+    let weir = with_users(shared(), config, &users).start();
+    let mut console = boss(&weir);
+    let reply = console.query("SHOW CONFIG");
+    assert!(!reply.text().contains("s3cret"), "{}", reply.text());
+    let value = |key: &str| {
+        let row = reply.rows.iter().find(|row| row[0].as_deref() == Some(key));
+        let row = row.unwrap_or_else(|| panic!("no {key}"));
+        row[1..].iter().map(|cell| cell.clone().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(value("pool.size"), "7 20 no");
+    assert_eq!(value("auth.method"), "\"trust\" \"passthrough\" no");
+    assert_eq!(value("clusters.main.pool.min_idle"), "1 0 no");
+    assert_eq!(value("clusters.main.monitor.interval"), "\"100ms\" \"100ms\" no");
+    assert!(!column(&reply, "key").contains(&"clusters.main.pool.size".to_owned()));
 }

@@ -41,7 +41,7 @@ pub use error::{Congestion, PoolError};
 pub use lease::{Lease, WIND_DOWN_PATIENCE};
 pub use lsn::{Lsn, NotAnLsn};
 pub use node::{Node, NodeId};
-pub use node_pool::NodePoolStats;
+pub use node_pool::{IdleServer, NodePoolStats};
 pub use pool_set::{Checkout, PoolSet};
 pub use select::{
     Access, Candidate, Dice, Fit, Ineligible, MAX_NODES, NoNode, Seen, Want, explain, select,

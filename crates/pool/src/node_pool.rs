@@ -157,6 +157,15 @@ pub struct NodePoolStats {
     pub trouble: Option<Arc<ConnectError>>,
 }
 
+/// A connection that waits for somebody to use it.
+#[derive(Debug, Clone)]
+pub struct IdleServer {
+    /// The connection.
+    pub server: CancelHandle,
+    /// Since when it has been idle.
+    pub since: Instant,
+}
+
 impl Limits {
     fn new(spec: &PoolSpec) -> Self {
         let unless_zero = |time: Duration| Some(time).filter(|time| !time.is_zero());
@@ -512,6 +521,16 @@ impl NodePool {
     pub(crate) fn is_empty(&self) -> bool {
         let mut inner = self.inner();
         inner.total() == 0 && inner.apart == 0 && inner.waiting() == 0
+    }
+
+    /// The idle connections, the longest idle first.
+    pub(crate) fn idle_servers(&self) -> Vec<IdleServer> {
+        let inner = self.inner();
+        let server = |pooled: &Pooled| IdleServer {
+            server: pooled.cancel.clone(),
+            since: pooled.idle_since,
+        };
+        inner.idle.iter().map(server).collect()
     }
 
     pub(crate) fn stats(&self) -> NodePoolStats {

@@ -15,7 +15,7 @@ use crate::dial::{Dialer, Login};
 use crate::error::{Congestion, PoolError};
 use crate::lease::Lease;
 use crate::node::Node;
-use crate::node_pool::{NodePool, NodePoolStats, Opener, Opening, Place};
+use crate::node_pool::{IdleServer, NodePool, NodePoolStats, Opener, Opening, Place};
 use crate::select::{Access, Dice, NoNode, Want, balance, eligible_for_reads, select};
 use crate::spec::{PoolSpec, ReadPolicy, Reads};
 use crate::topology::{Health, Role, Topology};
@@ -357,6 +357,12 @@ impl PoolSet {
     #[must_use]
     pub fn stats(&self) -> Vec<NodePoolStats> {
         self.pools.iter().map(|pool| pool.stats()).collect()
+    }
+
+    /// The idle connections of all nodes.
+    #[must_use]
+    pub fn idle_servers(&self) -> Vec<IdleServer> {
+        self.pools.iter().flat_map(|pool| pool.idle_servers()).collect()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -30,6 +30,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use spec::Section;
+
 pub use address::Address;
 pub use problem::Problem;
 pub use quantity::Size;
@@ -42,6 +44,7 @@ pub use sections::{
     Log, LogLevel, Monitor, Node, NodeRole, Pool, PoolMode, Reads, Routing, Runtime, ServerTls,
     ServerTlsMode, TransactionRouting, UnknownFunctions,
 };
+pub use spec::Listed;
 pub use users::{Admin, User, UserSecret, Users};
 
 /// The clusters by their names in the file.
@@ -129,6 +132,18 @@ pub struct Effective<'a> {
     pub consistency: &'a Consistency,
 }
 
+/// Lists a section that others override in parts: of those parts only what differs.
+fn list_overriding<S: Section>(path: &str, section: &S, usual: &S, out: &mut Vec<Listed>) {
+    let mut listed = Vec::new();
+    section.list_keys(path, usual, &mut listed);
+    let parts = S::TABLE.keys.iter().filter(|key| key.facts.overrides.is_some());
+    let parts: Vec<String> = parts.map(|key| format!("{path}.{}.", key.name)).collect();
+    let differs = |listed: &Listed| {
+        listed.value != listed.default || !parts.iter().any(|part| listed.key.starts_with(part))
+    };
+    out.extend(listed.into_iter().filter(differs));
+}
+
 impl Config {
     /// What holds for clients that ask for this database; `None` when no such name is served.
     #[must_use]
@@ -163,6 +178,41 @@ impl Config {
             routing: &self.routing,
             consistency: &self.consistency,
         })
+    }
+
+    /// Every key with its value and its default. What a cluster or a database has not set differently
+    /// is listed where it comes from alone.
+    #[must_use]
+    pub fn list(&self) -> Vec<Listed> {
+        let (mut out, usual) = (Vec::new(), Self::default());
+        self.listen.list_keys("listen", &usual.listen, &mut out);
+        self.runtime.list_keys("runtime", &usual.runtime, &mut out);
+        self.http.list_keys("http", &usual.http, &mut out);
+        self.auth.list_keys("auth", &usual.auth, &mut out);
+        for (name, cluster) in &self.clusters {
+            let path = format!("clusters.{}", scope::key_text(name));
+            let usual = Cluster { pool: self.pool.clone(), ..Cluster::default() };
+            list_overriding(&path, cluster, &usual, &mut out);
+        }
+        for (name, database) in &self.databases {
+            let path = format!("databases.{}", scope::key_text(name));
+            let cluster = self.effective(name).map(|effective| effective.cluster.pool.clone());
+            let usual = Database {
+                pool: cluster.unwrap_or_default(),
+                routing: self.routing.clone(),
+                consistency: self.consistency.clone(),
+                ..Database::default()
+            };
+            list_overriding(&path, database, &usual, &mut out);
+        }
+        self.pool.list_keys("pool", &usual.pool, &mut out);
+        self.routing.list_keys("routing", &usual.routing, &mut out);
+        self.consistency.list_keys("consistency", &usual.consistency, &mut out);
+        self.failover.list_keys("failover", &usual.failover, &mut out);
+        self.limits.list_keys("limits", &usual.limits, &mut out);
+        self.log.list_keys("log", &usual.log, &mut out);
+        self.firewall.list_keys("firewall", &usual.firewall, &mut out);
+        out
     }
 
     /// The cluster, if there is just one.

@@ -142,10 +142,26 @@ pub(crate) trait Setting: Clone + PartialEq {
     /// The value as TOML.
     fn toml(&self) -> String;
 
+    /// Lists what stands behind the key: itself, or each of its own keys.
+    fn list(&self, key: &str, default: &Self, out: &mut Vec<Listed>) {
+        out.push(Listed { key: key.to_owned(), value: self.toml(), default: default.toml() });
+    }
+
     /// The number that [`Facts::within`] bounds, and how to write such a number.
     fn measure(&self) -> Option<Measure> {
         None
     }
+}
+
+/// A key with its value, as SHOW CONFIG lists it. Secrets are masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The dotted key.
+    pub key: String,
+    /// The value in force, as TOML.
+    pub value: String,
+    /// The default, as TOML.
+    pub default: String,
 }
 
 /// A bounded quantity.
@@ -167,6 +183,9 @@ pub(crate) trait Section: Sized {
     /// Looks for values that do not go together. A key whose value was a problem kept its old one:
     /// [`Scope::is_sure`] tells.
     fn check(&mut self, fields: &Fields<'_, '_>, scope: &mut Scope<'_>);
+
+    /// Lists every key under this path with its value.
+    fn list_keys(&self, path: &str, default: &Self, out: &mut Vec<Listed>);
 
     /// Takes a whole table: its keys, the unknown ones, and what does not go together.
     fn overlay_table(&mut self, fields: &Fields<'_, '_>, scope: &mut Scope<'_>) -> bool {
@@ -237,6 +256,22 @@ macro_rules! section {
                 understood
             }
 
+            fn list_keys(
+                &self,
+                path: &str,
+                default: &Self,
+                out: &mut Vec<$crate::config::spec::Listed>,
+            ) {
+                $(
+                    $crate::config::spec::Setting::list(
+                        &self.$key,
+                        &format!("{path}.{}", stringify!($key)),
+                        &default.$key,
+                        out,
+                    );
+                )+
+            }
+
             fn check(
                 &mut self,
                 _fields: &$crate::config::fields::Fields<'_, '_>,
@@ -268,6 +303,10 @@ macro_rules! nested {
 
             fn toml(&self) -> String {
                 String::new()
+            }
+
+            fn list(&self, key: &str, default: &Self, out: &mut Vec<$crate::config::spec::Listed>) {
+                $crate::config::spec::Section::list_keys(self, key, default, out);
             }
         }
     )+};

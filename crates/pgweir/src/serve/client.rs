@@ -31,6 +31,9 @@ use super::wire::{Read, SCRATCH, Wire, scratch};
 /// Rounds of work a task does before it lets others have their turn.
 const MAX_ROUNDS: usize = 64;
 
+/// What a client's task takes while it has nothing in its buffers, in bytes.
+pub(crate) const CLIENT_TASK_SIZE: usize = size_of::<ClientTask>();
+
 /// Why a client's connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {

@@ -72,7 +72,8 @@ pub(super) async fn let_in(
     }
     let most = config.listen.max_clients;
     let key = cancel_key(startup);
-    let identity = Identity::new(stream, startup, Kind::Console);
+    let mut identity = Identity::new(stream, startup, Kind::Console);
+    identity.database = CONSOLE_DATABASE.to_owned();
     let places = most.saturating_add(RESERVED_PLACES);
     let Some(place) = Clients::enter(gateway, places, key.clone(), identity) else {
         return Err(too_many_clients(most).into());

@@ -10,7 +10,7 @@ mod replication;
 mod welcome;
 mod wire;
 
-pub(crate) use client::Ending;
+pub(crate) use client::{CLIENT_TASK_SIZE, Ending};
 pub use listen::{ListenError, Listeners};
 pub(crate) use passthrough::MAX_QUESTIONS;
 pub(crate) use refusal::shutting_down;

@@ -1,7 +1,11 @@
-//! What pgweir is.
+//! What pgweir is, how it is configured, what it takes.
 
-use super::super::table::text;
-use super::Show;
+use std::fs;
+
+use super::super::table::{Row, int8, text};
+use super::{Show, View};
+use crate::gateway::{ClientHandle, Phase};
+use crate::serve::CLIENT_TASK_SIZE;
 
 pub(super) const VERSION: Show = Show {
     name: "version",
@@ -9,3 +13,58 @@ pub(super) const VERSION: Show = Show {
     columns: &[text("version")],
     rows: |_| vec![vec![concat!("pgweir ", env!("CARGO_PKG_VERSION")).into()]],
 };
+
+pub(super) const STATE: Show = Show {
+    name: "state",
+    about: "whether it serves",
+    columns: &[text("key"), text("value")],
+    rows: |view| {
+        let word = |is_so| if is_so { "yes" } else { "no" };
+        let is_serving = *view.gateway.phase().borrow() == Phase::Serving;
+        let rows = [
+            ("active", word(is_serving)),
+            ("paused", word(false)),
+            ("suspended", word(false)),
+            ("draining", word(!is_serving)),
+        ];
+        rows.into_iter().map(|(key, value)| vec![key.into(), value.into()]).collect()
+    },
+};
+
+pub(super) const CONFIG: Show = Show {
+    name: "config",
+    about: "the configuration in force",
+    columns: &[text("key"), text("value"), text("default"), text("changeable")],
+    rows: |view| {
+        let listed = view.gateway.config().list().into_iter();
+        listed
+            .map(|row| vec![row.key.into(), row.value.into(), row.default.into(), "no".into()])
+            .collect()
+    },
+};
+
+pub(super) const MEM: Show = Show {
+    name: "mem",
+    about: "memory, in bytes: of the process, and of what there is many of",
+    columns: &[text("name"), int8("size"), int8("used"), int8("free"), int8("memtotal")],
+    rows: memory,
+};
+
+/// What is known by size and number, and the whole process as the system sees it.
+fn memory(view: &View<'_>) -> Vec<Row> {
+    let row = |name: &'static str, size: u64, used: u64| -> Row {
+        vec![name.into(), size.into(), used.into(), 0_i32.into(), (size * used).into()]
+    };
+    let client = (size_of::<ClientHandle>() + CLIENT_TASK_SIZE) as u64;
+    let clients = view.gateway.clients.all().len() as u64;
+    let process = resident().map(|resident| row("process", resident, 1));
+    [row("client", client, clients)].into_iter().chain(process).collect()
+}
+
+/// The memory of this process that is in RAM, in bytes (proc(5)).
+fn resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}

@@ -8,6 +8,7 @@
 mod about;
 mod clients;
 mod nodes;
+mod pools;
 mod stats;
 
 use crate::gateway::Gateway;
@@ -26,15 +27,36 @@ pub(crate) struct Show {
 }
 
 /// Every table, in the order of SHOW HELP.
-pub(super) static TABLES: [Show; 7] = [
+pub(super) static TABLES: [Show; 16] = [
     clients::CLIENTS,
     clients::PINS,
+    pools::POOLS,
+    pools::SERVERS,
     nodes::NODES,
+    pools::DATABASES,
+    pools::USERS,
     stats::STATS,
     stats::TOTALS,
     stats::AVERAGES,
+    pools::LISTS,
+    clients::SOCKETS,
+    about::CONFIG,
+    about::MEM,
+    about::STATE,
     about::VERSION,
 ];
+
+/// Microseconds in a second.
+const MICROS: u64 = 1_000_000;
+
+/// Two lists of columns, one after the other.
+const fn joined<const N: usize>(first: &[Column], second: &[Column]) -> [Column; N] {
+    let mut all = [super::table::text(""); N];
+    let (start, rest) = all.split_at_mut(first.len());
+    start.copy_from_slice(first);
+    rest.copy_from_slice(second);
+    all
+}
 
 /// What a table is drawn from.
 pub(super) struct View<'a> {
