@@ -35,4 +35,5 @@ mod sameness;
 mod session;
 mod superseded;
 mod tls;
+mod twin;
 mod versions;

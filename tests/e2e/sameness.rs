@@ -367,12 +367,13 @@ const CONVERSATIONS: &[Conversation] = &[
             say().query("DISCARD ALL"),
         ]
     }),
-    ("two-phase commit is refused as configured", || {
+    ("two-phase commit", || {
         vec![
             say().query("BEGIN; INSERT INTO item VALUES (90, 'x')"),
-            say().query("PREPARE TRANSACTION 'two'"),
+            say().query("PREPARE TRANSACTION 'sameness two'"),
             say().query("SELECT count(*) FROM item"),
-            say().query("COMMIT PREPARED 'two'"),
+            say().query("COMMIT PREPARED 'sameness two'"),
+            say().query("DELETE FROM item WHERE id = 90"),
         ]
     }),
 ];

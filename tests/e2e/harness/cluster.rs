@@ -18,6 +18,7 @@ pub(crate) fn shared() -> &'static Sandbox {
             .setting("max_connections", "500")
             // What one case reads for long must not hold up what another waits for to be replayed.
             .setting("hot_standby_feedback", "on")
+            .setting("max_prepared_transactions", "20")
             .role("app", "LOGIN")
             .role(LOGGED, "LOGIN SUPERUSER")
             .start()

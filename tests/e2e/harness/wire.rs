@@ -158,6 +158,18 @@ impl Wire {
         Ok(Some(Frame { tag: head[0], body }))
     }
 
+    /// The next frame if it is complete within this time, counted from the last byte that arrived:
+    /// an error of kind `TimedOut` if not, none when the connection was closed.
+    pub(crate) fn frame_within(&mut self, patience: Duration) -> io::Result<Option<Frame>> {
+        self.socket.set_read_timeout(Some(patience))?;
+        let frame = self.try_frame();
+        self.socket.set_read_timeout(Some(SOON))?;
+        match frame {
+            Err(error) if is_timeout(&error) => Err(ErrorKind::TimedOut.into()),
+            frame => frame,
+        }
+    }
+
     /// Frames up to and with the first of this tag.
     #[track_caller]
     pub(crate) fn frames_until(&mut self, tag: u8) -> Vec<Frame> {
