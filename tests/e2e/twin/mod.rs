@@ -15,7 +15,7 @@ mod stage;
 
 use std::env;
 
-use known::KNOWN;
+use known::{BY_CHANCE, KNOWN};
 use play::Cut;
 use script::Case;
 use stage::{Stage, Way};
@@ -50,8 +50,9 @@ fn play(database: &'static str, file: &str) {
     let mut wrong = Vec::new();
     let only = env::var("PGWEIR_TWIN").unwrap_or_default();
     for case in script::cases(file).iter().filter(|case| case.name.contains(&only)) {
-        let known = KNOWN.iter().find(|(name, _)| *name == case.name);
-        match (stage.play(case, &ways(case)), known) {
+        let listed = |list: &'static [(&str, &str)]| list.iter().find(|row| row.0 == case.name);
+        match (stage.play(case, &ways(case)), listed(KNOWN)) {
+            _ if listed(BY_CHANCE).is_some() => {}
             (Some(difference), None) => wrong.push(difference),
             (None, Some((name, why))) => {
                 wrong.push(format!(
