@@ -4,8 +4,8 @@
 //! PGHOST=… PGPORT=… cargo run --example generate_builtins -- functions > functions.rs.new
 //! ```
 //!
-//! The argument is the table: `functions`, `operators` or `relations`, in this order, because views are
-//! judged with the functions' table. The server is asked through `psql`, which must be in the path.
+//! The argument is the table: `functions`, `fields`, `types`, `operators` or `relations`, in this order,
+//! because fields and views are judged with the functions' table. The server is asked through `psql`, which must be in the path.
 //!
 //! The rule for functions: what is immutable or stable is harmless, what is volatile writes. Below
 //! stand the exceptions, each with its reason; those that claim harmlessness are called on a primary
@@ -155,6 +155,15 @@ const OPERATORS: &str = "
     HAVING pg_catalog.bool_and(p.provolatile <> 'v')
     ORDER BY 1";
 
+const FIELDS: &str = "SELECT DISTINCT proname COLLATE \"C\", '', '' FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind <> 'p'
+      AND pronargs - pronargdefaults <= 1 AND (pronargs >= 1 OR provariadic <> 0)
+      AND NOT 'internal'::regtype = ANY (proargtypes) ORDER BY 1";
+
+const TYPES: &str = "SELECT DISTINCT typname COLLATE \"C\", '', '' FROM pg_type
+    WHERE typnamespace = 'pg_catalog'::regnamespace AND typcategory <> 'A' AND typtype <> 'c'
+    ORDER BY 1";
+
 /// Tables and views of PostgreSQL's own schemas, with the views' definitions on one line.
 const RELATIONS: &str = "
     SELECT n.nspname, c.relname,
@@ -168,9 +177,11 @@ const RELATIONS: &str = "
 fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args().nth(1).as_deref() {
         Some("functions") => functions(),
+        Some("fields") => fields(),
+        Some("types") => types(),
         Some("operators") => operators(),
         Some("relations") => relations(),
-        _ => Err("usage: generate_builtins functions|operators|relations".into()),
+        _ => Err("usage: generate_builtins functions|fields|types|operators|relations".into()),
     }
 }
 
@@ -225,6 +236,28 @@ fn verdict(name: &str, volatility: &str) -> Verdict {
         None if volatility == "v" => Verdict::Write,
         None => Verdict::Read,
     }
+}
+
+/// Functions that can be called as `value.name`, and that are not harmless.
+fn fields() -> Result<(), Box<dyn Error>> {
+    let catalog = Catalog::builtin();
+    let rows = query(FIELDS)?;
+    let names: Vec<_> = rows
+        .iter()
+        .map(|[name, ..]| name.as_str())
+        .filter(|name| catalog.function(None, name) != Verdict::Read)
+        .collect();
+    head("PostgreSQL's own functions of one argument that are not harmless.");
+    table("FIELDS", "Names that may be written like a column's: `value.name`.", &names);
+    Ok(())
+}
+
+fn types() -> Result<(), Box<dyn Error>> {
+    let rows = query(TYPES)?;
+    let names: Vec<_> = rows.iter().map(|[name, ..]| name.as_str()).collect();
+    head("PostgreSQL's own types.");
+    table("TYPES", "Names of types; arrays and rows of tables left out.", &names);
+    Ok(())
 }
 
 fn operators() -> Result<(), Box<dyn Error>> {

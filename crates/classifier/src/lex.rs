@@ -13,6 +13,7 @@
 //! its tokens passes through unchanged, and the parser refuses it.
 
 mod list;
+pub(crate) mod tokens;
 
 use std::ops::Range;
 

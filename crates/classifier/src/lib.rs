@@ -13,7 +13,7 @@
 
 mod builtins;
 pub mod cache;
-mod catalog;
+pub mod catalog;
 mod classify;
 pub mod hidden;
 mod hint;

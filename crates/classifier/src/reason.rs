@@ -29,6 +29,12 @@ pub enum Reason {
     SequenceState(Box<str>),
     /// A relation in `pg_temp`.
     TemporaryRelation(Box<str>),
+    /// An unlogged table: a standby has no rows of it.
+    UnloggedRelation(Box<str>),
+    /// A foreign table: another server's rows, or this server's files.
+    ForeignRelation(Box<str>),
+    /// A function of the user's that changes settings, or leaves other state behind.
+    ChangesSession(Box<str>),
     /// It executes what an SQL `PREPARE` has prepared.
     SqlExecute,
     /// It ties the session to its server connection; the word is the pin's.
@@ -60,6 +66,10 @@ pub enum Reason {
     UnknownFunction(Box<str>),
     /// An operator that is not PostgreSQL's own.
     UnknownOperator(Box<str>),
+    /// A relation that the database did not have when its catalog was read.
+    UnknownRelation(Box<str>),
+    /// Something of the user's, while the database's catalog is not known or has just changed.
+    CatalogUnread(Box<str>),
     /// A part of the syntax tree that the classifier does not know.
     UnknownNode,
 
@@ -77,7 +87,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every word that [`Reason::as_str`] can say.
-    pub const WORDS: [&'static str; 32] = [
+    pub const WORDS: [&'static str; 37] = [
         "harmless",
         "empty",
         "session_setting",
@@ -89,6 +99,9 @@ impl Reason {
         "server_relation",
         "sequence_state",
         "temporary_relation",
+        "unlogged_relation",
+        "foreign_relation",
+        "changes_session",
         "sql_execute",
         "pins",
         "snapshot",
@@ -104,6 +117,8 @@ impl Reason {
         "runs_text",
         "unknown_function",
         "unknown_operator",
+        "unknown_relation",
+        "catalog_unread",
         "unknown_node",
         "unparsable",
         "not_text",
@@ -134,6 +149,9 @@ impl Reason {
             Self::ServerRelation(_) => "server_relation",
             Self::SequenceState(_) => "sequence_state",
             Self::TemporaryRelation(_) => "temporary_relation",
+            Self::UnloggedRelation(_) => "unlogged_relation",
+            Self::ForeignRelation(_) => "foreign_relation",
+            Self::ChangesSession(_) => "changes_session",
             Self::SqlExecute => "sql_execute",
             Self::Pins(_) => "pins",
             Self::Snapshot => "snapshot",
@@ -149,6 +167,8 @@ impl Reason {
             Self::RunsText(_) => "runs_text",
             Self::UnknownFunction(_) => "unknown_function",
             Self::UnknownOperator(_) => "unknown_operator",
+            Self::UnknownRelation(_) => "unknown_relation",
+            Self::CatalogUnread(_) => "catalog_unread",
             Self::UnknownNode => "unknown_node",
             Self::Unparsable => "unparsable",
             Self::NotText => "not_text",
@@ -165,6 +185,11 @@ impl Reason {
             | Self::ServerRelation(name)
             | Self::SequenceState(name)
             | Self::TemporaryRelation(name)
+            | Self::UnloggedRelation(name)
+            | Self::ForeignRelation(name)
+            | Self::ChangesSession(name)
+            | Self::UnknownRelation(name)
+            | Self::CatalogUnread(name)
             | Self::WriteFunction(name)
             | Self::RunsText(name)
             | Self::UnknownFunction(name)

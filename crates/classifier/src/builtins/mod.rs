@@ -4,12 +4,15 @@
 //! is harmless stands in `newer`. A function that is in none of them is not PostgreSQL's own as far as
 //! we know, and counts as unknown.
 
+mod fields;
 mod functions;
 mod newer;
 mod operators;
 mod relations;
+mod types;
 
 use crate::Verdict;
+use crate::catalog::names::Traits;
 
 /// The major version that the tables were generated from.
 pub(crate) const TABLE_VERSION: u16 = 15;
@@ -38,6 +41,29 @@ pub(crate) fn function(schema: Option<&str>, name: &str, server_version: u16) ->
         Some(Verdict::RunsText)
     } else {
         is_newer(name, server_version).then_some(Verdict::Read)
+    }
+}
+
+/// True for a function of one argument that is not harmless: `value.name` may be a call of it.
+pub(crate) fn is_field(name: &str) -> bool {
+    contains(fields::FIELDS, name)
+}
+
+/// True for a type of PostgreSQL's own.
+pub(crate) fn is_type(schema: Option<&str>, name: &str) -> bool {
+    let own = is_own_schema(schema) || schema == Some("information_schema");
+    own && (contains(types::TYPES, name) || schema.is_some())
+}
+
+/// What one of PostgreSQL's own functions leaves behind in its session.
+pub(crate) fn traits(name: &str) -> Traits {
+    match name {
+        "set_config" | "setseed" => Traits::SESSION,
+        "nextval" | "setval" => Traits::USES_SEQUENCE,
+        "currval" | "lastval" => Traits::RECALLS_SEQUENCE,
+        // Locks of the transaction go with it.
+        _ if name.contains("advisory") && !name.contains("_xact_") => Traits::SESSION,
+        _ => Traits::NONE,
     }
 }
 
@@ -85,6 +111,8 @@ mod tests {
             functions::WRITE,
             functions::RUNS_TEXT,
             functions::INFORMATION_SCHEMA,
+            fields::FIELDS,
+            types::TYPES,
             operators::OPERATORS,
             relations::READ,
             relations::INFORMATION_SCHEMA,

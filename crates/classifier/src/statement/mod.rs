@@ -11,21 +11,22 @@ mod utility;
 use pg_query::protobuf::{CallStmt, CopyStmt, DoStmt, RawStmt};
 use pg_query::{Node, NodeEnum, NodeRef};
 
+use crate::catalog::names::Names;
 use crate::label::Sharing;
 use crate::walk::Walk;
-use crate::{Access, Catalog, Control, Effect, Pin, Reason, StatementLabel, Unpin, hidden};
+use crate::{Access, Control, Effect, Pin, Reason, StatementLabel, Unpin, hidden};
 
 /// Judges the statements of one text.
 pub(crate) struct Judge<'a> {
     /// The text, comments blanked out.
     text: &'a str,
-    catalog: &'a Catalog,
+    names: &'a dyn Names,
     sharing: Sharing,
 }
 
 impl<'a> Judge<'a> {
-    pub(crate) fn new(text: &'a str, catalog: &'a Catalog) -> Self {
-        Self { text, catalog, sharing: Sharing::Normalised }
+    pub(crate) fn new(text: &'a str, names: &'a dyn Names) -> Self {
+        Self { text, names, sharing: Sharing::Normalised }
     }
 
     /// How far the label may be shared, after all statements have been judged.
@@ -95,7 +96,7 @@ impl<'a> Judge<'a> {
     }
 
     fn walk(&mut self, kind: &'static str, root: NodeRef<'_>, planned: bool) -> StatementLabel {
-        let walk = Walk::new(self.catalog, planned).run(root);
+        let walk = Walk::new(self.names, planned).run(root);
         if walk.literal_sensitive {
             self.literals_matter();
         }

@@ -1,9 +1,10 @@
 //! Expressions.
 
 use pg_query::NodeRef;
-use pg_query::protobuf::{AExpr, AExprKind, ColumnRef};
+use pg_query::protobuf::{AExpr, AExprKind, ColumnRef, TypeName};
 
-use super::{Walk, children, qualified};
+use super::{Walk, children, qualified, string};
+use crate::catalog::names::Use;
 use crate::{Access, Reason};
 
 impl<'a> Walk<'a> {
@@ -27,18 +28,14 @@ impl<'a> Walk<'a> {
                 part: [type_name: TypeName],
                 skip: [location],
             }),
-            NodeRef::TypeName(node) => children!(
-                self,
-                node,
-                TypeName {
-                    each: [typmods],
-                    skip: [names, type_oid, setof, pct_type, typemod, array_bounds, location],
-                }
-            ),
+            NodeRef::TypeName(node) => self.type_name(node),
             NodeRef::CollateClause(node) => {
                 children!(self, node, CollateClause { one: [arg], skip: [collname, location] })
             }
             NodeRef::AIndirection(node) => {
+                for part in node.indirection.iter().filter_map(string) {
+                    self.asks(Use::Field(part));
+                }
                 children!(self, node, AIndirection { each: [indirection], one: [arg] })
             }
             NodeRef::AIndices(node) => {
@@ -50,7 +47,10 @@ impl<'a> Walk<'a> {
                 AArrayExpr { each: [elements], skip: [list_start, list_end, location] }
             ),
             NodeRef::SubLink(node) => {
-                self.operator(&node.oper_name);
+                match node.oper_name.as_slice() {
+                    [] => self.implied_operator("="),
+                    name => self.operator(name),
+                }
                 children!(
                     self,
                     node,
@@ -71,18 +71,36 @@ impl<'a> Walk<'a> {
         true
     }
 
+    fn type_name(&mut self, node: &'a TypeName) {
+        let (schema, name) = qualified(&node.names);
+        self.asks(Use::Type { schema, name });
+        children!(
+            self,
+            node,
+            TypeName {
+                each: [typmods],
+                skip: [names, type_oid, setof, pct_type, typemod, array_bounds, location],
+            }
+        );
+    }
+
     /// Expressions that choose among others.
     fn choice(&mut self, node: NodeRef<'a>) -> bool {
         match node {
-            NodeRef::CaseExpr(node) => children!(
-                self,
-                node,
-                CaseExpr {
-                    each: [args],
-                    one: [xpr, arg, defresult],
-                    skip: [casetype, casecollid, location],
+            NodeRef::CaseExpr(node) => {
+                if node.arg.is_some() {
+                    self.implied_operator("=");
                 }
-            ),
+                children!(
+                    self,
+                    node,
+                    CaseExpr {
+                        each: [args],
+                        one: [xpr, arg, defresult],
+                        skip: [casetype, casecollid, location],
+                    }
+                );
+            }
             NodeRef::CaseWhen(node) => {
                 children!(self, node, CaseWhen { one: [xpr, expr, result], skip: [location] })
             }
@@ -204,7 +222,12 @@ impl<'a> Walk<'a> {
                 | AExprKind::AexprBetweenSym
                 | AExprKind::AexprNotBetweenSym
         );
-        if !named_by_the_grammar {
+        if named_by_the_grammar {
+            // BETWEEN and its kin are comparisons with the ends.
+            for name in ["<", "<=", ">", ">="] {
+                self.implied_operator(name);
+            }
+        } else {
             self.operator(&node.name);
         }
         children!(
@@ -217,9 +240,18 @@ impl<'a> Walk<'a> {
         );
     }
 
-    /// The columns of a sequence show a counter that a standby sees ahead of its value.
+    /// A column; or, behind a point, a function that is called in the notation of one.
+    ///
+    /// The columns of a sequence show a counter that a standby sees ahead of its value. Which relations
+    /// are sequences only a catalog knows; until it does, the columns' names have to do.
     fn column(&mut self, node: &'a ColumnRef) {
         let (_, name) = qualified(&node.fields);
+        if node.fields.len() > 1 && !name.is_empty() {
+            self.asks(Use::Field(name));
+        }
+        if self.names.knows_relations() {
+            return;
+        }
         if matches!(name, "last_value" | "log_cnt" | "is_called") {
             self.raise(Access::Primary, Reason::SequenceState(name.into()));
         }

@@ -4,14 +4,17 @@ use pg_query::protobuf::{FuncCall, SelectStmt};
 use pg_query::{NodeEnum, NodeRef};
 
 use super::{Walk, children, qualified};
+use crate::catalog::names::Use;
 use crate::statement::constant::{Constant, constant};
 use crate::statement::setting;
-use crate::{Access, Effect, Pin, Reason, Unpin, Verdict};
+use crate::{Access, Effect, Pin, Reason, Unpin};
 
 impl<'a> Walk<'a> {
     pub(super) fn call(&mut self, call: &'a FuncCall) {
         let (schema, name) = qualified(&call.funcname);
-        self.named_call(schema, name);
+        let counted = !call.func_variadic && !call.agg_within_group;
+        let arguments = counted.then_some(call.args.len());
+        self.asks(Use::Function { schema, name, arguments });
         if schema.is_none_or(|schema| schema == "pg_catalog") {
             self.session_call(name, call);
         }
@@ -26,21 +29,9 @@ impl<'a> Walk<'a> {
         });
     }
 
-    /// Asks the catalog about a function.
+    /// A call in a notation of its own.
     pub(super) fn named_call(&mut self, schema: Option<&str>, name: &str) {
-        match self.catalog.function(schema, name) {
-            Verdict::Read => {}
-            Verdict::Primary => self.raise(Access::Primary, Reason::ServerFunction(name.into())),
-            Verdict::Write => self.raise(Access::Write, Reason::WriteFunction(name.into())),
-            Verdict::RunsText => {
-                self.raise(Access::Write, Reason::RunsText(name.into()));
-                self.effect(Effect::RanHiddenCode);
-            }
-            Verdict::Unknown => {
-                self.raise(Access::Write, Reason::UnknownFunction(name.into()));
-                self.effect(Effect::RanHiddenCode);
-            }
-        }
+        self.asks(Use::Function { schema, name, arguments: None });
     }
 
     /// PostgreSQL's functions that change what the session is.

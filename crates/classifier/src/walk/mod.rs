@@ -13,7 +13,8 @@ mod query;
 
 use pg_query::{Node, NodeRef};
 
-use crate::{Access, Catalog, Effect, Reason, Verdict};
+use crate::catalog::names::{Finding, Names, Traits, Use};
+use crate::{Access, Effect, Reason};
 
 /// Visits the children of a node and accounts for each of its fields: `each` are lists of nodes, `one`
 /// optional nodes, `part` optional nodes of a fixed type, `skip` what cannot hold anything that matters.
@@ -38,12 +39,16 @@ pub(crate) use children;
 
 /// What a walk is about to find out, and what it has found so far.
 pub(crate) struct Walk<'a> {
-    catalog: &'a Catalog,
+    names: &'a dyn Names,
     /// The query is planned and never executed (plain `EXPLAIN`): what it would write it does not.
     planned_only: bool,
     pending: Vec<NodeRef<'a>>,
     /// Calls that stand alone in a target list, evaluated exactly once.
     direct: Vec<&'a pg_query::protobuf::FuncCall>,
+    /// Relations that nobody knows, unless the query names them itself, in `WITH`.
+    unresolved: Vec<(&'a str, Finding)>,
+    /// Names in `WITH`.
+    named_queries: Vec<&'a str>,
     pub(crate) access: Access,
     pub(crate) reason: Reason,
     pub(crate) effects: Vec<Effect>,
@@ -54,12 +59,14 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(catalog: &'a Catalog, planned_only: bool) -> Self {
+    pub(crate) fn new(names: &'a dyn Names, planned_only: bool) -> Self {
         Self {
-            catalog,
+            names,
             planned_only,
             pending: Vec::new(),
             direct: Vec::new(),
+            unresolved: Vec::new(),
+            named_queries: Vec::new(),
             access: Access::Read,
             reason: Reason::Harmless,
             effects: Vec::new(),
@@ -72,10 +79,16 @@ impl<'a> Walk<'a> {
     pub(crate) fn run(mut self, root: NodeRef<'a>) -> Self {
         self.direct = function::direct_calls(root);
         self.pending.push(root);
+        self.asks(Use::Query);
         while let Some(node) = self.pending.pop() {
             let known = self.query(node) || self.expression(node) || self.json(node);
             if !known {
                 self.raise(Access::Write, Reason::UnknownNode);
+            }
+        }
+        for (name, finding) in std::mem::take(&mut self.unresolved) {
+            if !self.named_queries.contains(&name) {
+                self.finds(finding);
             }
         }
         self
@@ -115,39 +128,65 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Asks what a use amounts to.
+    fn asks(&mut self, used: Use<'_>) {
+        let finding = self.names.finding(used);
+        self.finds(finding);
+    }
+
+    fn finds(&mut self, finding: Finding) {
+        self.leaves(finding.traits);
+        self.raise(finding.access, finding.reason);
+    }
+
+    /// What code that is out of sight leaves behind in the session.
+    fn leaves(&mut self, traits: Traits) {
+        let effects = [
+            (Traits::SESSION, Effect::RanHiddenCode),
+            (Traits::USES_SEQUENCE, Effect::UsesSequence),
+            (Traits::RECALLS_SEQUENCE, Effect::RecallsSequence),
+        ];
+        for (mark, effect) in effects {
+            if traits.has(mark) && !self.effects.contains(&effect) {
+                self.effect(effect);
+            }
+        }
+    }
+
     /// A relation that is read or written.
     fn relation(&mut self, relation: &'a pg_query::protobuf::RangeVar) {
-        let schema = non_empty(&relation.schemaname);
-        let name = relation.relname.as_str();
-        if is_temporary_schema(schema) {
-            return self.raise(Access::Primary, Reason::TemporaryRelation(name.into()));
+        let (schema, name) = (non_empty(&relation.schemaname), relation.relname.as_str());
+        let finding = self.names.finding(Use::Relation { schema, name });
+        if finding.is_unresolved && schema.is_none() {
+            self.unresolved.push((name, finding));
+        } else {
+            self.finds(finding);
         }
-        if is_named_like_a_sequence(name) {
-            return self.raise(Access::Primary, Reason::SequenceState(name.into()));
-        }
-        match self.catalog.relation(schema, name) {
-            Verdict::Read => {}
-            Verdict::Primary => self.raise(Access::Primary, Reason::ServerRelation(name.into())),
-            Verdict::Write | Verdict::RunsText | Verdict::Unknown => {
-                self.raise(Access::Write, Reason::ServerRelation(name.into()));
-            }
+    }
+
+    /// A relation whose rows are changed: whatever is bound to that runs, too.
+    fn target(&mut self, relation: Option<&'a pg_query::protobuf::RangeVar>) {
+        if let Some(relation) = relation
+            && !self.planned_only
+        {
+            let (schema, name) = (non_empty(&relation.schemaname), relation.relname.as_str());
+            let finding = self.names.finding(Use::Target { schema, name });
+            self.leaves(finding.traits);
         }
     }
 
     /// An operator, as the grammar gives it: a name or a schema and a name.
     fn operator(&mut self, name: &'a [Node]) {
         let (schema, name) = qualified(name);
-        if !name.is_empty() && self.catalog.operator(schema, name) > Verdict::Read {
-            self.raise(Access::Write, Reason::UnknownOperator(name.into()));
+        if !name.is_empty() {
+            self.asks(Use::Operator { schema, name });
         }
     }
-}
 
-/// Sequences are read like tables, but a standby sees their counter up to 32 values ahead. Only a
-/// catalog knows which relations are sequences; until it does, the name that `serial` and identity
-/// columns give them has to do.
-fn is_named_like_a_sequence(name: &str) -> bool {
-    name.ends_with("_seq")
+    /// An operator that the grammar implies.
+    fn implied_operator(&mut self, name: &str) {
+        self.asks(Use::Operator { schema: None, name });
+    }
 }
 
 /// True for `pg_temp` and `pg_temp_12`.

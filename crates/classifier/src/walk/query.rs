@@ -1,10 +1,10 @@
 //! Queries, their clauses, and what stands in `FROM`.
 
 use pg_query::NodeRef;
-use pg_query::protobuf::{CommonTableExpr, RangeTableSample, SelectStmt};
+use pg_query::protobuf::{CommonTableExpr, JoinExpr, RangeTableSample, SelectStmt};
 
 use super::{Walk, children, qualified};
-use crate::{Access, Reason, Verdict};
+use crate::Reason;
 
 impl<'a> Walk<'a> {
     /// True if the node is of this family.
@@ -63,6 +63,7 @@ impl<'a> Walk<'a> {
         if let Some(kind) = body.and_then(|body| modification_kind(body.to_ref())) {
             self.writes(Reason::DataModifyingCte(kind));
         }
+        self.named_queries.push(&node.ctename);
         children!(self, node, CommonTableExpr {
             one: [ctequery],
             part: [search_clause: CtesearchClause, cycle_clause: CtecycleClause],
@@ -79,36 +80,48 @@ impl<'a> Walk<'a> {
             self.writes(Reason::DataModification(kind));
         }
         match node {
-            NodeRef::InsertStmt(node) => children!(self, node, InsertStmt {
-                each: [cols],
-                one: [select_stmt],
-                part: [
-                    relation: RangeVar, on_conflict_clause: OnConflictClause,
-                    returning_clause: ReturningClause, with_clause: WithClause,
-                ],
-                skip: [r#override],
-            }),
-            NodeRef::UpdateStmt(node) => children!(self, node, UpdateStmt {
-                each: [target_list, from_clause],
-                one: [where_clause],
-                part: [
-                    relation: RangeVar, returning_clause: ReturningClause, with_clause: WithClause,
-                ],
-            }),
-            NodeRef::DeleteStmt(node) => children!(self, node, DeleteStmt {
-                each: [using_clause],
-                one: [where_clause],
-                part: [
-                    relation: RangeVar, returning_clause: ReturningClause, with_clause: WithClause,
-                ],
-            }),
-            NodeRef::MergeStmt(node) => children!(self, node, MergeStmt {
-                each: [merge_when_clauses],
-                one: [source_relation, join_condition],
-                part: [
-                    relation: RangeVar, returning_clause: ReturningClause, with_clause: WithClause,
-                ],
-            }),
+            NodeRef::InsertStmt(node) => {
+                self.target(node.relation.as_ref());
+                children!(self, node, InsertStmt {
+                    each: [cols],
+                    one: [select_stmt],
+                    part: [
+                        relation: RangeVar, on_conflict_clause: OnConflictClause,
+                        returning_clause: ReturningClause, with_clause: WithClause,
+                    ],
+                    skip: [r#override],
+                });
+            }
+            NodeRef::UpdateStmt(node) => {
+                self.target(node.relation.as_ref());
+                children!(self, node, UpdateStmt {
+                    each: [target_list, from_clause],
+                    one: [where_clause],
+                    part: [
+                        relation: RangeVar, returning_clause: ReturningClause, with_clause: WithClause,
+                    ],
+                });
+            }
+            NodeRef::DeleteStmt(node) => {
+                self.target(node.relation.as_ref());
+                children!(self, node, DeleteStmt {
+                    each: [using_clause],
+                    one: [where_clause],
+                    part: [
+                        relation: RangeVar, returning_clause: ReturningClause, with_clause: WithClause,
+                    ],
+                });
+            }
+            NodeRef::MergeStmt(node) => {
+                self.target(node.relation.as_ref());
+                children!(self, node, MergeStmt {
+                    each: [merge_when_clauses],
+                    one: [source_relation, join_condition],
+                    part: [
+                        relation: RangeVar, returning_clause: ReturningClause, with_clause: WithClause,
+                    ],
+                });
+            }
             NodeRef::MergeWhenClause(node) => children!(
                 self,
                 node,
@@ -163,14 +176,7 @@ impl<'a> Walk<'a> {
     fn source(&mut self, node: NodeRef<'a>) -> bool {
         match node {
             NodeRef::RangeVar(relation) => self.relation(relation),
-            NodeRef::JoinExpr(node) => children!(
-                self,
-                node,
-                JoinExpr {
-                    one: [quals, rarg, larg],
-                    skip: [jointype, is_natural, using_clause, join_using_alias, alias, rtindex],
-                }
-            ),
+            NodeRef::JoinExpr(node) => self.join(node),
             NodeRef::RangeSubselect(node) => {
                 children!(self, node, RangeSubselect { one: [subquery], skip: [lateral, alias] })
             }
@@ -212,12 +218,25 @@ impl<'a> Walk<'a> {
         true
     }
 
+    fn join(&mut self, node: &'a JoinExpr) {
+        if node.is_natural || !node.using_clause.is_empty() {
+            self.implied_operator("=");
+        }
+        children!(
+            self,
+            node,
+            JoinExpr {
+                one: [quals, rarg, larg],
+                skip: [jointype, is_natural, using_clause, join_using_alias, alias, rtindex],
+            }
+        );
+    }
+
     /// `TABLESAMPLE method (…)`: a method is a function of that name. PostgreSQL's own two read.
     fn table_sample(&mut self, node: &'a RangeTableSample) {
         let (schema, method) = qualified(&node.method);
-        let own = matches!(method, "bernoulli" | "system");
-        if !own && self.catalog.function(schema, method) > Verdict::Read {
-            self.raise(Access::Write, Reason::UnknownFunction(method.into()));
+        if !matches!(method, "bernoulli" | "system") {
+            self.named_call(schema, method);
         }
         children!(
             self,

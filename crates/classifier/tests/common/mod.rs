@@ -7,6 +7,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod database;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +53,7 @@ pub(crate) fn rows() -> Vec<Row> {
     files.iter().flat_map(|file| rows_of(file)).collect()
 }
 
-fn rows_of(file: &Path) -> Vec<Row> {
+pub(crate) fn rows_of(file: &Path) -> Vec<Row> {
     let text = std::fs::read_to_string(file).expect("a file of rows");
     let mut rows: Vec<Row> = Vec::new();
     for (number, line) in text.lines().enumerate() {

@@ -150,7 +150,7 @@ SELECT (my_function()).a
 SELECT my_aggregate(id ORDER BY id) FILTER (WHERE true) FROM t
 --;; write unknown_function hidden_code
 SELECT x FROM t TABLESAMPLE BERNOULLI (my_percent())
---;; write unknown_function
+--;; write unknown_function hidden_code
 SELECT x FROM t TABLESAMPLE my_method (1)
 --;; write unknown_function hidden_code
 SELECT tags[my_index()] FROM t

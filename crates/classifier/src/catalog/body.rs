@@ -1,0 +1,425 @@
+//! What the body of a function does, as far as its text tells.
+//!
+//! A body in SQL is read by the grammar, like any text. For PL/pgSQL there is no grammar here, and none
+//! is needed: every word is taken for whatever it could name (a function, if a parenthesis follows; a
+//! relation; a type; a field, behind a point), and only statements that cannot write may begin where a
+//! statement begins. That finds more than there is and misses nothing. A body in any other language is
+//! believed if its function is declared not to be volatile and nothing in it looks like a way to run SQL.
+
+use crate::lex::{
+    self,
+    tokens::{Token, tokens},
+};
+use crate::hidden::mentioned_settings;
+use crate::statement::Judge;
+use crate::{Access, Effect, Verdict};
+
+use super::names::{Kept, Recorder, Traits, Use};
+
+/// Bodies longer than this are not read, in bytes.
+pub(crate) const MAX_BODY_BYTES: usize = 128 << 10;
+
+/// What was found in a body, what it calls left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Body {
+    pub(crate) verdict: Verdict,
+    /// What decided, for people.
+    pub(crate) why: &'static str,
+    pub(crate) traits: Traits,
+    pub(crate) uses: Vec<Kept>,
+    /// Custom settings (with a point in their names) that it sets, in lower case.
+    pub(crate) settings: Vec<Box<str>>,
+    /// It may set others, whose names are not in its text, or change what no name tells.
+    pub(crate) sets_unknown: bool,
+}
+
+impl Body {
+    fn harmless() -> Self {
+        Self {
+            verdict: Verdict::Read,
+            why: "",
+            traits: Traits::NONE,
+            uses: Vec::new(),
+            settings: Vec::new(),
+            sets_unknown: false,
+        }
+    }
+
+    /// A body that cannot be read: it may do anything.
+    pub(crate) fn opaque(why: &'static str) -> Self {
+        Self { sets_unknown: true, ..Self::of(Verdict::Unknown, why, Traits::SESSION) }
+    }
+
+    /// A body that is not read, because something else says what it does.
+    pub(crate) fn of(verdict: Verdict, why: &'static str, traits: Traits) -> Self {
+        Self { verdict, why, traits, ..Self::harmless() }
+    }
+
+    /// Reads a body in the language of that name.
+    pub(crate) fn read(language: &str, text: &str, is_volatile: bool) -> Self {
+        if text.len() > MAX_BODY_BYTES {
+            return Self::opaque("a body too long to be read");
+        }
+        match language {
+            "sql" => sql(text),
+            "plpgsql" => words(text),
+            _ => foreign(text, is_volatile),
+        }
+    }
+
+    fn raise(&mut self, verdict: Verdict, why: &'static str) {
+        if verdict > self.verdict {
+            self.verdict = verdict;
+            self.why = why;
+        }
+    }
+
+    /// It runs SQL that is made while it runs.
+    fn runs_text(&mut self) {
+        self.raise(Verdict::RunsText, "dynamic SQL");
+        self.traits = self.traits.with(Traits::SESSION);
+        self.sets_unknown = true;
+    }
+}
+
+// ---- SQL ----
+
+fn sql(text: &str) -> Body {
+    let Ok(scan) = lex::scan(text.as_bytes(), true) else {
+        return Body::opaque("a body that cannot be read");
+    };
+    if tokens(text).is_none() {
+        return Body::opaque("a body that cannot be read");
+    }
+    let blanked = scan.blanked.as_deref().unwrap_or(text.as_bytes());
+    let parsed = std::str::from_utf8(blanked).ok().filter(|_| !scan.unreadable);
+    let parsed = parsed.and_then(|text| Some((text, pg_query::parse(text, 0).ok()?.protobuf)));
+    let Some((text, parsed)) = parsed else {
+        return Body::opaque("a body that cannot be read");
+    };
+    let recorder = Recorder::default();
+    let mut body = Body::harmless();
+    let mut judge = Judge::new(text, &recorder);
+    for statement in &parsed.stmts {
+        let label = judge.statement(statement);
+        match label.access {
+            Access::Neutral | Access::Read => {}
+            Access::Primary => body.raise(Verdict::Primary, label.kind),
+            Access::Write => body.raise(Verdict::Write, label.kind),
+        }
+        for effect in &label.effects {
+            body.traits = body.traits.with(trait_of(effect));
+        }
+    }
+    body.uses = recorder.into_uses();
+    note_settings(text, &mut body);
+    body
+}
+
+/// What is left of an effect of one of a function's statements when the function has returned.
+fn trait_of(effect: &Effect) -> Traits {
+    match effect {
+        Effect::Set { local: true, .. } | Effect::Reset { local: true, .. } => Traits::NONE,
+        Effect::UsesSequence => Traits::USES_SEQUENCE,
+        Effect::RecallsSequence => Traits::RECALLS_SEQUENCE,
+        _ => Traits::SESSION,
+    }
+}
+
+// ---- PL/pgSQL ----
+
+/// What may stand where a statement of PL/pgSQL begins. Manual: "PL/pgSQL".
+const STATEMENTS: &[&str] = &[
+    "assert",
+    "begin",
+    "case",
+    "close",
+    "continue",
+    "declare",
+    "else",
+    "elseif",
+    "elsif",
+    "end",
+    "exception",
+    "exit",
+    "fetch",
+    "for",
+    "foreach",
+    "get",
+    "if",
+    "loop",
+    "move",
+    "null",
+    "open",
+    "perform",
+    "raise",
+    "return",
+    "select",
+    "when",
+    "while",
+    "with",
+];
+
+/// Words that write wherever they stand outside of quotes: statements inside `WITH`, and row locks.
+const WRITES: &[&str] = &["delete", "insert", "merge", "update"];
+
+/// Where a reader of PL/pgSQL is.
+struct Reader<'t> {
+    tokens: &'t [Token],
+    /// The next token begins a statement.
+    starts: bool,
+    /// Between `DECLARE` and `BEGIN`.
+    declares: bool,
+    /// `CASE` expressions that are open: their `THEN`, `ELSE` and `END` are not PL/pgSQL's.
+    cases: usize,
+    body: Body,
+}
+
+fn words(text: &str) -> Body {
+    let Some(tokens) = tokens(text) else {
+        return Body::opaque("a body that cannot be read");
+    };
+    let mut reader =
+        Reader { tokens: &tokens, starts: true, declares: false, cases: 0, body: Body::harmless() };
+    for at in 0..tokens.len() {
+        reader.token(at);
+    }
+    let mut body = reader.body;
+    note_settings(text, &mut body);
+    body
+}
+
+impl Reader<'_> {
+    fn get(&self, at: usize) -> Option<&Token> {
+        self.tokens.get(at)
+    }
+
+    fn before(&self, at: usize) -> Option<&Token> {
+        at.checked_sub(1).and_then(|at| self.tokens.get(at))
+    }
+
+    fn token(&mut self, at: usize) {
+        let Some(token) = self.tokens.get(at) else { return };
+        match token {
+            Token::Word(word) => self.word(at, word),
+            Token::Quoted(name) => {
+                self.starts = false;
+                self.name(at, name);
+            }
+            Token::Operator(run) => self.operator(at, run),
+            Token::Mark(';') => self.starts = true,
+            Token::Literal(_) | Token::Value | Token::Mark(_) => self.starts = false,
+        }
+    }
+
+    fn word(&mut self, at: usize, word: &str) {
+        let behind_end = self.before(at).is_some_and(|token| token.is_word("end"));
+        if WRITES.contains(&word) {
+            self.body.raise(Verdict::Write, "a statement that writes");
+        } else if word == "share" {
+            self.body.raise(Verdict::Write, "FOR SHARE");
+        } else if word == "execute" {
+            self.body.runs_text();
+        } else if self.starts && !self.declares && !self.may_start(at, word) {
+            self.body.raise(Verdict::Write, "a statement other than a query");
+            self.body.traits = self.body.traits.with(Traits::SESSION);
+        }
+        match word {
+            "declare" if self.starts => self.declares = true,
+            "begin" => self.declares = false,
+            "case" if !self.starts && !behind_end => self.cases += 1,
+            _ => {}
+        }
+        let ends_case = word == "end" && self.cases > 0;
+        let opens = matches!(word, "begin" | "declare" | "then" | "else" | "loop");
+        self.starts = opens && self.cases == 0 && !behind_end;
+        self.cases -= usize::from(ends_case);
+        self.name(at, word);
+    }
+
+    /// A statement's own word, or the name of a variable that is assigned to.
+    fn may_start(&self, at: usize, word: &str) -> bool {
+        let assigned = match self.get(at + 1) {
+            Some(Token::Mark(mark)) => matches!(mark, ':' | '.' | '['),
+            Some(Token::Operator(run)) => run.starts_with('='),
+            _ => false,
+        };
+        assigned || STATEMENTS.contains(&word)
+    }
+
+    /// A name, for everything it could be the name of.
+    fn name(&mut self, at: usize, name: &str) {
+        let qualified = self.before(at).is_some_and(|token| token.is_mark('.'));
+        let schema = if qualified {
+            at.checked_sub(2).and_then(|at| self.tokens.get(at)).and_then(Token::name)
+        } else {
+            None
+        };
+        let mut uses = vec![Use::Relation { schema, name }, Use::Type { schema, name }];
+        if self.get(at + 1).is_some_and(|token| token.is_mark('('))
+            && !self.is_local_setting(at, name)
+        {
+            uses.push(Use::Function { schema, name, arguments: None });
+        }
+        if qualified {
+            uses.push(Use::Field(name));
+        }
+        self.body.uses.extend(uses.into_iter().map(Kept::from));
+    }
+
+    /// `set_config(name, value, true)`: gone with the transaction.
+    fn is_local_setting(&self, at: usize, name: &str) -> bool {
+        name == "set_config" && ends_in_true(self.tokens, at) == Some(true)
+    }
+
+    fn operator(&mut self, at: usize, run: &str) {
+        match run {
+            // `<<label>>`
+            ">>" if at >= 2 && self.tokens.get(at - 2) == Some(&Token::Operator("<<".into())) => {
+                self.starts = true;
+            }
+            // `#option`, in front of everything
+            "#" if at == 0 => self.declares = true,
+            _ => self.starts = false,
+        }
+        // Where a run of several operators is cut does not matter if none of its parts does harm.
+        let characters: Vec<char> = run.chars().collect();
+        for from in 0..characters.len() {
+            for part in (from + 1..=characters.len()).filter_map(|to| characters.get(from..to)) {
+                let name: String = part.iter().collect();
+                self.body.uses.push(Use::Operator { schema: None, name: &name }.into());
+            }
+        }
+    }
+}
+
+// ---- settings ----
+
+/// True if the last argument of the call whose name stands at a position is the word `true`.
+fn ends_in_true(tokens: &[Token], at: usize) -> Option<bool> {
+    let arguments = tokens.get(at + 2..)?;
+    let mut depth = 0_usize;
+    let end = arguments.iter().position(|token| {
+        depth += usize::from(token.is_mark('('));
+        let ends = depth == 0 && token.is_mark(')');
+        depth -= usize::from(depth > 0 && token.is_mark(')'));
+        ends
+    })?;
+    let last = arguments.get(end.checked_sub(2)?..end);
+    Some(matches!(last, Some([Token::Mark(','), word]) if word.is_word("true")))
+}
+
+/// Notes the custom settings that a body mentions.
+fn note_settings(text: &str, body: &mut Body) {
+    let mentioned = mentioned_settings(text);
+    body.settings = mentioned.names.into_iter().map(String::into_boxed_str).collect();
+    body.sets_unknown |= mentioned.is_dynamic;
+}
+
+/// The name of a custom setting in lower case; `None` for one of PostgreSQL's own.
+pub(crate) fn custom(name: &str) -> Option<Box<str>> {
+    name.contains('.').then(|| name.to_ascii_lowercase().into())
+}
+
+// ---- other languages ----
+
+/// What leads from another language to SQL.
+const SQL_MARKS: &[&str] = &["spi_", "plpy", "execute", "plv8", "query", "dbi", "exec"];
+
+/// A body in a language that is not read.
+fn foreign(text: &str, is_volatile: bool) -> Body {
+    let text = text.to_ascii_lowercase();
+    if is_volatile || SQL_MARKS.iter().any(|mark| text.contains(mark)) {
+        return Body::opaque("code in another language");
+    }
+    Body::harmless()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(language: &str, text: &str) -> String {
+        let body = Body::read(language, text, true);
+        let session = if body.traits.has(Traits::SESSION) { " session" } else { "" };
+        let unknown = if body.sets_unknown { " unknown" } else { "" };
+        let settings: String = body.settings.iter().map(|name| format!(" {name}")).collect();
+        format!("{:?}{session}{unknown}{settings}", body.verdict)
+    }
+
+    #[test]
+    fn bodies_in_sql_are_read_by_the_grammar() {
+        let rows = [
+            ("SELECT 1", "Read"),
+            ("SELECT a FROM t WHERE b = $1; SELECT 2", "Read"),
+            ("INSERT INTO t VALUES (1)", "Write"),
+            ("SELECT * FROM t FOR UPDATE", "Write"),
+            ("SELECT pg_catalog.set_config('app.User', $1, true)", "Read app.user"),
+            ("SELECT set_config('app.user', 'x', false)", "Read session app.user"),
+            ("SELECT set_config($1, $2, false)", "Primary session unknown"),
+            ("SET app.x = 1", "Read session app.x"),
+            ("SHOW work_mem", "Primary"),
+            ("SELEC 1", "Unknown session unknown"),
+            ("CREATE TEMP TABLE x (a int)", "Write session"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(told("sql", text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bodies_in_plpgsql_may_hold_queries_and_nothing_else() {
+        let rows = [
+            ("BEGIN RETURN 1; END", "Read"),
+            (
+                "DECLARE a int := 1; b t%ROWTYPE; BEGIN a := a + 1; SELECT * INTO b FROM t; RETURN a; END",
+                "Read",
+            ),
+            (
+                "<<l>> BEGIN FOR r IN SELECT * FROM t LOOP x = r.a; r.b := 2; a[1] := 3; END LOOP l; RETURN; END",
+                "Read",
+            ),
+            (
+                "BEGIN RETURN CASE WHEN a THEN b ELSE c END; IF x THEN RETURN 1; ELSE RETURN 2; END IF; END",
+                "Read",
+            ),
+            (
+                "BEGIN CASE a WHEN 1 THEN PERFORM f(); ELSE NULL; END CASE; RETURN QUERY SELECT 1; END",
+                "Read",
+            ),
+            (
+                "BEGIN x := CASE WHEN a THEN CASE b WHEN 1 THEN c END ELSE d END; y := 1; END",
+                "Read",
+            ),
+            (
+                "#variable_conflict use_column\nBEGIN RAISE NOTICE 'DELETE FROM t'; EXCEPTION WHEN others THEN RETURN 1; END",
+                "Read",
+            ),
+            ("BEGIN INSERT INTO t VALUES (1); END", "Write"),
+            ("BEGIN PERFORM 1 FROM t FOR NO KEY UPDATE; END", "Write"),
+            ("BEGIN PERFORM 1 FROM t FOR KEY SHARE; END", "Write"),
+            ("BEGIN WITH x AS (DELETE FROM t RETURNING a) SELECT a INTO b FROM x; END", "Write"),
+            ("BEGIN EXECUTE 'SELECT 1'; END", "RunsText session unknown"),
+            ("BEGIN RETURN QUERY EXECUTE q; END", "RunsText session unknown"),
+            ("BEGIN CREATE TEMP TABLE x (); END", "Write session"),
+            ("BEGIN IF a THEN NOTIFY x; END IF; END", "Write session"),
+            ("BEGIN SET LOCAL app.a = 1; END", "Write session app.a"),
+            ("BEGIN COMMIT; END", "Write session"),
+            ("BEGIN CALL p(); END", "Write session"),
+            ("BEGIN PERFORM set_config('a.b', x, true); END", "Read a.b"),
+            ("BEGIN PERFORM set_config(n, x, true); END", "Read unknown"),
+            ("BEGIN RETURN 'a\\'; END", "Unknown session unknown"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(told("plpgsql", text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_languages_are_believed_where_they_cannot_reach_sql() {
+        let read = |text, volatile| Body::read("plperl", text, volatile).verdict;
+        assert_eq!(read("return 1;", false), Verdict::Read);
+        assert_eq!(read("return 1;", true), Verdict::Unknown);
+        assert_eq!(read("spi_exec_query('x')", false), Verdict::Unknown);
+    }
+}

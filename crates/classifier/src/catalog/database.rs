@@ -1,0 +1,433 @@
+//! One database's objects: what each amounts to with everything it leads to.
+//!
+//! Objects and what they use make a graph: a view uses functions, a function's body calls others, a
+//! table has columns of a domain whose check calls one. An object amounts to the strongest of all that can
+//! be reached from it, and has the traits of all of them; that is computed once, when the snapshot is
+//! made, and looked up by name afterwards.
+//!
+//! A name without a schema stands for every object of that name. Which one a session means depends on
+//! its search path, its privileges and the types of arguments; all of them together are never weaker.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{Verdict, builtins};
+
+use super::body::{self, Body};
+use super::extensions;
+use super::facts::{Class, FIRST_USER_OID, Facts, Function, Named, ObjectId};
+use super::names::{Traits, Use};
+
+/// How many steps of the way to what decided are shown.
+const SHOWN_STEPS: usize = 6;
+
+/// What the operator has to say about functions.
+pub(crate) trait Vouched {
+    /// The operator's own word on a function, if there is one.
+    fn vouched(&self, schema: Option<&str>, name: &str) -> Option<Verdict>;
+    /// What to make of one that nobody vouches for.
+    fn unknown(&self) -> Verdict;
+    /// The servers' major version.
+    fn server_version(&self) -> u16;
+}
+
+/// What an object is in itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Nothing to say against it.
+    Nothing,
+    /// A function; the words say what it does, where they are known.
+    Function(&'static str),
+    /// One server's own relation.
+    ServerRelation,
+    /// An unlogged table: a standby has no rows of it.
+    Unlogged,
+    /// A foreign table: another server's answer, or this one's files.
+    Foreign,
+    /// A sequence.
+    Sequence,
+}
+
+/// An object and all that it leads to.
+#[derive(Debug)]
+pub(crate) struct Object {
+    name: Box<str>,
+    pub(crate) verdict: Verdict,
+    pub(crate) traits: Traits,
+    why: Why,
+    /// Which of the objects it uses has decided.
+    cause: Option<usize>,
+}
+
+/// An object as it is found by its name.
+#[derive(Debug)]
+struct Entry {
+    schema: Box<str>,
+    object: usize,
+    /// How many arguments a function takes.
+    arguments: std::ops::RangeInclusive<usize>,
+}
+
+type Index = HashMap<Box<str>, Vec<Entry>>;
+
+/// An immutable snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Database {
+    objects: Vec<Object>,
+    functions: Index,
+    relations: Index,
+    /// Relations as they are changed.
+    targets: Index,
+    types: Index,
+    operators: Index,
+    custom_settings: Vec<Box<str>>,
+    has_dynamic_settings: bool,
+}
+
+impl Database {
+    /// Makes a snapshot of what a database has said.
+    pub(crate) fn of(facts: &Facts, vouched: &dyn Vouched) -> Self {
+        let mut builder = Builder::new(facts, vouched);
+        builder.relations();
+        builder.names();
+        builder.functions();
+        builder.stored_uses();
+        builder.close()
+    }
+
+    /// The objects that a use may mean.
+    pub(crate) fn meant(&self, used: Use<'_>) -> impl Iterator<Item = (usize, &Object)> {
+        let (index, schema, name, arguments) = match used {
+            Use::Function { schema, name, arguments } => (&self.functions, schema, name, arguments),
+            Use::Field(name) => (&self.functions, None, name, Some(1)),
+            Use::Operator { schema, name } => (&self.operators, schema, name, None),
+            Use::Relation { schema, name } => (&self.relations, schema, name, None),
+            Use::Target { schema, name } => (&self.targets, schema, name, None),
+            Use::Type { schema, name } => (&self.types, schema, name, None),
+            Use::Query => (&self.targets, None, "", None),
+        };
+        let entries = index.get(name).map(Vec::as_slice).unwrap_or_default();
+        entries
+            .iter()
+            .filter(move |entry| schema.is_none_or(|schema| *entry.schema == *schema))
+            .filter(move |entry| arguments.is_none_or(|count| entry.arguments.contains(&count)))
+            .filter_map(|entry| Some((entry.object, self.objects.get(entry.object)?)))
+    }
+
+    /// The way from an object to what has decided on it, and what that is.
+    pub(crate) fn way(&self, object: &Object) -> (String, Why) {
+        let mut way = object.name.to_string();
+        let mut at = object;
+        for step in 0..self.objects.len() {
+            let Some(next) = at.cause.and_then(|cause| self.objects.get(cause)) else { break };
+            at = next;
+            if step < SHOWN_STEPS {
+                way = format!("{way} > {}", at.name);
+            }
+        }
+        if let Why::Function(what) = at.why
+            && !what.is_empty()
+        {
+            way = format!("{way}: {what}");
+        }
+        (way, at.why)
+    }
+
+    /// Names of custom settings that code in the database changes, in lower case.
+    pub(crate) fn custom_settings(&self) -> &[Box<str>] {
+        &self.custom_settings
+    }
+
+    /// True if code in the database may change settings whose names are not in its text.
+    pub(crate) fn has_dynamic_settings(&self) -> bool {
+        self.has_dynamic_settings
+    }
+
+    /// How many objects are known.
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len()
+    }
+}
+
+struct Builder<'f> {
+    facts: &'f Facts,
+    vouched: &'f dyn Vouched,
+    database: Database,
+    by_id: HashMap<ObjectId, usize>,
+    /// Functions of PostgreSQL's own that were met.
+    own: HashMap<Box<str>, usize>,
+    own_functions: HashMap<u32, &'f Named>,
+    /// What each object uses.
+    uses: Vec<(usize, usize)>,
+    /// Objects that the operator vouches for: nothing they use counts.
+    settled: HashSet<usize>,
+    settings: HashSet<Box<str>>,
+}
+
+impl<'f> Builder<'f> {
+    fn new(facts: &'f Facts, vouched: &'f dyn Vouched) -> Self {
+        let own_functions = facts.own_functions.iter().map(|own| (own.oid, own)).collect();
+        Self {
+            facts,
+            vouched,
+            database: Database::default(),
+            by_id: HashMap::new(),
+            own: HashMap::new(),
+            own_functions,
+            uses: Vec::new(),
+            settled: HashSet::new(),
+            settings: HashSet::new(),
+        }
+    }
+
+    fn object(&mut self, name: &str, verdict: Verdict, traits: Traits, why: Why) -> usize {
+        let object = Object { name: name.into(), verdict, traits, why, cause: None };
+        self.database.objects.push(object);
+        self.database.objects.len() - 1
+    }
+
+    fn named(&mut self, class: Class, named: &Named, verdict: Verdict, why: Why) {
+        let object = self.object(&named.name, verdict, Traits::NONE, why);
+        self.by_id.insert((class, named.oid), object);
+        let index = match class {
+            Class::Relation => &mut self.database.relations,
+            Class::Target => &mut self.database.targets,
+            Class::Type => &mut self.database.types,
+            _ => &mut self.database.operators,
+        };
+        let entry =
+            Entry { schema: named.schema.as_str().into(), object, arguments: 0..=usize::MAX };
+        index.entry(named.name.as_str().into()).or_default().push(entry);
+    }
+
+    /// Relations by what they are in themselves. PostgreSQL's own are only known by their numbers:
+    /// by name, this crate's tables know them.
+    fn relations(&mut self) {
+        let facts = self.facts;
+        for relation in &facts.relations {
+            if relation.oid < FIRST_USER_OID {
+                let own = builtins::relation(Some(&relation.schema), &relation.name);
+                let verdict = own.unwrap_or(Verdict::Read);
+                let object =
+                    self.object(&relation.name, verdict, Traits::NONE, Why::ServerRelation);
+                self.by_id.insert((Class::Relation, relation.oid), object);
+                continue;
+            }
+            let (verdict, why) = match relation.kind.as_str() {
+                "Sp" | "Su" => (Verdict::Primary, Why::Sequence),
+                "fp" => (Verdict::Primary, Why::Foreign),
+                kind if kind.ends_with('u') => (Verdict::Primary, Why::Unlogged),
+                _ => (Verdict::Read, Why::Nothing),
+            };
+            self.named(Class::Relation, relation, verdict, why);
+            self.named(Class::Target, relation, Verdict::Read, Why::Nothing);
+        }
+        let anything = self.object("", Verdict::Read, Traits::NONE, Why::Nothing);
+        self.by_id.insert((Class::Anything, 0), anything);
+        let entry = Entry { schema: Box::default(), object: anything, arguments: 0..=0 };
+        self.database.targets.insert(Box::default(), vec![entry]);
+    }
+
+    /// Types, operators, and the names of functions.
+    fn names(&mut self) {
+        let facts = self.facts;
+        for named in &facts.types {
+            self.named(Class::Type, named, Verdict::Read, Why::Nothing);
+        }
+        for named in &facts.operators {
+            self.named(Class::Operator, named, Verdict::Read, Why::Nothing);
+        }
+        for function in &facts.functions {
+            let object =
+                self.object(&function.name, Verdict::Read, Traits::NONE, Why::Function(""));
+            self.by_id.insert((Class::Function, function.oid), object);
+            let most = function.most_arguments.unwrap_or(usize::MAX);
+            let entry = Entry {
+                schema: function.schema.as_str().into(),
+                object,
+                arguments: function.fewest_arguments..=most,
+            };
+            let index = &mut self.database.functions;
+            index.entry(function.name.as_str().into()).or_default().push(entry);
+        }
+    }
+
+    /// What functions are in themselves, and what their texts use.
+    fn functions(&mut self) {
+        let facts = self.facts;
+        for function in &facts.functions {
+            let Some(&object) = self.by_id.get(&(Class::Function, function.oid)) else { continue };
+            let mut body = match self.vouched.vouched(Some(&function.schema), &function.name) {
+                Some(verdict) => {
+                    self.settled.insert(object);
+                    Body::of(verdict, "the operator's word", Traits::NONE)
+                }
+                None => self.body(function),
+            };
+            if body.traits.has(Traits::SESSION) && body.verdict == Verdict::Read {
+                body.verdict = Verdict::Primary;
+                body.why = "it changes the session";
+            }
+            self.note_settings(function, &body);
+            for used in body.uses.iter().collect::<HashSet<_>>() {
+                self.uses_by_name(object, used.as_use());
+            }
+            if let Some(object) = self.database.objects.get_mut(object) {
+                object.verdict = body.verdict;
+                object.traits = body.traits;
+                object.why = Why::Function(body.why);
+            }
+        }
+    }
+
+    fn body(&self, function: &Function) -> Body {
+        let is_volatile = function.volatility == 'v';
+        let by_declaration = || match is_volatile {
+            true => Body::of(self.vouched.unknown(), "a volatile function in C", Traits::SESSION),
+            false => Body::of(Verdict::Read, "", Traits::NONE),
+        };
+        if let Some(known) = function
+            .extension
+            .as_deref()
+            .and_then(|extension| extensions::function(extension, &function.name))
+        {
+            let traits = if known > Verdict::Primary { Traits::SESSION } else { Traits::NONE };
+            return Body::of(known, "", traits);
+        }
+        match (function.kind, function.language.as_str(), &function.body, &function.alias) {
+            ('a', ..) => Body::of(Verdict::Read, "", Traits::NONE),
+            (_, "internal", _, Some(alias)) => {
+                // One that SQL cannot call, because of its arguments, is not in the tables.
+                let (verdict, traits) = self.own_verdict(Some("pg_catalog"), alias);
+                verdict.map_or_else(by_declaration, |verdict| Body::of(verdict, "", traits))
+            }
+            (_, "c" | "internal", ..) => by_declaration(),
+            (_, language, Some(text), _) => Body::read(language, text, is_volatile),
+            (_, _, None, _) => Body::opaque("a body too long to be read"),
+        }
+    }
+
+    fn note_settings(&mut self, function: &Function, body: &Body) {
+        self.database.has_dynamic_settings |= body.sets_unknown;
+        self.settings.extend(body.settings.iter().cloned());
+        let configured = function.settings.lines().filter_map(|line| line.split_once('='));
+        self.settings.extend(configured.filter_map(|(name, _)| body::custom(name)));
+    }
+
+    /// A function of PostgreSQL's own, as this crate's tables have it; `None` if they do not.
+    fn own_verdict(&self, schema: Option<&str>, name: &str) -> (Option<Verdict>, Traits) {
+        let verdict = builtins::function(schema, name, self.vouched.server_version());
+        (verdict, builtins::traits(name))
+    }
+
+    /// An object uses whatever a name may mean. What nothing has, nothing can call: by the time that
+    /// it is created this snapshot is old.
+    fn uses_by_name(&mut self, object: usize, used: Use<'_>) {
+        let meant: Vec<usize> = self.database.meant(used).map(|(meant, _)| meant).collect();
+        self.uses.extend(meant.into_iter().map(|meant| (object, meant)));
+        match used {
+            Use::Function { schema, name, .. } => {
+                self.uses_own(object, schema, name, Verdict::Read);
+                let as_type = Use::Type { schema, name };
+                let meant: Vec<usize> = self.database.meant(as_type).map(|(at, _)| at).collect();
+                self.uses.extend(meant.into_iter().map(|meant| (object, meant)));
+            }
+            Use::Field(name) if builtins::is_field(name) => {
+                self.uses_own(object, None, name, Verdict::Read);
+            }
+            Use::Relation { schema, name } => {
+                let own = builtins::relation(schema, name).filter(|own| *own > Verdict::Read);
+                if let Some(verdict) = own {
+                    let own = self.object(name, verdict, Traits::NONE, Why::ServerRelation);
+                    self.uses.push((object, own));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An object calls a function of PostgreSQL's own; `otherwise` if the tables do not have it.
+    fn uses_own(&mut self, object: usize, schema: Option<&str>, name: &str, otherwise: Verdict) {
+        let (verdict, traits) = self.own_verdict(schema, name);
+        let verdict = verdict.unwrap_or(otherwise);
+        if verdict == Verdict::Read && traits == Traits::NONE {
+            return;
+        }
+        let own = match self.own.get(name) {
+            Some(&known) => known,
+            None => {
+                let verdict = if traits.has(Traits::SESSION) {
+                    verdict.max(Verdict::Primary)
+                } else {
+                    verdict
+                };
+                let own = self.object(name, verdict, traits, Why::Function(""));
+                self.own.insert(name.into(), own);
+                own
+            }
+        };
+        self.uses.push((object, own));
+    }
+
+    /// What the catalogs say of uses.
+    fn stored_uses(&mut self) {
+        let facts = self.facts;
+        for &(user, used) in &facts.uses {
+            let Some(&object) = self.by_id.get(&user) else { continue };
+            if let Some(&used) = self.by_id.get(&used) {
+                self.uses.push((object, used));
+            } else if let Some(own) = self.own_functions.get(&used.1).copied()
+                && used.0 == Class::Function
+            {
+                // One that is newer than the tables: immutable functions cannot write.
+                let otherwise =
+                    if own.kind == "i" { Verdict::Read } else { self.vouched.unknown() };
+                self.uses_own(object, Some(&own.schema), &own.name, otherwise);
+                self.database.has_dynamic_settings |= own.name == "set_config";
+            }
+        }
+        for writer in &facts.writers {
+            if let Some(object) = self.by_id.get(writer)
+                && let Some(object) = self.database.objects.get_mut(*object)
+            {
+                object.verdict = object.verdict.max(Verdict::Write);
+                object.why = Why::Function("it writes or locks rows");
+            }
+        }
+    }
+
+    /// Carries what every object amounts to to all that use it, until nothing changes.
+    fn close(mut self) -> Database {
+        let objects = &mut self.database.objects;
+        let mut users: Vec<Vec<usize>> = vec![Vec::new(); objects.len()];
+        for &(user, used) in &self.uses {
+            if !self.settled.contains(&user)
+                && let Some(users) = users.get_mut(used)
+            {
+                users.push(user);
+            }
+        }
+        let mut changed: Vec<usize> = (0..objects.len()).collect();
+        while let Some(at) = changed.pop() {
+            let Some(&Object { verdict, traits, .. }) = objects.get(at) else { continue };
+            if verdict == Verdict::Read && traits == Traits::NONE {
+                continue;
+            }
+            for &user in users.get(at).into_iter().flatten() {
+                let Some(object) = objects.get_mut(user) else { continue };
+                let before = (object.verdict, object.traits);
+                if verdict > object.verdict {
+                    object.verdict = verdict;
+                    object.cause = Some(at);
+                }
+                object.traits = object.traits.with(traits);
+                if before != (object.verdict, object.traits) {
+                    changed.push(user);
+                }
+            }
+        }
+        let mut settings: Vec<_> = self.settings.into_iter().collect();
+        settings.sort_unstable();
+        self.database.custom_settings = settings;
+        self.database
+    }
+}

@@ -1,0 +1,367 @@
+//! What functions, operators, types and relations are: the facts that the walk asks for.
+//!
+//! PostgreSQL's own objects come from tables in this crate (see `builtins`). What an operator vouches
+//! for or warns of stands above them. Everything else is a database's own: known from a snapshot of its
+//! system catalogs ([`Catalog::with_database`]), not known yet ([`Catalog::with_unread_database`]), or
+//! out of reach, as for whoever asks without a server. Doubt goes to the primary: what is unknown is a
+//! write. Only without a database at all is an unknown relation taken for a plain table.
+
+mod body;
+mod database;
+mod extensions;
+pub mod facts;
+pub(crate) mod names;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use self::database::{Database, Object, Vouched, Why};
+use self::facts::{Facts, Row, Unusable};
+use self::names::{Finding, Names, Traits, Use};
+use crate::walk::is_temporary_schema;
+use crate::{Access, Reason, builtins};
+
+/// The oldest major version of PostgreSQL whose functions are told apart by version.
+const BASE_VERSION: u16 = builtins::TABLE_VERSION;
+
+/// What calling a function or reading a relation amounts to, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Harmless on a standby, and the answer is the same.
+    Read,
+    /// Only the primary's answer is right.
+    Primary,
+    /// It writes, or acts on the server it runs on.
+    Write,
+    /// It runs SQL that is given as a value or lives in a table.
+    RunsText,
+    /// Nobody has said.
+    Unknown,
+}
+
+/// What to make of a function that neither PostgreSQL nor the operator vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownFunctions {
+    /// It may write.
+    #[default]
+    Write,
+    /// The operator has decided to take the risk.
+    Read,
+}
+
+/// How much is known of the objects in a database.
+#[derive(Debug, Clone)]
+enum Knowledge {
+    /// There is no database to know anything of.
+    Nothing,
+    /// There is one, and what is known of it, if anything, may not be true any more.
+    Unread(Option<Arc<Database>>),
+    /// All of it.
+    Read(Arc<Database>),
+}
+
+/// An immutable snapshot of what is known about a database's objects. Cheap to clone.
+///
+/// Names are as PostgreSQL folds them: lower case, unless they were created in quotes. A name may be
+/// given as `name`, which stands for any schema, or as `schema.name`.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    server_version: u16,
+    read_functions: Arc<HashSet<Box<str>>>,
+    write_functions: Arc<HashSet<Box<str>>>,
+    unknown_functions: UnknownFunctions,
+    knowledge: Knowledge,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::builtin()
+    }
+}
+
+impl Catalog {
+    /// PostgreSQL's own objects and nothing else.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self {
+            server_version: BASE_VERSION,
+            read_functions: Arc::default(),
+            write_functions: Arc::default(),
+            unknown_functions: UnknownFunctions::default(),
+            knowledge: Knowledge::Nothing,
+        }
+    }
+
+    /// Adds the harmless functions that PostgreSQL has gained up to this major version. Without it a
+    /// function that is new in the servers' version counts as unknown.
+    #[must_use]
+    pub fn with_server_version(mut self, major: u16) -> Self {
+        self.server_version = major;
+        self
+    }
+
+    /// Functions the operator vouches for.
+    #[must_use]
+    pub fn with_read_functions<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        Arc::make_mut(&mut self.read_functions).extend(names.into_iter().map(Box::from));
+        self
+    }
+
+    /// Functions the operator knows to write; this beats everything else.
+    #[must_use]
+    pub fn with_write_functions<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        Arc::make_mut(&mut self.write_functions).extend(names.into_iter().map(Box::from));
+        self
+    }
+
+    /// What to make of functions that nobody vouches for.
+    #[must_use]
+    pub fn with_unknown_functions(mut self, policy: UnknownFunctions) -> Self {
+        self.unknown_functions = policy;
+        self
+    }
+
+    /// The same with a database's own objects, as its answers to [`facts::QUESTIONS`] say. To be called
+    /// last: what the operator says of functions holds for whatever calls them, too.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn with_database(mut self, rows: impl IntoIterator<Item = Row>) -> Result<Self, Unusable> {
+        let database = Database::of(&Facts::of(rows)?, &self);
+        self.knowledge = Knowledge::Read(Arc::new(database));
+        Ok(self)
+    }
+
+    /// The same with a database whose objects are not known, or not any more: until they are read,
+    /// whatever is not PostgreSQL's own may be anything. What code in it may set is kept.
+    #[must_use]
+    pub fn with_unread_database(mut self) -> Self {
+        self.knowledge = match self.knowledge {
+            Knowledge::Read(database) => Knowledge::Unread(Some(database)),
+            unread @ Knowledge::Unread(_) => unread,
+            Knowledge::Nothing => Knowledge::Unread(None),
+        };
+        self
+    }
+
+    /// True if the objects of a database are known.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Read(_))
+    }
+
+    /// How many objects of the database are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.last_known().map_or(0, Database::len)
+    }
+
+    /// True if none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The custom settings (names with a point, in lower case) that code in the database changes by
+    /// name.
+    #[must_use]
+    pub fn custom_settings(&self) -> &[Box<str>] {
+        self.last_known().map(Database::custom_settings).unwrap_or_default()
+    }
+
+    /// True if code in the database may change settings whose names are not in its text, or if nobody
+    /// knows.
+    #[must_use]
+    pub fn has_dynamic_settings(&self) -> bool {
+        self.last_known().is_none_or(Database::has_dynamic_settings)
+    }
+
+    fn last_known(&self) -> Option<&Database> {
+        match &self.knowledge {
+            Knowledge::Read(database) | Knowledge::Unread(Some(database)) => Some(database),
+            _ => None,
+        }
+    }
+
+    fn known(&self) -> Option<&Database> {
+        match &self.knowledge {
+            Knowledge::Read(database) => Some(database),
+            _ => None,
+        }
+    }
+
+    /// What calling this function of PostgreSQL's own, or one that the operator has spoken of, amounts
+    /// to, whichever of its overloads is meant.
+    #[must_use]
+    pub fn function(&self, schema: Option<&str>, name: &str) -> Verdict {
+        self.vouched(schema, name)
+            .or_else(|| builtins::function(schema, name, self.server_version))
+            .unwrap_or_else(|| self.unknown())
+    }
+
+    /// What one of several objects of a name amounts to: the strongest.
+    fn meant(&self, used: Use<'_>) -> Option<Finding> {
+        let database = self.known()?;
+        let findings = database.meant(used).map(|(_, object)| finding_of(database, object));
+        findings.reduce(Finding::or)
+    }
+
+    fn called(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
+        if let Some(verdict) = self.vouched(schema, name) {
+            return of_function(verdict, name);
+        }
+        let own = builtins::function(schema, name, self.server_version);
+        let own = own.map(|verdict| of_function(verdict, name));
+        let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
+        // `name(x)` may be a cast.
+        known.or_else(|| self.meant(Use::Type { schema, name })).unwrap_or_else(|| {
+            match (&self.knowledge, self.unknown_functions) {
+                (_, UnknownFunctions::Read) => Finding::HARMLESS,
+                (Knowledge::Unread(_), _) => self.unread(name).with_traits(Traits::SESSION),
+                _ => of_function(Verdict::Unknown, name),
+            }
+        })
+    }
+
+    /// Something of the user's, while the database's objects are not known.
+    fn unread(&self, name: &str) -> Finding {
+        let finding = Finding::new(Access::Write, Reason::CatalogUnread(name.into()));
+        Finding { is_unresolved: true, ..finding }
+    }
+
+    fn field(&self, used: Use<'_>, name: &str) -> Finding {
+        let own = builtins::is_field(name).then(|| of_function(self.function(None, name), name));
+        let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
+        known.unwrap_or(Finding::HARMLESS)
+    }
+
+    fn operator(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
+        let own = builtins::is_operator(schema, name).then_some(Finding::HARMLESS);
+        let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
+        known.unwrap_or_else(|| match (&self.knowledge, self.unknown_functions) {
+            (_, UnknownFunctions::Read) => Finding::HARMLESS,
+            (Knowledge::Unread(_), _) => self.unread(name),
+            _ => Finding::new(Access::Write, Reason::UnknownOperator(name.into())),
+        })
+    }
+
+    fn relation(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
+        if is_temporary_schema(schema) {
+            return Finding::new(Access::Primary, Reason::TemporaryRelation(name.into()));
+        }
+        let own = builtins::relation(schema, name);
+        if own == Some(Verdict::Read) {
+            return Finding::HARMLESS;
+        }
+        if let Some(finding) = self.meant(used) {
+            return finding;
+        }
+        let reason = match (own, &self.knowledge) {
+            (Some(_), _) => Reason::ServerRelation(name.into()),
+            (None, Knowledge::Unread(_)) => return self.unread(name),
+            (None, Knowledge::Read(_)) => {
+                let reason = Reason::UnknownRelation(name.into());
+                return Finding { is_unresolved: true, ..Finding::new(Access::Write, reason) };
+            }
+            // The name that `serial` and identity columns give to sequences has to do.
+            (None, Knowledge::Nothing) if name.ends_with("_seq") => {
+                Reason::SequenceState(name.into())
+            }
+            (None, Knowledge::Nothing) => return Finding::HARMLESS,
+        };
+        Finding::new(Access::Primary, reason)
+    }
+
+    fn type_of(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
+        let unread = matches!(self.knowledge, Knowledge::Unread(_));
+        if unread && !builtins::is_type(schema, name) {
+            return self.unread(name);
+        }
+        self.meant(used).unwrap_or(Finding::HARMLESS)
+    }
+}
+
+impl Vouched for Catalog {
+    fn vouched(&self, schema: Option<&str>, name: &str) -> Option<Verdict> {
+        if !self.write_functions.is_empty() && contains(&self.write_functions, schema, name) {
+            return Some(Verdict::Write);
+        }
+        if !self.read_functions.is_empty() && contains(&self.read_functions, schema, name) {
+            return Some(Verdict::Read);
+        }
+        None
+    }
+
+    fn unknown(&self) -> Verdict {
+        match self.unknown_functions {
+            UnknownFunctions::Write => Verdict::Unknown,
+            UnknownFunctions::Read => Verdict::Read,
+        }
+    }
+
+    fn server_version(&self) -> u16 {
+        self.server_version
+    }
+}
+
+impl Names for Catalog {
+    fn finding(&self, used: Use<'_>) -> Finding {
+        match used {
+            Use::Function { schema, name, .. } => self.called(used, schema, name),
+            Use::Field(name) => self.field(used, name),
+            Use::Operator { schema, name } => self.operator(used, schema, name),
+            Use::Relation { schema, name } => self.relation(used, schema, name),
+            Use::Type { schema, name } => self.type_of(used, schema, name),
+            Use::Target { .. } | Use::Query => self.meant(used).unwrap_or(Finding::HARMLESS),
+        }
+    }
+
+    fn knows_relations(&self) -> bool {
+        !matches!(self.knowledge, Knowledge::Nothing)
+    }
+}
+
+/// A function of PostgreSQL's own, or one that the operator has spoken of.
+fn of_function(verdict: Verdict, name: &str) -> Finding {
+    let name = || name.into();
+    match verdict {
+        Verdict::Read => Finding::HARMLESS,
+        Verdict::Primary => Finding::new(Access::Primary, Reason::ServerFunction(name())),
+        Verdict::Write => Finding::new(Access::Write, Reason::WriteFunction(name())),
+        Verdict::RunsText => {
+            Finding::new(Access::Write, Reason::RunsText(name())).with_traits(Traits::SESSION)
+        }
+        Verdict::Unknown => Finding::new(Access::Write, Reason::UnknownFunction(name()))
+            .with_traits(Traits::SESSION),
+    }
+}
+
+/// An object of a database's: what it amounts to, and the way to what has decided.
+fn finding_of(database: &Database, object: &Object) -> Finding {
+    if object.verdict == Verdict::Read {
+        return Finding::HARMLESS.with_traits(object.traits);
+    }
+    let (way, why) = database.way(object);
+    let way: Box<str> = way.into();
+    let (access, reason) = match (object.verdict, why) {
+        (Verdict::Read, _) => (Access::Read, Reason::Harmless),
+        (_, Why::Unlogged) => (Access::Primary, Reason::UnloggedRelation(way)),
+        (_, Why::Foreign) => (Access::Primary, Reason::ForeignRelation(way)),
+        (_, Why::Sequence) => (Access::Primary, Reason::SequenceState(way)),
+        (_, Why::ServerRelation) => (Access::Primary, Reason::ServerRelation(way)),
+        (Verdict::Primary, _) if object.traits.has(Traits::SESSION) => {
+            (Access::Primary, Reason::ChangesSession(way))
+        }
+        (Verdict::Primary, _) => (Access::Primary, Reason::ServerFunction(way)),
+        (Verdict::Write, _) => (Access::Write, Reason::WriteFunction(way)),
+        (Verdict::RunsText, _) => (Access::Write, Reason::RunsText(way)),
+        (Verdict::Unknown, _) => (Access::Write, Reason::UnknownFunction(way)),
+    };
+    Finding::new(access, reason).with_traits(object.traits)
+}
+
+/// True if the set names the function, with its schema or without.
+fn contains(names: &HashSet<Box<str>>, schema: Option<&str>, name: &str) -> bool {
+    names.contains(name)
+        || schema.is_some_and(|schema| names.contains(format!("{schema}.{name}").as_str()))
+}

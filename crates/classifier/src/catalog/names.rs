@@ -1,0 +1,193 @@
+//! The question that a walk asks of every name it meets, and the answer.
+
+use std::cell::RefCell;
+
+use crate::{Access, Reason};
+
+/// Something that a text names and does, which only a catalog can say more about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Use<'a> {
+    /// It calls a function with so many arguments; `None` if there is no telling how many.
+    Function {
+        /// As it was written.
+        schema: Option<&'a str>,
+        /// Its name.
+        name: &'a str,
+        /// How many arguments the call has.
+        arguments: Option<usize>,
+    },
+    /// `value.name`: a column, or a function of one argument in the notation of one.
+    Field(&'a str),
+    /// It uses an operator.
+    Operator {
+        /// As it was written.
+        schema: Option<&'a str>,
+        /// Its name.
+        name: &'a str,
+    },
+    /// It reads a relation.
+    Relation {
+        /// As it was written.
+        schema: Option<&'a str>,
+        /// Its name.
+        name: &'a str,
+    },
+    /// It changes a relation's rows, and sets off what is bound to that.
+    Target {
+        /// As it was written.
+        schema: Option<&'a str>,
+        /// Its name.
+        name: &'a str,
+    },
+    /// It makes values of a type.
+    Type {
+        /// As it was written.
+        schema: Option<&'a str>,
+        /// Its name.
+        name: &'a str,
+    },
+    /// Any query at all.
+    Query,
+}
+
+/// What running something does besides its answer: a set of marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Traits(u8);
+
+impl Traits {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self(0);
+    /// It may change what the session is: settings, locks, temporary objects.
+    pub(crate) const SESSION: Self = Self(1);
+    /// It draws from a sequence.
+    pub(crate) const USES_SEQUENCE: Self = Self(1 << 1);
+    /// It asks what the session has drawn from a sequence.
+    pub(crate) const RECALLS_SEQUENCE: Self = Self(1 << 2);
+
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What a use amounts to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) access: Access,
+    pub(crate) reason: Reason,
+    pub(crate) traits: Traits,
+    /// The catalog has no such name: a query that gives it a meaning of its own is right.
+    pub(crate) is_unresolved: bool,
+}
+
+impl Finding {
+    /// Nothing to say against it.
+    pub(crate) const HARMLESS: Self = Self::new(Access::Read, Reason::Harmless);
+
+    pub(crate) const fn new(access: Access, reason: Reason) -> Self {
+        Self { access, reason, traits: Traits::NONE, is_unresolved: false }
+    }
+
+    pub(crate) fn with_traits(mut self, traits: Traits) -> Self {
+        self.traits = self.traits.with(traits);
+        self
+    }
+
+    /// The stronger of two.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let traits = self.traits.with(other.traits);
+        let stronger = if other.access > self.access { other } else { self };
+        Self { traits, ..stronger }
+    }
+}
+
+/// Whoever knows what names amount to.
+pub(crate) trait Names {
+    /// What this use amounts to.
+    fn finding(&self, used: Use<'_>) -> Finding;
+
+    /// True if relations are known: guesses from their names are not needed.
+    fn knows_relations(&self) -> bool;
+}
+
+/// A [`Use`] that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Kept {
+    kind: Kind,
+    schema: Option<Box<str>>,
+    name: Box<str>,
+    arguments: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Function,
+    Field,
+    Operator,
+    Relation,
+    Target,
+    Type,
+    Query,
+}
+
+impl Kept {
+    /// As it was noted.
+    pub(crate) fn as_use(&self) -> Use<'_> {
+        let (schema, name) = (self.schema.as_deref(), &*self.name);
+        match self.kind {
+            Kind::Function => Use::Function { schema, name, arguments: self.arguments },
+            Kind::Field => Use::Field(name),
+            Kind::Operator => Use::Operator { schema, name },
+            Kind::Relation => Use::Relation { schema, name },
+            Kind::Target => Use::Target { schema, name },
+            Kind::Type => Use::Type { schema, name },
+            Kind::Query => Use::Query,
+        }
+    }
+}
+
+impl From<Use<'_>> for Kept {
+    fn from(used: Use<'_>) -> Self {
+        let mut arguments = None;
+        let (kind, schema, name) = match used {
+            Use::Function { schema, name, arguments: given } => {
+                arguments = given;
+                (Kind::Function, schema, name)
+            }
+            Use::Field(name) => (Kind::Field, None, name),
+            Use::Operator { schema, name } => (Kind::Operator, schema, name),
+            Use::Relation { schema, name } => (Kind::Relation, schema, name),
+            Use::Target { schema, name } => (Kind::Target, schema, name),
+            Use::Type { schema, name } => (Kind::Type, schema, name),
+            Use::Query => (Kind::Query, None, ""),
+        };
+        Self { kind, schema: schema.map(Box::from), name: name.into(), arguments }
+    }
+}
+
+/// Notes what a text uses and finds nothing wrong with any of it.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    uses: RefCell<Vec<Kept>>,
+}
+
+impl Recorder {
+    /// What was noted.
+    pub(crate) fn into_uses(self) -> Vec<Kept> {
+        self.uses.into_inner()
+    }
+}
+
+impl Names for Recorder {
+    fn finding(&self, used: Use<'_>) -> Finding {
+        self.uses.borrow_mut().push(used.into());
+        Finding::HARMLESS
+    }
+
+    fn knows_relations(&self) -> bool {
+        true
+    }
+}

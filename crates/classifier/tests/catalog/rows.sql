@@ -1,0 +1,234 @@
+--;; read harmless
+SELECT * FROM t WHERE id = 1
+--;; read harmless
+SELECT * FROM public.t
+--;; write unknown_relation
+SELECT * FROM other.t
+--;; write unknown_relation
+SELECT * FROM nowhere
+--;; read harmless
+WITH nowhere AS (SELECT 1) SELECT * FROM nowhere
+--;; read harmless
+WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT * FROM r
+--;; primary unlogged_relation
+SELECT * FROM unlogged
+--;; primary unlogged_relation
+SELECT 1 WHERE EXISTS (TABLE unlogged)
+--;; primary unlogged_relation
+COPY unlogged TO STDOUT
+--;; primary sequence_state
+SELECT last_value FROM s
+--;; primary sequence_state
+SELECT * FROM s
+--;; read harmless
+SELECT last_value FROM ids
+--;; read harmless
+SELECT id FROM ids
+--;; primary foreign_relation
+SELECT count(*) FROM passwords
+--;; primary unlogged_relation
+SELECT * FROM copied
+--;; read harmless
+SELECT * FROM public.copied
+--;; primary unlogged_relation
+SELECT * FROM other.copied
+--;; read harmless
+SELECT * FROM pg_mine
+--;; primary temporary_relation
+SELECT * FROM pg_temp.x
+--;; write write_function
+SELECT writer()
+--;; write write_function
+SELECT WRITER ()
+--;; write write_function
+SELECT "writer"()
+--;; write unknown_function hidden_code
+SELECT "Writer"()
+--;; write write_function
+SELECT writer_of(1)
+--;; write write_function
+SELECT wrapper()
+--;; write write_function
+EXPLAIN SELECT immutable_wrapper()
+--;; write write_function
+SELECT immutable_wrapper()
+--;; write write_function
+SELECT plpgsql_wrapper()
+--;; write write_function
+SELECT catcher()
+--;; write write_function uses_sequence
+SELECT drawer()
+--;; primary server_function recalls_sequence
+SELECT asker()
+--;; write write_function
+SELECT noter('x')
+--;; write write_function
+SELECT locker(1)
+--;; write write_function
+SELECT numberer()
+--;; primary server_function
+SELECT place()
+--;; write runs_text hidden_code
+SELECT runner('SELECT 1')
+--;; write runs_text hidden_code
+SELECT asks('SELECT 1')
+--;; read harmless
+SELECT reader(1), plain(1), plain(1, 2), loops(5), atomic(5), many(1, 2, 3), many(VARIADIC ARRAY[1])
+--;; read harmless
+SELECT public.reader(id) FROM t ORDER BY plain(id)
+--;; write unknown_function hidden_code
+SELECT plain(1, 2, 3)
+--;; write write_function uses_sequence
+SELECT atomic_writer()
+--;; write write_function
+SELECT atomic_insert()
+--;; write write_function
+SELECT atomic_wrapper()
+--;; write write_function
+SELECT defaulted(1)
+--;; read harmless
+SELECT * FROM rows_of()
+--;; read harmless
+SELECT overloaded(1)
+--;; write write_function
+SELECT overloaded(1, 2)
+--;; write write_function
+SELECT twice()
+--;; read harmless
+SELECT public.twice()
+--;; write write_function
+SELECT other.twice()
+--;; write write_function
+SELECT "Odd Name"."Odd ()"()
+--;; write write_function uses_sequence
+SELECT internal_alias('s')
+--;; read harmless
+SELECT internal_harmless(1, 2)
+--;; read harmless
+SELECT lower(name), abs(n) FROM t
+--;; write write_function
+SELECT upper(t) FROM t
+--;; read harmless
+SELECT harmless(t), t.harmless FROM t
+--;; write write_function
+SELECT effect(t) FROM t
+--;; write write_function
+SELECT t.effect FROM t
+--;; write write_function
+SELECT (t).effect FROM t
+--;; write write_function
+SELECT x.nextval FROM to_regclass('s') x
+--;; write write_function
+SELECT ('s'::regclass).nextval
+--;; read harmless
+SELECT mutual_a(3)
+--;; read harmless
+CALL does_nothing()
+--;; write write_function hidden_code
+CALL writes()
+--;; primary changes_session hidden_code
+SELECT sets_it()
+--;; read harmless
+SELECT sets_local('x')
+--;; read harmless
+SELECT configured()
+--;; primary changes_session hidden_code
+SELECT calls_setter()
+--;; primary changes_session hidden_code
+SELECT guards()
+--;; read harmless
+SELECT * FROM v
+--;; read harmless
+SELECT * FROM v_v, m
+--;; write write_function
+SELECT id FROM v_writer
+--;; write write_function
+SELECT * FROM v_v_writer
+--;; write write_function uses_sequence
+SELECT * FROM v_nextval
+--;; primary unlogged_relation
+SELECT * FROM v_unlogged
+--;; primary server_relation
+SELECT * FROM v_stat
+--;; primary server_function
+SELECT * FROM v_recovery
+--;; write write_function
+SELECT * FROM v_lock
+--;; primary sequence_state
+SELECT * FROM v_sequence
+--;; write write_function
+SELECT * FROM v_field
+--;; write write_function
+SELECT * FROM v_union
+--;; write write_function
+SELECT * FROM v_where
+--;; write write_function
+SELECT through_view()
+--;; read harmless
+SELECT 1 @@@@ 2
+--;; write write_function
+SELECT 1 !@! 2
+--;; write write_function
+SELECT 1 OPERATOR(public.!@!) 2
+--;; write write_function
+SELECT 1 OPERATOR(other.!@!@) 2
+--;; write unknown_operator
+SELECT 1 !@!@! 2
+--;; write write_function
+SELECT uses_operator(1)
+--;; write write_function
+SELECT plpgsql_operator(1)
+--;; read harmless
+SELECT id FROM t a JOIN t b USING (id)
+--;; read harmless
+SELECT 1::plain_domain, plain_domain(1), 'ok'::mood
+--;; write write_function
+SELECT 1::writing_domain
+--;; write write_function
+SELECT CAST(1 AS public.writing_domain)
+--;; write write_function
+SELECT writing_domain(1)
+--;; write write_function
+SELECT '{1}'::writing_domain[]
+--;; write write_function
+SELECT 1::domain_of_domain
+--;; write write_function
+SELECT '(1,2)'::holder
+--;; write write_function
+SELECT * FROM of_domain
+--;; write write_function
+SELECT * FROM of_holder
+--;; write write_function
+SELECT takes_domain(1)
+--;; write write_function
+SELECT * FROM shady
+--;; read harmless
+SELECT m, e, h -> 'a' FROM moody WHERE e <> 'x' ORDER BY m
+--;; write write_function
+SELECT writing_sum(n) FROM t
+--;; write write_function
+SELECT writing_sum(n) OVER (ORDER BY id) FROM t
+--;; read harmless
+SELECT plain_sum(n), plain_sum(n) FILTER (WHERE n > 1) FROM t
+--;; write write_function
+SELECT * FROM guarded
+--;; write write_function
+SELECT * FROM v_guarded
+--;; read harmless
+SELECT * FROM guarded_plain
+--;; primary unlogged_relation
+SELECT * FROM parent
+--;; read harmless
+SELECT * FROM parts
+--;; read harmless
+SELECT * FROM child_1
+--;; read harmless
+SELECT gen_salt('bf') IS NOT NULL, crypt('a', gen_salt('md5')) IS NOT NULL
+--;; write runs_text hidden_code
+SELECT * FROM crosstab('SELECT 1') AS c (a int)
+--;; write data_modification hidden_code
+INSERT INTO triggering VALUES (1)
+--;; write data_modification
+INSERT INTO triggered VALUES (1)
+--;; write data_modification hidden_code
+UPDATE triggering SET id = 2
