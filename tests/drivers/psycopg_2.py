@@ -198,14 +198,17 @@ def large_objects(connection: Connection, place: Place) -> None:
 
 def two_phase_commit(connection: Connection, place: Place) -> None:
     identifier = connection.xid(place.number, place.name("global"), "branch")
-    with rejected("55000"):
-        # max_prepared_transactions is 0: the servers refuse, as they do directly.
-        connection.tpc_begin(identifier)
-        run(connection, "INSERT INTO item (owner, kind, value) VALUES (%s, 'two-phase', 1)", (place.number,))
-        connection.tpc_prepare()
-    connection.tpc_rollback()
+    insert = "INSERT INTO item (owner, kind, value) VALUES (%s, 'two-phase', 1)"
+    count = "SELECT count(*) FROM item WHERE owner = %s AND kind = 'two-phase'"
     with connection:
-        check(one(connection, "SELECT count(*) FROM item WHERE kind = 'two-phase'"), 0)
+        before = one(connection, count, (place.number,))
+    for finish, more in ((connection.tpc_rollback, 0), (connection.tpc_commit, 1)):
+        connection.tpc_begin(identifier)
+        run(connection, insert, (place.number,))
+        connection.tpc_prepare()
+        finish()
+        with connection:
+            check(one(connection, count, (place.number,)), before + more)
 
 
 def reset_between_uses(connection: Connection, place: Place) -> None:

@@ -287,7 +287,7 @@ fn what_is_not_served_is_refused_and_says_so() {
     let weir = Weir::start(shared(), "databases.shop.dbname = \"postgres\"");
     let rows: [(&str, &[(&str, &str)], &str); 3] = [
         ("postgres", &[], "3D000"),
-        ("pgweir", &[], "0A000"),
+        ("pgweir", &[], "28000"),
         ("postgres", &[("replication", "database")], "3D000"),
     ];
     for (database, parameters, code) in rows {

@@ -465,7 +465,7 @@ fn a_released_pin_gives_the_server_connection_back() {
 
 #[test]
 fn a_statement_whose_table_has_changed_can_be_prepared_again() {
-    let scratch = Scratch::new("session_outdated");
+    let scratch = Scratch::new("session_table_changes");
     scratch.prepare("CREATE TABLE thing AS SELECT 1 AS id");
     let weir = Weir::start(shared(), ONE);
     let (mut one, mut other) = two(&weir, scratch.name());
@@ -487,7 +487,7 @@ fn a_statement_whose_table_has_changed_can_be_prepared_again() {
 
 #[test]
 fn a_statement_whose_table_changes_fails_as_on_a_direct_connection_wherever_it_runs() {
-    let scratch = Scratch::new("session_outdated");
+    let scratch = Scratch::new("session_result_changes");
     scratch.prepare("CREATE TABLE thing AS SELECT 1 AS id");
     let weir = Weir::start(shared(), "pool.size = 4\nrouting.reads = \"primary\"");
     let (mut old, mut other) = two(&weir, scratch.name());

@@ -118,12 +118,25 @@ fn defaults_to_read_only(facts: SessionFacts<'_>) -> bool {
     facts.reported.get("default_transaction_read_only") == Some("on")
 }
 
+fn is_serializable_default(effect: &Effect) -> bool {
+    match effect {
+        Effect::Setting(SettingChange::Set { name, statement }) => {
+            &**name == "default_transaction_isolation" && says_serializable(statement)
+        }
+        _ => false,
+    }
+}
+
+fn says_serializable(statement: &str) -> bool {
+    statement.to_ascii_lowercase().contains("serializable")
+}
+
 /// A standby refuses SERIALIZABLE even for a plain read (0A000).
 fn defaults_to_serializable(facts: SessionFacts<'_>) -> bool {
     facts
         .settings
         .get("default_transaction_isolation")
-        .is_some_and(|statement| statement.to_ascii_lowercase().contains("serializable"))
+        .is_some_and(|statement| says_serializable(statement))
 }
 
 // ---- from label to verdict ----
@@ -149,6 +162,8 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
     }
     // What it executes may write; a session that knows the statement judges that instead.
     let executes = label.effects().any(|sign| matches!(sign, Sign::Execute(_)));
+    // What runs next on a standby would be refused.
+    let makes_serializable = effects.iter().any(|(_, effect)| is_serializable_default(effect));
     let question = label.local().and_then(|local| own_question(sql, local));
     let begin = label.statements.iter().rev().find_map(|statement| match &statement.control {
         Control::Begin(modes) => Some(transaction_modes(modes)),
@@ -160,6 +175,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
     };
     Verdict {
         target: match label.access {
+            Access::Neutral | Access::Read if makes_serializable => Target::Primary,
             Access::Neutral | Access::Read => Target::Replica,
             // The server that is asked only repeats what it is told.
             Access::Primary if question.is_some() => Target::Replica,

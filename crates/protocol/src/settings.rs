@@ -127,6 +127,10 @@ pub(crate) const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 #[must_use]
 pub fn transition(from: &SettingsMap, to: &SettingsMap) -> String {
     let mut sql = String::new();
+    if from != to && from.get("default_transaction_isolation").is_some() {
+        // A standby refuses SERIALIZABLE, and this very transaction begins with the default in force.
+        sql.push_str("SET TRANSACTION ISOLATION LEVEL READ COMMITTED;");
+    }
     let identity_changes = IDENTITY.iter().any(|name| from.get(name) != to.get(name));
     let has_identity = |map: &SettingsMap| IDENTITY.iter().any(|name| map.get(name).is_some());
     if identity_changes || (has_identity(from) && from != to) {
@@ -563,12 +567,18 @@ mod tests {
     fn the_way_between_two_sets_of_settings_is_one_string() {
         /// Settings in force, settings wanted, and the SQL between them.
         type Row<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], &'a str);
-        let rows: [Row<'_>; 6] = [
+        let rows: [Row<'_>; 7] = [
             (&[], &[], ""),
             (&[], &[("a", "SET a=1")], "SET a=1\n;"),
             (&[("a", "SET a=1")], &[], "RESET \"a\";"),
             (&[("my.v", "SET my.v=1")], &[], "RESET \"my\".\"v\";"),
             (&[("a", "SET a=1")], &[("a", "SET a=1")], ""),
+            (
+                &[("default_transaction_isolation", "SET x")],
+                &[],
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
+                 RESET \"default_transaction_isolation\";",
+            ),
             (
                 &[("role", "SET ROLE x")],
                 &[("a", "SET a=1"), ("role", "SET ROLE x")],

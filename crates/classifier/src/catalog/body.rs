@@ -6,11 +6,11 @@
 //! statement begins. That finds more than there is and misses nothing. A body in any other language is
 //! believed if its function is declared not to be volatile and nothing in it looks like a way to run SQL.
 
+use crate::hidden::mentioned_settings;
 use crate::lex::{
     self,
     tokens::{Token, tokens},
 };
-use crate::hidden::mentioned_settings;
 use crate::statement::Judge;
 use crate::{Access, Effect, Verdict};
 
