@@ -89,7 +89,10 @@ impl<R: Router> Session<R> {
             return;
         }
         attached.facts.sequences = SequenceMemory::Empty;
-        if self.in_pipeline {
+        // As long as nothing of a pipeline runs, ahead of it: what VACUUM and others refuse, and LOCK
+        // and others ask for, is to have company in a pipeline (manual, 55.2.4 Pipelining).
+        let runs = self.bound_in_pipeline || !attached.pipeline.is_empty();
+        if self.in_pipeline && (runs || attached.pipeline.is_skipping()) {
             to_server.own(discard_in_pipeline);
             for tag in [b'1', b'2', b'C', b'3', b'3'] {
                 attached.pipeline.push(Owed::Unseen(tag));
