@@ -36,6 +36,7 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ("a malformed message behind good ones", EARLY),
     ("a Sync with a body", "bytes in a Sync are dropped"),
     ("a Flush with a body", "bytes in a Flush are dropped"),
+    ("a Parse that is skipped leaves the unnamed statement as it was", UNNAMED),
     ("Describe and Close of neither a statement nor a portal", "Close X gets CloseComplete"),
 ];
 
@@ -56,6 +57,7 @@ const UNFINISHED: &str = "answers that no Sync asked for are not fetched for one
 const SYNCHRONY: &str =
     "the server's hanging up on its client's error is told as a lost connection";
 const EARLY: &str = "the connection ends before what was asked is answered";
+const UNNAMED: &str = "of an unnamed statement that a skipped Parse has replaced no copy is kept";
 const LONG: &str = "names of more than 63 bytes are not cut as the server cuts them";
 
 /// Answers that are pgweir's own by contract. The messages before the first error and its SQLSTATE

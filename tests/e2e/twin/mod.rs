@@ -5,11 +5,17 @@
 //! server connections that they change hands: as it is, byte by byte, cut in two at different
 //! bytes, and with another client in between. `PGWEIR_E2E_FULL=1` cuts at every byte.
 //!
+//! Beside the cases there are random sessions ([`random`]), and two clients that share one server
+//! connection and never notice ([`alternation`]).
+//!
 //! What is masked is said at [`notation::Ear`]; what is known to deviate, in [`known`].
 
+mod alternation;
+mod grammar;
 mod known;
 mod notation;
 mod play;
+mod random;
 mod script;
 mod stage;
 

@@ -49,23 +49,8 @@ pub(crate) fn to_postgres(
     database: &str,
 ) -> Result<Answers, String> {
     let mut side = Side::open(case, port, user, database);
-    let mut owed = Owed::default();
     for turn in &case.turns {
-        side.send(turn, Cut::Whole);
-        owed.turn(turn);
-        let mut answer = Vec::new();
-        while !side.closed && owed.wants(turn, &answer) {
-            if side.hear(&mut answer).is_none() {
-                let (name, turn) = (&case.name, &turn.text);
-                return Err(format!("{name}\n  PostgreSQL falls silent at {turn}\n{answer:#?}"));
-            }
-            owed.heard(turn, answer.last());
-        }
-        match &turn.until {
-            Until::Message(name) if name == "CopyInResponse" => owed.copying = true,
-            Until::Message(_) => owed = Owed::default(),
-            _ => {}
-        }
+        let answer = side.answer(turn).map_err(|why| format!("{}\n  {why}", case.name))?;
         side.answers.push(answer);
     }
     Ok(side.leave())
@@ -82,14 +67,7 @@ pub(crate) fn to_pgweir(
 ) -> Answers {
     let mut side = Side::open(case, port, user, database);
     for (turn, want) in case.turns.iter().zip(want.iter().skip(1)) {
-        side.send(turn, cut);
-        let mut answer = Vec::new();
-        while answer.len() < want.len() && !side.closed && !is_over(&answer, want) {
-            if side.hear(&mut answer).is_none() {
-                answer.push(SILENCE.to_owned());
-                side.closed = true;
-            }
-        }
+        let answer = side.answer_like(turn, cut, want);
         let is_same = answer == *want;
         side.answers.push(answer);
         if !is_same {
@@ -160,12 +138,13 @@ impl Owed {
 pub(crate) struct Side {
     wire: Wire,
     ear: Ear,
+    owed: Owed,
     closed: bool,
     answers: Answers,
 }
 
 impl Side {
-    fn open(case: &Case, port: u16, user: &str, database: &str) -> Self {
+    pub(crate) fn open(case: &Case, port: u16, user: &str, database: &str) -> Self {
         let startup: Vec<(&str, &str)> =
             case.startup.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let client = Client::connect(port, user, database, &startup)
@@ -174,7 +153,48 @@ impl Side {
         let told = client.parameters.iter().filter(|(name, _)| *name != "in_hot_standby");
         let told = told.map(|(name, value)| format!("{name} = {value}")).collect();
         let answers = vec![told];
-        Self { wire: client.wire, ear: Ear::default(), closed: false, answers }
+        Self {
+            wire: client.wire,
+            ear: Ear::default(),
+            owed: Owed::default(),
+            closed: false,
+            answers,
+        }
+    }
+
+    /// PostgreSQL's answer to a turn.
+    ///
+    /// # Errors
+    /// When what would end it does not come.
+    pub(crate) fn answer(&mut self, turn: &Turn) -> Result<Vec<String>, String> {
+        self.send(turn, Cut::Whole);
+        self.owed.turn(turn);
+        let mut answer = Vec::new();
+        while !self.closed && self.owed.wants(turn, &answer) {
+            if self.hear(&mut answer).is_none() {
+                return Err(format!("PostgreSQL falls silent at {}\n{answer:#?}", turn.text));
+            }
+            self.owed.heard(turn, answer.last());
+        }
+        match &turn.until {
+            Until::Message(name) if name == "CopyInResponse" => self.owed.copying = true,
+            Until::Message(_) => self.owed = Owed::default(),
+            _ => {}
+        }
+        Ok(answer)
+    }
+
+    /// pgweir's answer to a turn, of as many messages as PostgreSQL's.
+    pub(crate) fn answer_like(&mut self, turn: &Turn, cut: Cut, want: &[String]) -> Vec<String> {
+        self.send(turn, cut);
+        let mut answer = Vec::new();
+        while answer.len() < want.len() && !self.closed && !is_over(&answer, want) {
+            if self.hear(&mut answer).is_none() {
+                answer.push(SILENCE.to_owned());
+                self.closed = true;
+            }
+        }
+        answer
     }
 
     fn send(&mut self, turn: &Turn, cut: Cut) {
@@ -209,7 +229,7 @@ impl Side {
     }
 
     /// Takes leave, and hears the rest.
-    fn leave(mut self) -> Answers {
+    pub(crate) fn leave(mut self) -> Answers {
         let mut rest = Vec::new();
         if !self.closed {
             let _ = self.wire.send_bytes(&Message::new().terminate().0);
@@ -256,7 +276,7 @@ pub(crate) fn up_to_the_error(answers: &Answers) -> Answers {
 /// Width of what is expected beside what is got.
 const WIDTH: usize = 76;
 
-fn side_by_side(want: &[String], got: &[String]) -> String {
+pub(crate) fn side_by_side(want: &[String], got: &[String]) -> String {
     let mut lines = vec![format!("    {:WIDTH$}   pgweir", "PostgreSQL")];
     for at in 0..want.len().max(got.len()) {
         let (want, got) = (want.get(at), got.get(at));

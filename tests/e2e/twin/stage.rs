@@ -23,7 +23,9 @@ const TABLES: &str = "
     CREATE PROCEDURE commits() LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO item VALUES (900, 'kept'); COMMIT; INSERT INTO item VALUES (901, 'lost');
            ROLLBACK; END $$;
-    CREATE TABLE deferred (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)";
+    CREATE TABLE deferred (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE mine_0 (a int, b text);
+    GRANT ALL ON mine_0, counter TO app";
 
 /// Brings back what every case finds, where the case before changed it.
 const RESET: &str = "
@@ -35,7 +37,7 @@ const RESET: &str = "
         LOOP EXECUTE format('DROP VIEW %s CASCADE', made.name); END LOOP;
         FOR made IN SELECT oid::regclass AS name FROM pg_class
             WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-            AND relname NOT IN ('item', 'deferred')
+            AND relname NOT IN ('item', 'deferred', 'mine_0')
         LOOP EXECUTE format('DROP TABLE %s CASCADE', made.name); END LOOP;
         FOR made IN SELECT oid FROM pg_largeobject_metadata
         LOOP PERFORM lo_unlink(made.oid); END LOOP;
@@ -46,6 +48,9 @@ const RESET: &str = "
         END IF;
         IF EXISTS (SELECT FROM deferred) THEN
             TRUNCATE deferred;
+        END IF;
+        IF EXISTS (SELECT FROM mine_0) THEN
+            TRUNCATE mine_0;
         END IF;
         IF (SELECT is_called FROM counter) THEN
             ALTER SEQUENCE counter RESTART;
