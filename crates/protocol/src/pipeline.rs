@@ -167,6 +167,13 @@ impl Pipeline {
         self.owed.is_empty()
     }
 
+    /// Whether a ReadyForQuery will come without anything more from the client.
+    pub(crate) fn owes_ready(&self) -> bool {
+        let ends =
+            |owed: &Owed| matches!(owed, Owed::Query { .. } | Owed::FunctionCall | Owed::Sync);
+        !self.copying_in && self.owed.iter().any(ends)
+    }
+
     pub(crate) fn is_copying_in(&self) -> bool {
         self.copying_in
     }

@@ -347,6 +347,8 @@ impl Words<'_> {
 /// * the process id of a NotificationResponse, and process ids in reports (`process 123`, `PID 123`);
 /// * the numbers of objects made by users, which are told apart by the order in which they come up:
 ///   the server counts them over all sessions;
+/// * file, line and routine of an error 25P02: a statement that the server has to be given once more
+///   is refused by Parse there, and not by what the client said;
 /// * `in_hot_standby`, which is a server's own: another server's is not the client's.
 #[derive(Debug, Default)]
 pub(crate) struct Ear {
@@ -451,8 +453,11 @@ fn values(body: &[u8]) -> String {
 
 fn report(body: &[u8]) -> String {
     let failure = Failure::parse(body);
+    let is_aborted = failure.code() == "25P02";
     let field = |(letter, text): (&char, &String)| format!("{letter}={}", without_processes(text));
-    failure.fields().iter().map(field).collect::<Vec<_>>().join(" ")
+    let fields = failure.fields().iter();
+    let fields = fields.filter(|(letter, _)| !is_aborted || !"FLR".contains(**letter));
+    fields.map(field).collect::<Vec<_>>().join(" ")
 }
 
 /// A report's text without the numbers of processes.

@@ -82,7 +82,8 @@ pub(crate) fn to_pgweir(
 fn is_over(answer: &[String], want: &[String]) -> bool {
     let is_ready = |message: &&String| message.starts_with("ReadyForQuery");
     let count = |messages: &[String]| messages.iter().filter(is_ready).count();
-    answer.last().as_ref().is_some_and(is_ready) && count(answer) >= count(want)
+    let hangs_up = want.last().is_some_and(|last| last == CLOSED);
+    !hangs_up && answer.last().as_ref().is_some_and(is_ready) && count(answer) >= count(want)
 }
 
 /// What PostgreSQL still has to say.

@@ -41,6 +41,16 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// The text of a Query.
+fn query_text(body: &[u8]) -> Result<&[u8], ProtocolError> {
+    let (frame, length) = ("Query", body.len());
+    match split_cstr(body) {
+        Some((sql, [])) => Ok(sql),
+        Some((_, rest)) => Err(ProtocolError::Trailing { frame, length, left: rest.len() }),
+        None => Err(ProtocolError::Unterminated { frame, length, left: length }),
+    }
+}
+
 impl<R: Router> Session<R> {
     /// Takes what the client has sent.
     ///
@@ -77,10 +87,10 @@ impl<R: Router> Session<R> {
         let header = match Header::read(rest) {
             Ok(Some(header)) => header,
             Ok(None) => return Step::Wait(Next::Need(HEADER_LENGTH)),
-            Err(error) => return fatal(&error, to_client),
+            Err(error) => return self.break_off(&error, to_client),
         };
         if let Err(error) = self.check_length(header) {
-            return fatal(&error, to_client);
+            return self.break_off(&error, to_client);
         }
         if !self.refusal.is_none() && self.answer_refused(header.tag, to_client) {
             return self.drop_frame(header, rest);
@@ -91,6 +101,7 @@ impl<R: Router> Session<R> {
         }
         let frame = Frame { header, input: rest, at };
         match header.tag {
+            b'X' if self.awaits_answers() => Step::Wait(Next::Reply),
             b'X' => Step::Wait(Next::Close),
             b'd' | b'c' | b'f' => self.copy_data(frame, to_server),
             b'Q' => self.query(frame, to_server, to_client),
@@ -98,11 +109,22 @@ impl<R: Router> Session<R> {
             b'S' => self.sync(frame, to_server, to_client),
             b'H' => self.flush(frame, to_server),
             b'P' | b'B' | b'D' | b'E' | b'C' => self.extended(frame, to_server, to_client),
-            tag => fatal(
+            tag => self.break_off(
                 &ProtocolError::UnexpectedMessage { tag, expected: "a message of a client" },
                 to_client,
             ),
         }
+    }
+
+    /// Whether the server owes what the client has asked for: whoever reads messages in their order
+    /// answers it before the conversation ends.
+    fn awaits_answers(&self) -> bool {
+        matches!(&self.link, Link::Attached(attached) if attached.pipeline.owes_ready())
+    }
+
+    /// Ends the conversation with a client that cannot be understood.
+    fn break_off(&self, error: &ProtocolError, to_client: &mut Outgoing) -> Step {
+        if self.awaits_answers() { Step::Wait(Next::Reply) } else { fatal(error, to_client) }
     }
 
     fn check_length(&self, header: Header) -> Result<(), ProtocolError> {
@@ -227,13 +249,9 @@ impl<R: Router> Session<R> {
         let Some(body) = frame.body() else {
             return Step::Wait(Next::Need(frame.header.length));
         };
-        let Some((sql, [])) = split_cstr(body) else {
-            let error = ProtocolError::Unterminated {
-                frame: "Query",
-                length: body.len(),
-                left: body.len(),
-            };
-            return fatal(&error, to_client);
+        let sql = match query_text(body) {
+            Ok(sql) => sql,
+            Err(error) => return fatal(&error, to_client),
         };
         let verdict = match self.foresight.take() {
             Some(verdict) => verdict,

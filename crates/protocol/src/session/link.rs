@@ -53,6 +53,8 @@ pub(super) struct LastWords {
     pub(super) message: String,
     /// The whole ErrorResponse, for a client whose connection ends with the server's.
     pub(super) frame: Vec<u8>,
+    /// It hangs up for what the client has said.
+    pub(super) blames_client: bool,
 }
 
 /// What has run since the last transaction's end.

@@ -124,7 +124,9 @@ impl<R: Router> Session<R> {
         let asked = owed.iter().any(|owed| matches!(owed, Owed::Errand(Errand::Inspect)));
         let doubtful = !mem::take(&mut self.doubt).is_none() && asked;
         let is_torn = torn.left > 0 && torn.fate == Fate::Forward;
-        if is_torn || doubtful || !self.track.now().pins.is_empty() {
+        // A server that cannot follow its client any more (08P01) hangs up on nobody else.
+        let is_blamed = attached.last_words.as_ref().is_some_and(|words| words.blames_client);
+        if is_torn || doubtful || is_blamed || !self.track.now().pins.is_empty() {
             report.severity = Severity::Fatal;
             report.hint = Some(FATAL_HINT.to_owned());
             if torn.left == 0 {

@@ -322,8 +322,11 @@ impl<R: Router> Session<R> {
             && matches!(report.severity, Severity::Fatal | Severity::Panic)
         {
             // The server is about to close: what the client is told depends on what it loses.
-            attached.last_words =
-                Some(LastWords { message: report.message.to_string(), frame: whole_error(body) });
+            attached.last_words = Some(LastWords {
+                message: report.message.to_string(),
+                frame: whole_error(body),
+                blames_client: report.code == SqlState::PROTOCOL_VIOLATION,
+            });
             return Fate::Drop;
         }
         attached.failed = true;
