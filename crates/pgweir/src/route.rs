@@ -5,7 +5,7 @@
 //! a piece of work runs. Doubt goes to the primary, and every answer has a reason.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use pgweir_classifier::{
     Access, Catalog, Control, Discard, Effect as Sign, Hint, Isolation, Label, LabelCache, Local,
@@ -25,6 +25,11 @@ use crate::telemetry::metrics::Metrics;
 /// Memory for verdicts on texts seen before, in bytes.
 const CACHE_BYTES: usize = 8 << 20;
 
+/// Writes of a database's clients after which nobody is expected to ask what it has drawn from a
+/// sequence, if nobody has. Until then every write gets a memory of sequences of its own, which costs
+/// the server some ten microseconds where connections change hands.
+const UNASKED_WRITES: u32 = 10_000;
+
 /// Encodings in which a byte of a character can look like a quote.
 const UNSAFE_ENCODINGS: [&str; 7] =
     ["SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"];
@@ -38,6 +43,8 @@ pub struct Router {
     schema_epoch: AtomicU64,
     /// Somebody asks for what it has drawn from sequences.
     recalls_sequences: AtomicBool,
+    /// Writes before anybody did; counted up to [`UNASKED_WRITES`].
+    unasked_writes: AtomicU32,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -50,6 +57,7 @@ impl Router {
             cache: LabelCache::new(CACHE_BYTES),
             schema_epoch: AtomicU64::new(0),
             recalls_sequences: AtomicBool::new(false),
+            unasked_writes: AtomicU32::new(0),
             metrics,
         }
     }
@@ -58,6 +66,15 @@ impl Router {
     #[must_use]
     pub fn judge(&self, sql: &[u8], options: Options) -> Arc<Verdict> {
         self.cache.get_or_insert_with(sql, options, 0, &self.catalog, |label| verdict(sql, &label))
+    }
+
+    /// Learns whether clients of this database ask for what they have drawn from sequences.
+    fn note_sequences(&self, verdict: &Verdict) {
+        if verdict.recalls_sequences {
+            self.recalls_sequences.store(true, Ordering::Relaxed);
+        } else if verdict.is_write && self.unasked_writes.load(Ordering::Relaxed) < UNASKED_WRITES {
+            self.unasked_writes.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Hits and misses of the cache so far.
@@ -524,9 +541,7 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     }
 
     fn sent(&mut self, verdict: &Verdict, on: Target) {
-        if verdict.recalls_sequences {
-            self.router.recalls_sequences.store(true, Ordering::Relaxed);
-        }
+        self.router.note_sequences(verdict);
         if let Some(database) = &verdict.vacates {
             self.policy.cluster.vacate(database);
         }
@@ -552,6 +567,7 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
 
     fn recalls_sequences(&self) -> bool {
         self.router.recalls_sequences.load(Ordering::Relaxed)
+            || self.router.unasked_writes.load(Ordering::Relaxed) < UNASKED_WRITES
     }
 
     fn custom_settings(&mut self) -> Arc<[Box<str>]> {

@@ -301,8 +301,10 @@ impl SettingsTrack {
                 self.now.server = keep_identity(&customs, &self.now.server);
             }
             SettingChange::DiscardAll => {
-                self.now.client = self.startup.clone();
-                self.now.server = SettingsMap::default();
+                // Custom settings stay known here, too.
+                let customs = self.now.client.customs_reset();
+                self.now.client = customs.joined(&self.startup);
+                self.now.server = customs;
                 self.now.pins = self.now.pins.surviving_discard();
             }
         }
@@ -342,6 +344,15 @@ impl SettingsTrack {
             self.now.client = self.now.client.with(name, statement.clone());
             self.now.server = self.now.server.with(name, statement);
         }
+    }
+
+    /// Whether the client is back at what it started with, and its server not yet.
+    #[must_use]
+    pub fn awaits_startup(&self, name: &str) -> bool {
+        let startup = self.startup.get(name);
+        startup.is_some()
+            && self.now.client.get(name) == startup
+            && self.now.server.get(name) != startup
     }
 
     /// A server has been asked what is in force on it, after something that changed it out of sight.

@@ -4,7 +4,6 @@
 pub(crate) const KNOWN: &[(&str, &str)] = &[
     ("the protocol's statements and SQL's EXECUTE", PREPARE),
     ("the protocol's statements and SQL's DEALLOCATE", PREPARE),
-    ("UPDATE pg_settings sets", "a setting changed without SET or set_config is not followed"),
     ("a read-only transaction ends and a write follows in one string", REPLICA),
     ("a read-only transaction rolled back and a write in one string", REPLICA),
     ("a read-only transaction ends and another begins in one string", REPLICA),
@@ -14,7 +13,6 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ("options at the startup", RESET),
     ("startup parameters", TOLD),
     ("client_encoding at the startup", TOLD),
-    ("DISCARD ALL puts settings back", "a custom setting is unknown after DISCARD ALL, not empty"),
     ("names that need quoting, long ones, ones in another script", LONG),
     ("bytes that are no text", "a statement's name is not looked at for what is no text"),
     ("a malformed message in the middle of a pipeline", UNFINISHED),

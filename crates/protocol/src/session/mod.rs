@@ -156,6 +156,8 @@ pub struct Session<R> {
     unnamed_count: u32,
     track: SettingsTrack,
     reported: Parameters,
+    /// What the client's startup parameters read like: what RESET returns to.
+    at_startup: Parameters,
     statements: ClientStatements,
     portals: Vec<(Box<[u8]>, Arc<Verdict>)>,
     link: Link,
@@ -192,6 +194,7 @@ impl<R: Router> Session<R> {
             environment: "".into(),
             id: start.id,
             unnamed_count: 0,
+            at_startup: at_startup(&start.startup, &start.reported),
             track: SettingsTrack::new(start.startup),
             reported: start.reported,
             statements: ClientStatements::default(),
@@ -300,6 +303,13 @@ const ENVIRONMENT: [(&str, &str); 5] = [
 
 /// How the environment begins where the bytes of a text are read as nearly everywhere.
 const USUAL_BYTES: &str = "UTF8/on/";
+
+/// Of what a client was told at its start, what it has asked for itself.
+fn at_startup(startup: &SettingsMap, reported: &Parameters) -> Parameters {
+    let asked = |name: &str| startup.get(&name.to_ascii_lowercase()).is_some();
+    let told = reported.iter().filter(|(name, _)| asked(name));
+    told.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
 
 /// What the router may know, borrowed from the fields it comes from.
 fn facts<'a>(

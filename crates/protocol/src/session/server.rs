@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::frame::{HEADER_LENGTH, Header, split_cstr};
-use crate::message::TransactionStatus;
+use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{CLOSE_COMPLETE, Errand, Forgotten, Owed, PARSE_COMPLETE, Parsed};
 use crate::prepared::{ClientStatements, SERVER_NAME_PREFIX, Statement, UnnamedId};
@@ -70,7 +70,7 @@ impl<R: Router> Session<R> {
         match header.tag {
             b'D' => Ok(self.row(header, body)),
             b'd' => Ok(self.fate_of_data()),
-            b'S' => Ok(self.parameter_status(body)),
+            b'S' => Ok(self.parameter_status(body, to_client)),
             b'A' => Ok(Fate::Forward),
             b'N' => Ok(self.fate_of_data()),
             b'E' => Ok(self.error(body, to_client)),
@@ -292,7 +292,14 @@ impl<R: Router> Session<R> {
         }))
     }
 
-    fn parameter_status(&mut self, body: &[u8]) -> Fate {
+    /// After a RESET the server tells its own default, until it is brought back to what the client has
+    /// started with: that is what the client has to be told.
+    fn value_at_startup(&self, name: &str) -> Option<&str> {
+        let value = self.at_startup.get(name)?;
+        self.track.awaits_startup(&name.to_ascii_lowercase()).then_some(value)
+    }
+
+    fn parameter_status(&mut self, body: &[u8], to_client: &mut Outgoing) -> Fate {
         let Some((name, rest)) = split_cstr(body) else {
             return Fate::Drop;
         };
@@ -306,6 +313,12 @@ impl<R: Router> Session<R> {
         attached.facts.reported.note(name, value);
         if matches!(attached.pipeline.head(), Some(Owed::Errand(_))) || SERVERS_OWN.contains(&name)
         {
+            return Fate::Drop;
+        }
+        if let Some(value) = self.value_at_startup(name).map(str::to_owned) {
+            if self.reported.note(name, &value) {
+                to_client.own(|out| message::parameter_status(name, &value, out));
+            }
             return Fate::Drop;
         }
         self.reported.note(name, value);
