@@ -138,13 +138,18 @@ impl<R: Router> Session<R> {
         attached.facts.sequences = memory;
     }
 
-    /// The client has had its server forget what was drawn.
+    /// The client has had its server forget what was drawn. What it draws behind that, in the same
+    /// text or pipeline, is its own.
     pub(super) fn sequences_discarded(&mut self) {
+        let drawer = self.sequences.drawer.moved();
+        let mut draws_on = false;
         if let Link::Attached(attached) = &mut self.link {
-            attached.facts.sequences = SequenceMemory::Empty;
+            draws_on = attached.pipeline.writes();
+            attached.facts.sequences =
+                if draws_on { SequenceMemory::Of(drawer) } else { SequenceMemory::Empty };
         }
-        self.sequences.drawer = self.sequences.drawer.moved();
-        self.sequences.has_drawn = false;
+        self.sequences.drawer = drawer;
+        self.sequences.has_drawn = draws_on;
         self.track.unpin(Pins::SEQUENCE);
     }
 }

@@ -241,6 +241,7 @@ fn effect(sql: &str, word: &str) -> Option<Effect> {
             Effect::Prepare(Prepared { name, statement, verdict })
         }
         ("forget", "statements") => Effect::ForgetStatements,
+        ("forget", "sequences") => Effect::ForgetSequences,
         ("commit", "") => Effect::Commit,
         ("rollback", "") => Effect::Rollback,
         ("rollback", to) => Effect::RollbackTo(to.strip_prefix("to ")?.into()),
