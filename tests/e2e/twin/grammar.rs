@@ -84,7 +84,6 @@ const WRITES: &[&str] = &[
 const TRANSACTIONS: &[&str] = &[
     "begin",
     "begin",
-    "begin isolation level repeatable read",
     "commit",
     "commit",
     "commit",

@@ -26,16 +26,17 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ("Describe and Close of neither a statement nor a portal", "Close X gets CloseComplete"),
 ];
 
+const PREPARE: &str = "SQL's and the protocol's statements are kept apart";
 /// Deviations that show on some server connections and not on others.
 pub(crate) const BY_CHANCE: &[(&str, &str)] = &[
     ("a statement whose table gets a column", PLAN),
-    ("a statement whose column changes its type", PLAN),
     ("a statement whose table is gone", PLAN),
+    ("a statement whose column changes its type", PLAN),
     ("a statement under another search_path", PLAN),
 ];
 
-const PREPARE: &str = "SQL's and the protocol's statements are kept apart";
-const PLAN: &str = "a plan of before the DDL is met on, or missing from, another server connection";
+const PLAN: &str = "a server that prepares a statement anew after DDL judges it as new, and tells \
+     nothing of its parameters before it fails";
 const REPLICA: &str = "what begins on a replica stays there to its ReadyForQuery";
 const RESET: &str = "the server resets to its own default, not to the client's startup parameter";
 const TOLD: &str = "RESET to a startup parameter is not reported";
