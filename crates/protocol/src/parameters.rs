@@ -28,6 +28,12 @@ impl Parameters {
         self.entries.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// All values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().map(|(name, value)| (&**name, &**value))

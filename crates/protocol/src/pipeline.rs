@@ -83,6 +83,8 @@ pub(crate) enum Owed {
         verdict: Arc<Verdict>,
         /// What it makes everybody forget: given back if it fails.
         forgotten: Option<Box<Forgotten>>,
+        /// The protocol-level statement that it deallocates, likewise.
+        dropped: Option<(Box<[u8]>, Arc<Statement>)>,
     },
     /// CloseComplete for the client; the statement that is closed, if SQL has prepared it.
     Close(Option<Box<str>>),

@@ -234,7 +234,7 @@ impl Grammar<'_> {
             3 => format!("Describe S {name} | Sync"),
             4 => format!("Close S {name} | Sync"),
             5 => format!("{} | Execute o 1 | Execute o 0 | Sync", bind("o")),
-            6 => format!("Execute o 1 | Close P o | Sync"),
+            6 => "Execute o 1 | Close P o | Sync".to_owned(),
             7 => format!("{} | Execute \"\" 0 | Run \"select 1/0\" | Sync", bind("\"\"")),
             _ => format!("{} | Describe P \"\" | Execute \"\" 0 | Sync", bind("\"\"")),
         }

@@ -31,7 +31,8 @@ impl<R: Router> Session<R> {
             let need = if large { MAX_FORESIGHT } else { frame.header.length };
             return Step::Wait(Next::Need(need));
         }
-        if frame.header.tag == b'C' && !self.in_pipeline && matches!(self.link, Link::Detached) {
+        let closes = frame.header.tag == b'C' && matches!(frame.arrived_body(), [b'S' | b'P', ..]);
+        if closes && !self.in_pipeline && matches!(self.link, Link::Detached) {
             self.close_detached(frame.arrived_body(), to_client);
             return Step::Took(frame.header.length);
         }
@@ -284,10 +285,14 @@ impl<R: Router> Session<R> {
         self.note_sent(&verdict);
         let forgotten =
             if verdict.forgets_statements() { self.forget_named_statements() } else { None };
+        let dropped = verdict
+            .deallocates
+            .as_ref()
+            .and_then(|name| self.statements.named.remove_entry(name.as_bytes()));
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        attached.owe(Owed::Execute { verdict, forgotten });
+        attached.owe(Owed::Execute { verdict, forgotten, dropped });
         Ok(self.pass_frame(frame, to_server))
     }
 

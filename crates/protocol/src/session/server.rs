@@ -70,7 +70,7 @@ impl<R: Router> Session<R> {
         match header.tag {
             b'D' => Ok(self.row(header, body)),
             b'd' => Ok(self.fate_of_data()),
-            b'S' => Ok(self.parameter_status(body, to_client)),
+            b'S' => Ok(self.parameter_status(body)),
             b'A' => Ok(Fate::Forward),
             b'N' => Ok(self.fate_of_data()),
             b'E' => Ok(self.error(body, to_client)),
@@ -292,14 +292,29 @@ impl<R: Router> Session<R> {
         }))
     }
 
-    /// After a RESET the server tells its own default, until it is brought back to what the client has
+    /// After a RESET the server is at its own default, until it is brought back to what the client has
     /// started with: that is what the client has to be told.
-    fn value_at_startup(&self, name: &str) -> Option<&str> {
-        let value = self.at_startup.get(name)?;
-        self.track.awaits_startup(&name.to_ascii_lowercase()).then_some(value)
+    fn awaits_startup(&self, name: &str) -> bool {
+        self.at_startup.get(name).is_some() && self.track.awaits_startup(&name.to_ascii_lowercase())
     }
 
-    fn parameter_status(&mut self, body: &[u8], to_client: &mut Outgoing) -> Fate {
+    /// Tells it, where it is not what the client was told last.
+    fn report_startup(&mut self, to_client: &mut Outgoing) {
+        if self.at_startup.is_empty() || !self.track.differs() {
+            return;
+        }
+        let told = self.at_startup.iter().filter(|(name, _)| self.awaits_startup(name));
+        let told: Vec<(String, String)> =
+            told.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        for (name, value) in told {
+            if self.reported.note(&name, &value) {
+                to_client.own(|out| message::parameter_status(&name, &value, out));
+            }
+        }
+        self.note_environment();
+    }
+
+    fn parameter_status(&mut self, body: &[u8]) -> Fate {
         let Some((name, rest)) = split_cstr(body) else {
             return Fate::Drop;
         };
@@ -315,10 +330,7 @@ impl<R: Router> Session<R> {
         {
             return Fate::Drop;
         }
-        if let Some(value) = self.value_at_startup(name).map(str::to_owned) {
-            if self.reported.note(name, &value) {
-                to_client.own(|out| message::parameter_status(name, &value, out));
-            }
+        if self.awaits_startup(name) {
             return Fate::Drop;
         }
         self.reported.note(name, value);
@@ -414,6 +426,7 @@ impl<R: Router> Session<R> {
         match owed {
             Owed::Query { .. } | Owed::FunctionCall | Owed::Sync => {
                 self.transaction_ended(status, failed);
+                self.report_startup(to_client);
                 Ok(Fate::Forward)
             }
             Owed::OwnSync => {
@@ -523,7 +536,8 @@ fn undo_for_client(owed: &Owed, statements: &mut ClientStatements) {
         Owed::Known { name } | Owed::Parse(Parsed::Named { name, .. }) => {
             statements.named.remove(name);
         }
-        Owed::Closed { name, statement } => {
+        Owed::Closed { name, statement }
+        | Owed::Execute { dropped: Some((name, statement)), .. } => {
             statements.named.insert(name.clone(), statement.clone());
         }
         Owed::Parse(Parsed::Unnamed(id)) => {
