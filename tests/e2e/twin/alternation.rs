@@ -117,7 +117,7 @@ impl Pair {
 /// Two clients in turn on `size` connections, for so many steps.
 fn alternate(weir: &Weir, databases: [&str; 2], size: usize, seed: u64, steps: usize) {
     let mut dice = Dice::new(seed);
-    let mut pairs = [Pair::open(weir, databases), Pair::open(weir, databases)];
+    let mut pairs = vec![Pair::open(weir, databases), Pair::open(weir, databases)];
     let mut said: Vec<String> = Vec::new();
     for step in 0..steps {
         let mut client = dice.below(2);
@@ -128,8 +128,10 @@ fn alternate(weir: &Weir, databases: [&str; 2], size: usize, seed: u64, steps: u
         let stays_long = pairs[client].has_asked && pairs[client].held > LONGEST_HOLD;
         if pairs[client].status == 'I' && (stays_long || dice.below(STAY) == 0) {
             said.push(format!("{client}: (leaves, and another comes)"));
-            let gone = std::mem::replace(&mut pairs[client], Pair::open(weir, databases));
-            gone.leave().unwrap_or_else(|why| panic!("seed {seed}, step {step}: {why}"));
+            // First the one, then the other: it may have the only connection.
+            let left = pairs.remove(client).leave();
+            left.unwrap_or_else(|why| panic!("seed {seed}, step {step}: {why}"));
+            pairs.insert(client, Pair::open(weir, databases));
         }
         let text = pairs[client].draw(&mut dice, client);
         said.push(format!("{client}: {text}"));
