@@ -1,11 +1,13 @@
 //! The console: who gets in, what it shows, over which protocol.
 
 use std::process::Command;
+use std::time::Duration;
 
 use pgweir_sandbox::Sandbox;
 
 use crate::harness::{
-    Client, Failure, Finished, Message, Reply, SOON, Scratch, Setup, Weir, run, shared, until,
+    Client, Failure, Finished, Message, Reply, SOON, Scratch, Setup, Weir, Wire, run, servers_of,
+    shared, until,
 };
 
 /// An administrator, one who may only look, a user like any other.
@@ -488,4 +490,183 @@ fn show_config_has_the_values_in_force_and_no_secrets() {
     assert_eq!(value("clusters.main.pool.min_idle"), "1 0 no");
     assert_eq!(value("clusters.main.monitor.interval"), "\"100ms\" \"100ms\" no");
     assert!(!column(&reply, "key").contains(&"clusters.main.pool.size".to_owned()));
+}
+
+#[test]
+fn those_who_may_only_look_may_do_nothing_else() {
+    let weir = weir("");
+    let mut eye = weir.client("eye", "pgweir");
+    assert!(eye.query("SHOW CLIENTS").failure.is_none());
+    for command in ["PAUSE", "KILL postgres", "KILL_CLIENT 1", "SHUTDOWN", "DRAIN x", "RECONNECT"] {
+        assert_eq!(eye.fail(command).code(), "42501", "{command}");
+        assert_eq!(eye.extended(command, &[]).failure.unwrap().code(), "42501", "{command}");
+    }
+    for command in ["RELOAD", "SUSPEND", "SET pool.size = 1"] {
+        assert_eq!(boss(&weir).fail(command).code(), "0A000", "{command}");
+    }
+    assert_eq!(weir.postgres().ask("SELECT 1"), "1");
+}
+
+#[test]
+fn a_paused_database_waits_for_its_transactions_and_makes_clients_wait() {
+    let scratch = Scratch::new("console_pause");
+    let weir = weir("");
+    let (mut console, mut other) = (boss(&weir), boss(&weir));
+    let (mut client, mut late) =
+        (weir.client("postgres", scratch.name()), weir.client("postgres", scratch.name()));
+    let mut stranger = weir.postgres();
+    client.ask("BEGIN");
+    client.ask("CREATE TABLE t ()");
+    console.wire.send(&Message::new().query(&format!("PAUSE {}", scratch.name())));
+    until("the pause to begin", SOON, || {
+        let paused = row_of(&mut other, "SHOW POOLS", "database", scratch.name())("paused");
+        if paused == "t" { Ok(()) } else { Err(paused) }
+    });
+    // What has begun goes on; what has not waits; what is not meant is not touched.
+    client.ask("SELECT 1");
+    late.wire.send(&Message::new().query("SELECT 'late'"));
+    stranger.ask("SELECT 1");
+    assert!(!console.wire.hears_something(Duration::from_millis(100)), "a transaction is open");
+    client.ask("COMMIT");
+    assert_eq!(console.reply().commands, ["PAUSE"]);
+    assert_eq!(servers_of(shared(), "postgres", scratch.name()), [0; 3]);
+    let paused = row_of(&mut console, "SHOW DATABASES", "name", scratch.name());
+    assert_eq!(paused("paused"), "1");
+    assert_eq!(console.fail(&format!("PAUSE {}", scratch.name())).code(), "55000");
+    assert!(!late.wire.hears_something(Duration::from_millis(100)), "it is paused");
+    assert_eq!(console.query("RESUME").commands, ["RESUME"]);
+    assert_eq!(late.reply().text(), "late");
+    assert_eq!(console.fail("RESUME").code(), "55000");
+    assert_eq!(console.fail("PAUSE pgweir").code(), "3D000");
+}
+
+#[test]
+fn a_pause_that_is_given_up_is_undone() {
+    let scratch = Scratch::new("console_unpause");
+    let weir = weir("");
+    let (mut console, mut client) = (boss(&weir), weir.client("postgres", scratch.name()));
+    client.ask("BEGIN; SELECT 1");
+    console.wire.send(&Message::new().query("PAUSE"));
+    let mut other = boss(&weir);
+    let state = |console: &mut Client| row_of(console, "SHOW STATE", "key", "paused")("value");
+    until("the pause to begin", SOON, || match state(&mut other) {
+        paused if paused == "yes" => Ok(()),
+        paused => Err(paused),
+    });
+    let mut cancel = Wire::open(weir.port()).unwrap();
+    let request = [&80_877_102_u32.to_be_bytes()[..], &console.key].concat();
+    cancel.send(&Message::new().packet(&request));
+    let reply = console.reply();
+    assert_eq!(reply.failure.unwrap().code(), "57014");
+    assert_eq!(state(&mut console), "no");
+    client.ask("COMMIT; SELECT 1");
+}
+
+#[test]
+fn clients_are_ended_one_by_one_and_by_database() {
+    let scratch = Scratch::new("console_kill");
+    let weir = weir("");
+    let mut console = boss(&weir);
+    let mut clients = [(); 3].map(|()| weir.client("postgres", scratch.name()));
+    let mut stranger = weir.postgres();
+    let [first, second, third] = &mut clients;
+    assert_eq!(console.query(&format!("KILL_CLIENT {}", pid(first))).commands, ["KILL_CLIENT"]);
+    let told = first.wire.frames_until(b'E').pop().unwrap();
+    assert_eq!(Failure::parse(&told.body).code(), "57P01");
+    assert_eq!(console.fail("KILL_CLIENT 999999").code(), "42704");
+    assert_eq!(second.ask("SELECT 1"), "1");
+    third.ask("BEGIN; CREATE TEMP TABLE t ()");
+    assert_eq!(console.query(&format!("KILL {}", scratch.name())).commands, ["KILL"]);
+    for client in [second, third] {
+        let told = client.wire.frames_until(b'E').pop().unwrap();
+        assert_eq!(Failure::parse(&told.body).code(), "57P01");
+        assert!(client.wire.is_closed());
+    }
+    assert_eq!(stranger.ask("SELECT 1"), "1");
+    until("its server connections to be closed", SOON, || {
+        let left = servers_of(shared(), "postgres", scratch.name());
+        if left == [0; 3] { Ok(()) } else { Err(left) }
+    });
+    assert_eq!(console.query(&format!("RESUME {}", scratch.name())).failure, None);
+    assert_eq!(weir.client("postgres", scratch.name()).ask("SELECT 1"), "1");
+}
+
+#[test]
+fn a_disabled_database_takes_no_new_clients() {
+    let scratch = Scratch::new("console_disable");
+    let weir = weir("");
+    let (mut console, mut client) = (boss(&weir), weir.client("postgres", scratch.name()));
+    assert_eq!(console.query(&format!("DISABLE {}", scratch.name())).commands, ["DISABLE"]);
+    let failure = refused(&weir, "postgres", scratch.name());
+    assert_eq!(failure.code(), "57P03", "{failure}");
+    assert_eq!(client.ask("SELECT 1"), "1");
+    let shown = row_of(&mut console, "SHOW DATABASES", "name", scratch.name());
+    assert_eq!(shown("disabled"), "1");
+    assert_eq!(console.query(&format!("ENABLE {}", scratch.name())).commands, ["ENABLE"]);
+    assert_eq!(weir.client("postgres", scratch.name()).ask("SELECT 1"), "1");
+}
+
+#[test]
+fn server_connections_are_exchanged_and_waited_for() {
+    let scratch = Scratch::new("console_reconnect");
+    let weir = weir("");
+    let (mut console, mut idle) = (boss(&weir), weir.client("postgres", scratch.name()));
+    let mut busy = weir.client("postgres", scratch.name());
+    busy.ask("BEGIN");
+    let old = busy.ask("SELECT pg_backend_pid()");
+    idle.ask("/* pgweir: primary */ SELECT 1");
+    assert_eq!(console.query("WAIT_CLOSE").commands, ["WAIT_CLOSE"], "nothing is old");
+    let one = format!("RECONNECT {}", scratch.name());
+    assert_eq!(console.query(&one).commands, ["RECONNECT"]);
+    console.wire.send(&Message::new().query(&format!("WAIT_CLOSE {}", scratch.name())));
+    assert_eq!(busy.ask("SELECT pg_backend_pid()"), old, "a transaction goes on where it is");
+    assert!(!console.wire.hears_something(Duration::from_millis(100)), "an old one is in use");
+    busy.ask("COMMIT");
+    assert_eq!(console.reply().commands, ["WAIT_CLOSE"]);
+    assert_ne!(busy.ask("/* pgweir: primary */ SELECT pg_backend_pid()"), old);
+}
+
+#[test]
+fn a_drained_node_gets_no_new_work() {
+    let weir = weir("");
+    let (mut console, mut client) = (boss(&weir), weir.postgres());
+    let [drained, other] = [0, 1].map(|at| shared().replica(at).address());
+    assert_eq!(console.query(&format!("DRAIN {drained}")).commands, ["DRAIN"]);
+    for _ in 0..20 {
+        assert_eq!(client.where_ran("SELECT 1"), other);
+    }
+    let shown = row_of(&mut console, "SHOW NODES", "node", &drained);
+    let seen = ["draining", "reads", "why_not"].map(shown);
+    assert_eq!(seen, ["t", "f", "draining"].map(str::to_owned));
+    assert_eq!(console.query(&format!("UNDRAIN \"{drained}\"")).commands, ["UNDRAIN"]);
+    until("it to be used again", SOON, || {
+        let node = client.where_ran("SELECT 1");
+        if node == drained { Ok(()) } else { Err(node) }
+    });
+    let failure = console.fail("DRAIN nowhere:1");
+    assert!(failure.code() == "42704" && failure.field('H').contains(&drained), "{failure}");
+}
+
+#[test]
+fn shutdown_ends_it_at_once_or_when_clients_have_left() {
+    let mut now = weir("");
+    let (mut console, mut client) = (boss(&now), now.postgres());
+    client.ask("BEGIN");
+    assert_eq!(console.query("SHUTDOWN").commands, ["SHUTDOWN"]);
+    assert_eq!(now.wait_for_end().code(), Some(0));
+
+    let mut later = weir("");
+    let (mut console, mut client) = (boss(&later), later.postgres());
+    client.ask("SELECT 1");
+    assert_eq!(console.query("SHUTDOWN WAIT_FOR_CLIENTS").commands, ["SHUTDOWN"]);
+    later.wait_for_status("/readyz", 503);
+    assert_eq!(client.ask("SELECT 2"), "2");
+    until("the doors to be closed", SOON, || match Wire::open(later.port()) {
+        Ok(_) => Err("it listens"),
+        Err(_) => Ok(()),
+    });
+    assert!(later.ended().is_none());
+    assert_eq!(client.ask("SELECT 3"), "3");
+    client.leave();
+    assert_eq!(later.wait_for_end().code(), Some(0));
 }

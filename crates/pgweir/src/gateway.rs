@@ -26,8 +26,9 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use crate::account::{Account, Identity, Totals};
+use crate::account::{Account, Identity, Kind, Totals};
 use crate::config::{self, Config, ConsistencyLevel, Effective, UserSecret};
+use crate::console::gates::Gates;
 use crate::console::history::{self, History};
 use crate::random;
 use crate::route::Router;
@@ -54,6 +55,15 @@ pub enum Phase {
     Stopping,
 }
 
+/// What an administrator wants of the whole program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It ends at once.
+    Now,
+    /// It takes no new clients, and ends when the last has left by itself.
+    WhenClientsHaveLeft,
+}
+
 /// What all clients share.
 pub struct Gateway {
     config: Arc<Config>,
@@ -72,6 +82,8 @@ pub struct Gateway {
     /// Turns to ask a server what it demands of a user.
     pub(crate) questions: Semaphore,
     pub(crate) history: History,
+    pub(crate) gates: Gates,
+    shutdown: watch::Sender<Option<Shutdown>>,
     phase: watch::Sender<Phase>,
 }
 
@@ -161,6 +173,8 @@ impl Gateway {
             demands: Cache::new(WELCOMES),
             questions: Semaphore::new(MAX_QUESTIONS),
             history: History::new(Instant::now()),
+            gates: Gates::default(),
+            shutdown: watch::Sender::new(None),
             phase: watch::Sender::new(Phase::Serving),
             config: Arc::new(config),
             clusters,
@@ -265,6 +279,23 @@ impl Gateway {
 
     /// Takes no more clients; those there are close at their transactions' ends.
     pub fn drain(&self) {
+        self.close_doors();
+        self.clients.signal_all(Signal::Drain);
+    }
+
+    /// Asks whoever runs the program to end it.
+    pub(crate) fn shut_down(&self, shutdown: Shutdown) {
+        self.shutdown.send_replace(Some(shutdown));
+    }
+
+    /// Word of an administrator's wish to end the program.
+    #[must_use]
+    pub fn shutdown_wish(&self) -> watch::Receiver<Option<Shutdown>> {
+        self.shutdown.subscribe()
+    }
+
+    /// Takes no more clients; those there are stay for as long as they like.
+    pub fn close_doors(&self) {
         self.phase.send_if_modified(|phase| {
             let first = *phase == Phase::Serving;
             if first {
@@ -272,7 +303,13 @@ impl Gateway {
             }
             first
         });
-        self.clients.signal_all(Signal::Drain);
+    }
+
+    /// Whether every client has left but for those of the console.
+    #[must_use]
+    pub fn is_deserted(&self) -> bool {
+        let clients = self.clients.all();
+        clients.iter().all(|client| client.account.identity.kind == Kind::Console)
     }
 
     /// Ends every client now.
@@ -563,6 +600,11 @@ impl Clients {
                 return (id, handle);
             }
         }
+    }
+
+    /// The client with this process id.
+    pub(crate) fn get(&self, pid: i32) -> Option<Arc<ClientHandle>> {
+        lock(self.shard(pid)?).get(&pid).cloned()
     }
 
     /// The server that works for the client with this key, if the key is right and there is one.

@@ -13,16 +13,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{Config, Problem};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Shutdown};
 use crate::serve::{ListenError, Listeners};
 use crate::telemetry::log::{self, LogFormat};
 use crate::{http, tls};
 
 /// How often it is looked whether the last client has gone.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether clients have left by themselves.
+const DESERTED_CHECK: Duration = Duration::from_millis(100);
 
 /// Why pgweir does not serve.
 #[derive(Debug, Error)]
@@ -147,8 +151,13 @@ impl Server {
         let mut int = signal(SignalKind::interrupt())?;
         // Without a handler, HUP would end the process; reloading comes with it.
         let mut hup = signal(SignalKind::hangup())?;
+        let mut wish = self.gateway.shutdown_wish();
         loop {
             tokio::select! {
+                () = self.granted(&mut wish) => {
+                    self.end().await;
+                    return Ok(());
+                }
                 _ = term.recv() => break,
                 _ = int.recv() => break,
                 _ = hup.recv() => {
@@ -178,9 +187,27 @@ impl Server {
             }
             () = hurry => tracing::warn!("a second signal: ending at once"),
         }
+        self.end().await;
+    }
+
+    async fn end(self) {
         self.gateway.stop();
         self.gateway.shutdown().await;
         tracing::info!("ended");
+    }
+
+    /// Returns when an administrator wants the program to end, and it may.
+    async fn granted(&self, wish: &mut watch::Receiver<Option<Shutdown>>) {
+        let Ok(wish) = wish.wait_for(Option::is_some).await.map(|wish| *wish) else {
+            return std::future::pending().await;
+        };
+        tracing::info!(?wish, "an administrator shuts pgweir down");
+        if wish == Some(Shutdown::WhenClientsHaveLeft) {
+            self.gateway.close_doors();
+            while !self.gateway.is_deserted() {
+                tokio::time::sleep(DESERTED_CHECK).await;
+            }
+        }
     }
 
     async fn gone(&self) {

@@ -380,9 +380,11 @@ impl PoolSet {
 
     /// Keeps house in every pool.
     pub(crate) fn tend(&self, topology: &Topology, now: Instant) {
+        // Paused pools keep nothing open: their servers may be about to be restarted.
+        let is_paused = self.is_paused();
         for (pool, view) in self.pools.iter().zip(&topology.nodes) {
             let is_lost = view.health == Health::Down || view.role == Role::Fenced;
-            pool.tend(now, !is_lost && !view.node.is_draining());
+            pool.tend(now, !is_lost && !is_paused && !view.node.is_draining());
         }
     }
 

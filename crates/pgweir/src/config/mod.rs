@@ -215,6 +215,25 @@ impl Config {
         out
     }
 
+    /// The first of the names by which clients reach what this one leads to.
+    #[must_use]
+    pub fn first_name(&self, database: &str) -> String {
+        self.effective(database).map_or_else(
+            || database.to_owned(),
+            |effective| self.first_name_of(effective.cluster_name, effective.dbname),
+        )
+    }
+
+    /// The first of the names by which clients reach a database of a cluster.
+    #[must_use]
+    pub fn first_name_of(&self, cluster: &str, dbname: &str) -> String {
+        let leads_there = |name: &&String| {
+            let effective = self.effective(name);
+            effective.is_some_and(|found| (found.cluster_name, found.dbname) == (cluster, dbname))
+        };
+        self.databases.keys().find(leads_there).map_or(dbname, String::as_str).to_owned()
+    }
+
     /// The cluster, if there is just one.
     fn only_cluster(&self) -> Option<(&str, &Cluster)> {
         let (name, cluster) = self.clusters.first_key_value()?;

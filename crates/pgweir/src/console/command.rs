@@ -8,6 +8,7 @@ use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 
 use super::show::{self, Show};
+use crate::gateway::Shutdown;
 
 /// Commands in one text, at most.
 const MAX_COMMANDS: usize = 100;
@@ -45,7 +46,63 @@ pub(super) enum Command {
     Transaction(Transaction),
     /// A driver's SET of something that means nothing here.
     Ignored,
+    /// A change, for which an administrator needs all rights.
+    Act(Action),
 }
+
+/// What changes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// A change to a database, or to all.
+    Database(Change, Option<String>),
+    /// KILL_CLIENT.
+    KillClient(i32),
+    /// DRAIN of a node.
+    Drain(String),
+    /// UNDRAIN of a node.
+    Undrain(String),
+    /// SHUTDOWN.
+    Shutdown(Shutdown),
+}
+
+/// What is changed about a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Pause,
+    Resume,
+    Kill,
+    Disable,
+    Enable,
+    Reconnect,
+    WaitClose,
+}
+
+/// The verbs of changes to a database, and whether one may be meant for all of them.
+const CHANGES: [(&str, Change, bool); 7] = [
+    ("pause", Change::Pause, true),
+    ("resume", Change::Resume, true),
+    ("kill", Change::Kill, false),
+    ("disable", Change::Disable, false),
+    ("enable", Change::Enable, false),
+    ("reconnect", Change::Reconnect, true),
+    ("wait_close", Change::WaitClose, true),
+];
+
+/// What SHOW HELP says of the commands that are no SHOW.
+pub(super) const USAGE: [(&str, &str); 12] = [
+    ("PAUSE [db]", "clients wait; returns when no server connection is left"),
+    ("RESUME [db]", "clients go on"),
+    ("KILL db", "pauses, and ends its clients at once"),
+    ("DISABLE db", "no new clients"),
+    ("ENABLE db", "new clients again"),
+    ("RECONNECT [db]", "server connections that are open now are not used again"),
+    ("WAIT_CLOSE [db]", "returns when those are closed"),
+    ("KILL_CLIENT id", "ends one client at once"),
+    ("DRAIN node", "no new work for the node; what runs goes on"),
+    ("UNDRAIN node", "new work again"),
+    ("SHUTDOWN", "ends pgweir at once"),
+    ("SHUTDOWN WAIT_FOR_CLIENTS", "no new clients; ends when the last has left"),
+];
 
 /// What becomes of the transaction block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +129,25 @@ impl Command {
             Self::Transaction(Transaction::Commit) => "COMMIT",
             Self::Transaction(Transaction::Rollback) => "ROLLBACK",
             Self::Ignored => "SET",
+            Self::Act(action) => action.tag(),
+        }
+    }
+}
+
+impl Action {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Database(Change::Pause, _) => "PAUSE",
+            Self::Database(Change::Resume, _) => "RESUME",
+            Self::Database(Change::Kill, _) => "KILL",
+            Self::Database(Change::Disable, _) => "DISABLE",
+            Self::Database(Change::Enable, _) => "ENABLE",
+            Self::Database(Change::Reconnect, _) => "RECONNECT",
+            Self::Database(Change::WaitClose, _) => "WAIT_CLOSE",
+            Self::KillClient(_) => "KILL_CLIENT",
+            Self::Drain(_) => "DRAIN",
+            Self::Undrain(_) => "UNDRAIN",
+            Self::Shutdown(_) => "SHUTDOWN",
         }
     }
 }
@@ -103,7 +179,19 @@ fn command(tokens: &[Token], text: &str) -> Result<Command, Report> {
         "commit" | "end" => Some(Command::Transaction(Transaction::Commit)),
         "rollback" | "abort" => Some(Command::Transaction(Transaction::Rollback)),
         "set" => return set(&mut words, text),
-        _ => None,
+        "reload" if words.is_over() => {
+            return Err(unsupported(
+                "reloading is not available in this version",
+                "Change the configuration file and start pgweir again.",
+            ));
+        }
+        "suspend" if words.is_over() => {
+            return Err(unsupported(
+                "SUSPEND has no equivalent here",
+                "PAUSE makes clients wait and closes every server connection.",
+            ));
+        }
+        verb => action(verb, &mut words).map(Command::Act),
     };
     match read {
         // The modes of a transaction say nothing here.
@@ -122,11 +210,27 @@ fn shown(words: &mut Words<'_>, text: &str) -> Result<Command, Report> {
         return Ok(Command::Show(show));
     }
     if let Some((_, hint)) = PGBOUNCERS_TABLES.iter().find(|(known, _)| *known == name) {
-        let message = format!("pgweir: SHOW {} has no equivalent here", name.to_uppercase());
-        let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
-        return Err(report.with_hint(*hint));
+        let what = format!("SHOW {} has no equivalent here", name.to_uppercase());
+        return Err(unsupported(&what, hint));
     }
     Err(invalid(text))
+}
+
+fn action(verb: &str, words: &mut Words<'_>) -> Option<Action> {
+    if let Some((_, change, may_mean_all)) = CHANGES.iter().find(|(known, ..)| *known == verb) {
+        let name = words.name();
+        return (name.is_some() || *may_mean_all).then_some(Action::Database(*change, name));
+    }
+    match verb {
+        "kill_client" => Some(Action::KillClient(words.name()?.parse().ok()?)),
+        "drain" => words.name().map(Action::Drain),
+        "undrain" => words.name().map(Action::Undrain),
+        "shutdown" if words.accept("wait_for_clients") => {
+            Some(Action::Shutdown(Shutdown::WhenClientsHaveLeft))
+        }
+        "shutdown" => Some(Action::Shutdown(Shutdown::Now)),
+        _ => None,
+    }
 }
 
 fn set(words: &mut Words<'_>, text: &str) -> Result<Command, Report> {
@@ -135,9 +239,15 @@ fn set(words: &mut Words<'_>, text: &str) -> Result<Command, Report> {
     if DRIVERS_SETTINGS.contains(&name.as_str()) {
         return Ok(Command::Ignored);
     }
-    let message = format!("pgweir: \"{name}\" cannot be changed while pgweir runs");
-    let report = Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
-    Err(report.with_hint("Change the configuration file and start pgweir again."))
+    Err(unsupported(
+        &format!("\"{name}\" cannot be changed while pgweir runs"),
+        "Change the configuration file and start pgweir again.",
+    ))
+}
+
+fn unsupported(what: &str, hint: &str) -> Report {
+    Report::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, format!("pgweir: {what}"))
+        .with_hint(hint)
 }
 
 /// The error for a text that is no command.
@@ -179,6 +289,15 @@ impl Words<'_> {
         };
         self.0 = rest;
         Some(word.to_ascii_lowercase())
+    }
+
+    /// Takes a name, as it stands.
+    fn name(&mut self) -> Option<String> {
+        let (Token::Bare(name) | Token::Quoted(name), rest) = self.0.split_first()? else {
+            return None;
+        };
+        self.0 = rest;
+        Some(name.clone())
     }
 
     /// Takes this word, if it comes next.
@@ -258,6 +377,7 @@ mod tests {
     fn short(command: &Command) -> String {
         match command {
             Command::Show(show) => format!("show {}", show.name),
+            Command::Act(action) => format!("{action:?}").to_lowercase(),
             other => format!("{other:?}").to_lowercase(),
         }
     }
@@ -279,6 +399,20 @@ mod tests {
             ("ROLLBACK;", "transaction(rollback)"),
             ("SET extra_float_digits = 3", "ignored"),
             ("SET SESSION application_name TO 'a;b'", "ignored"),
+            ("pause", "database(pause, none)"),
+            ("PAUSE shop;", "database(pause, some(\"shop\"))"),
+            ("RESUME \"a \"\"b\"\" c\"", "database(resume, some(\"a \\\"b\\\" c\"))"),
+            ("KILL shop", "database(kill, some(\"shop\"))"),
+            (
+                "DISABLE shop; ENABLE shop",
+                "database(disable, some(\"shop\")) | database(enable, some(\"shop\"))",
+            ),
+            ("RECONNECT; WAIT_CLOSE", "database(reconnect, none) | database(waitclose, none)"),
+            ("KILL_CLIENT 17", "killclient(17)"),
+            ("DRAIN 127.0.0.1:5433", "drain(\"127.0.0.1:5433\")"),
+            ("UNDRAIN [::1]:5433", "undrain(\"[::1]:5433\")"),
+            ("SHUTDOWN", "shutdown(now)"),
+            ("shutdown wait_for_clients", "shutdown(whenclientshaveleft)"),
         ];
         for (text, want) in rows {
             assert_eq!(read(text), want, "{text:?}");
@@ -302,6 +436,12 @@ mod tests {
                 "SET pool.size = 5",
                 "0A000 pgweir: \"pool.size\" cannot be changed while pgweir runs",
             ),
+            ("KILL", "42601 pgweir: invalid command \"KILL\""),
+            ("KILL_CLIENT x", "42601 pgweir: invalid command \"KILL_CLIENT x\""),
+            ("PAUSE a b", "42601 pgweir: invalid command \"PAUSE a b\""),
+            ("SHUTDOWN NOW", "42601 pgweir: invalid command \"SHUTDOWN NOW\""),
+            ("RELOAD", "0A000 pgweir: reloading is not available in this version"),
+            ("SUSPEND", "0A000 pgweir: SUSPEND has no equivalent here"),
             ("SHOW FDS", "0A000 pgweir: SHOW FDS has no equivalent here"),
             ("show dns_hosts", "0A000 pgweir: SHOW DNS_HOSTS has no equivalent here"),
         ];

@@ -4,9 +4,11 @@
 //! protocol; none of them knows a socket. [`Console`] is the driver for one client: it moves bytes
 //! and runs commands, one at a time.
 
+mod act;
 mod clock;
 mod command;
 mod conversation;
+pub(crate) mod gates;
 pub(crate) mod history;
 mod show;
 mod table;
@@ -14,6 +16,7 @@ mod table;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use pgweir_pool::Stream;
@@ -23,16 +26,21 @@ use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::gateway::{ClientHandle, Gateway, Signal};
-use crate::serve::{Ending, shutting_down};
+use crate::config::Admin;
+use crate::gateway::{ClientHandle, Gateway, Shutdown, Signal};
+use crate::serve::{Ending, cancelled, shutting_down};
 
+use act::Wait;
 use clock::Clock;
-use command::Command;
+use command::{Action, Command};
 use conversation::{Answer, Conversation, Next};
 use show::View;
 
 /// The largest message of a console client, in bytes.
 const MAX_MESSAGE: usize = 64 << 10;
+
+/// How often it is looked whether what a command waits for has come.
+const WAIT_PACE: Duration = Duration::from_millis(20);
 
 /// Room for one read, in bytes.
 const READ: usize = 4 << 10;
@@ -43,31 +51,46 @@ pub(crate) struct Console {
     stream: Stream,
     gateway: Arc<Gateway>,
     handle: Arc<ClientHandle>,
+    rights: Admin,
     input: BytesMut,
     conversation: Conversation,
+    /// What is to be done once the answer to it is out.
+    shutdown: Option<Shutdown>,
 }
 
 impl Console {
     pub(crate) fn new(stream: Stream, gateway: Arc<Gateway>, handle: Arc<ClientHandle>) -> Self {
-        let (input, conversation) = (BytesMut::new(), Conversation::new());
-        Self { stream, gateway, handle, input, conversation }
+        let user = gateway.config().users.get(&handle.account.identity.user);
+        Self {
+            rights: user.map_or(Admin::No, |user| user.admin),
+            stream,
+            gateway,
+            handle,
+            input: BytesMut::new(),
+            conversation: Conversation::new(),
+            shutdown: None,
+        }
     }
 
     /// Serves the client to its end; the socket is left to be closed.
     pub(crate) async fn serve(mut self) -> (Ending, Stream) {
         let ending = loop {
             let mut out = Vec::new();
-            let next = self.take_messages(&mut out);
+            let next = self.take_messages(&mut out).await;
             self.handle.account.work.sent.add(out.len() as u64);
             if let Err(error) = self.write(&out).await {
                 break Ending::Io(error.kind());
             }
-            match next {
-                Ok(()) => {}
-                Err(ending) => break ending,
+            if let Some(shutdown) = self.shutdown.take() {
+                self.gateway.shut_down(shutdown);
             }
-            if let Err(ending) = self.read().await {
+            if let Err(ending) = next {
                 break ending;
+            }
+            match self.read().await {
+                // There is no server to cancel anything on.
+                Ok(()) | Err(Disturbed::Cancelled) => {}
+                Err(Disturbed::Ended(ending)) => break ending,
             }
         };
         (ending, self.stream)
@@ -79,31 +102,33 @@ impl Console {
     }
 
     /// Reads more of the client's bytes, or heeds a signal.
-    async fn read(&mut self) -> Result<(), Ending> {
+    async fn read(&mut self) -> Result<(), Disturbed> {
         self.input.reserve(READ);
         let handle = &self.handle;
         let signalled = poll_fn(|cx| match handle.signal(cx) {
-            // There is no server to cancel anything on, and no command that runs for long.
-            Signal::None | Signal::Cancel => Poll::Pending,
-            Signal::Drain | Signal::Kill => Poll::Ready(()),
+            Signal::None => Poll::Pending,
+            signal => Poll::Ready(signal),
         });
         tokio::select! {
             read = self.stream.read_buf(&mut self.input) => match read {
-                Ok(0) => Err(Ending::Left),
+                Ok(0) => Err(Disturbed::Ended(Ending::Left)),
                 Ok(_) => Ok(()),
-                Err(error) => Err(Ending::Io(error.kind())),
+                Err(error) => Err(Disturbed::Ended(Ending::Io(error.kind()))),
             },
-            () = signalled => {
+            signal = signalled => {
+                if signal == Signal::Cancel {
+                    return Err(Disturbed::Cancelled);
+                }
                 let mut out = Vec::new();
                 shutting_down().encode_error(&mut out);
                 let _ = self.write(&out).await;
-                Err(Ending::Shutdown)
+                Err(Disturbed::Ended(Ending::Shutdown))
             }
         }
     }
 
     /// Takes every whole message there is.
-    fn take_messages(&mut self, out: &mut Vec<u8>) -> Result<(), Ending> {
+    async fn take_messages(&mut self, out: &mut Vec<u8>) -> Result<(), Ending> {
         loop {
             let header = match Header::read(&self.input) {
                 Ok(Some(header)) if header.length > MAX_MESSAGE => {
@@ -122,11 +147,17 @@ impl Console {
             }
             let frame = self.input.split_to(header.length);
             self.handle.account.work.received.add(header.length as u64);
-            self.take_message(header.tag, frame.get(HEADER_LENGTH..).unwrap_or_default(), out)?;
+            let body = frame.get(HEADER_LENGTH..).unwrap_or_default();
+            self.take_message(header.tag, body, out).await?;
         }
     }
 
-    fn take_message(&mut self, tag: u8, body: &[u8], out: &mut Vec<u8>) -> Result<(), Ending> {
+    async fn take_message(
+        &mut self,
+        tag: u8,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Ending> {
         let mut next = self.conversation.message(tag, body, out);
         loop {
             match next {
@@ -134,32 +165,93 @@ impl Console {
                 Next::Close if tag == b'X' => return Err(Ending::Left),
                 Next::Close => return Err(Ending::Violation),
                 Next::Run(command) => {
-                    let answer = self.run(&command);
+                    let answer = self.run(&command).await?;
                     next = self.conversation.answered(answer, out);
                 }
             }
         }
     }
 
-    fn run(&self, command: &Command) -> Result<Answer, Report> {
+    /// Runs a command; an error is the client's end.
+    async fn run(&mut self, command: &Command) -> Result<Result<Answer, Report>, Ending> {
         self.handle.account.work.queries.add(1);
         self.handle.account.work.transactions.add(1);
         match command {
             Command::Show(show) => {
                 let view = View { gateway: &self.gateway, clock: Clock::read() };
-                Ok(Answer { rows: (show.rows)(&view), notice: None })
+                Ok(Ok(Answer { rows: (show.rows)(&view), notice: None }))
             }
-            Command::Help => Ok(Answer { rows: Vec::new(), notice: Some(help()) }),
-            Command::Transaction(_) | Command::Ignored => Ok(Answer::default()),
+            Command::Help => Ok(Ok(Answer { rows: Vec::new(), notice: Some(help()) })),
+            Command::Transaction(_) | Command::Ignored => Ok(Ok(Answer::default())),
+            Command::Act(_) if self.rights != Admin::Full => Ok(Err(read_only())),
+            Command::Act(action) => self.act(action).await,
         }
     }
+
+    async fn act(&mut self, action: &Action) -> Result<Result<Answer, Report>, Ending> {
+        let user = &self.handle.account.identity.user;
+        tracing::info!(client = self.handle.pid, user, ?action, "console command");
+        let wait = match act::act(action, &self.gateway) {
+            Ok(wait) => wait,
+            Err(report) => return Ok(Err(report)),
+        };
+        if let Action::Shutdown(shutdown) = action {
+            self.shutdown = Some(*shutdown);
+        }
+        let Some(wait) = wait else {
+            return Ok(Ok(Answer::default()));
+        };
+        match self.wait(&wait).await {
+            Ok(()) => Ok(Ok(Answer::default())),
+            Err(disturbed) => {
+                wait.give_up(&self.gateway);
+                match disturbed {
+                    Disturbed::Cancelled => Ok(Err(cancelled())),
+                    Disturbed::Ended(ending) => Err(ending),
+                }
+            }
+        }
+    }
+
+    /// Waits, for as long as the client does.
+    async fn wait(&mut self, wait: &Wait) -> Result<(), Disturbed> {
+        while !wait.is_over(&self.gateway) {
+            let look_again = tokio::time::sleep(WAIT_PACE);
+            if self.input.len() >= MAX_MESSAGE {
+                look_again.await;
+                continue;
+            }
+            tokio::select! {
+                () = look_again => {}
+                read = self.read() => read?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What ends a wait for the client.
+enum Disturbed {
+    /// A cancel request.
+    Cancelled,
+    /// The client's end.
+    Ended(Ending),
+}
+
+fn read_only() -> Report {
+    let message = "pgweir: this user may only look";
+    Report::new(Severity::Error, SqlState::INSUFFICIENT_PRIVILEGE, message)
+        .with_hint("In auth.users_file, admin = true gives all rights.")
 }
 
 /// What SHOW HELP says, as PgBouncer does: a notice.
 fn help() -> Report {
     let mut lines = String::from("\n\tSHOW HELP");
     for show in &show::TABLES {
-        lines.push_str(&format!("\n\tSHOW {:<14} {}", show.name.to_uppercase(), show.about));
+        lines.push_str(&format!("\n\tSHOW {:<21} {}", show.name.to_uppercase(), show.about));
+    }
+    for (usage, about) in command::USAGE {
+        lines.push_str(&format!("\n\t{usage:<26} {about}"));
     }
     Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "Console usage")
         .with_detail(lines)

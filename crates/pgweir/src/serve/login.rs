@@ -336,6 +336,9 @@ async fn let_in_to_servers(
         None => config.effective(&startup.database),
     };
     let effective = effective.ok_or_else(|| no_such_database(&startup.database))?;
+    if gateway.gates.is_disabled(&config.first_name(&startup.database)) {
+        return Err(disabled(&startup.database).into());
+    }
     let policy = gateway.policy(&effective).ok_or(Denied::Silently)?;
     let key = cancel_key(&startup);
     let most = config.listen.max_clients;
@@ -386,6 +389,10 @@ async fn share(
         .pools(effective.dbname, &startup.user, &pool_spec(effective.pool))
         .map_err(|error| refused(&error))?;
     pools.set_credentials(credentials);
+    // PAUSE closes its gate first and looks for pools then: one of the two finds these.
+    if gateway.gates.is_paused(&gateway.config().first_name(&startup.database)) {
+        pools.pause();
+    }
     let settings = welcome::startup_settings(startup);
     let welcome = welcome::reported(gateway, &policy, &pools, settings).await?;
     tell_parameters(&welcome.reported, out);
@@ -409,6 +416,12 @@ fn tell_parameters(parameters: &Parameters, out: &mut Vec<u8>) {
     for (name, value) in parameters.iter() {
         message::parameter_status(name, value, out);
     }
+}
+
+fn disabled(name: &str) -> Report {
+    let message = format!("pgweir: database \"{name}\" takes no new clients");
+    Report::new(Severity::Fatal, SqlState::CANNOT_CONNECT_NOW, message)
+        .with_hint("An administrator has disabled it on the console.")
 }
 
 fn no_such_database(name: &str) -> Report {

@@ -13,4 +13,4 @@ mod wire;
 pub(crate) use client::{CLIENT_TASK_SIZE, Ending};
 pub use listen::{ListenError, Listeners};
 pub(crate) use passthrough::MAX_QUESTIONS;
-pub(crate) use refusal::shutting_down;
+pub(crate) use refusal::{cancelled, shutting_down};

@@ -115,7 +115,7 @@ pub(super) fn as_fatal(frame: &[u8]) -> Vec<u8> {
 }
 
 /// A cancel request met a statement that was still waiting for a server connection.
-pub(super) fn cancelled() -> Report {
+pub(crate) fn cancelled() -> Report {
     Report::new(
         Severity::Error,
         SqlState::QUERY_CANCELED,

@@ -23,7 +23,7 @@ pub(super) const STATE: Show = Show {
         let is_serving = *view.gateway.phase().borrow() == Phase::Serving;
         let rows = [
             ("active", word(is_serving)),
-            ("paused", word(false)),
+            ("paused", word(view.gateway.gates.is_all_paused())),
             ("suspended", word(false)),
             ("draining", word(!is_serving)),
         ];

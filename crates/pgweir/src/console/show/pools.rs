@@ -51,7 +51,7 @@ fn pools(view: &View<'_>) -> Vec<Pool> {
         for set in cluster.pool_sets() {
             let (dbname, user) = (set.database().to_owned(), set.user().to_owned());
             pools.push(Pool {
-                database: asked_for(config, name, &dbname),
+                database: config.first_name_of(name, &dbname),
                 stats: set.stats(),
                 clients: clients.remove(&(name.to_owned(), dbname, user)).unwrap_or_default(),
                 cluster: cluster.clone(),
@@ -79,15 +79,6 @@ fn clients_by_pool(view: &View<'_>) -> BTreeMap<PoolKey, Vec<Arc<ClientHandle>>>
         }
     }
     by_pool
-}
-
-/// The first name by which clients reach a database of a cluster.
-fn asked_for(config: &Config, cluster: &str, dbname: &str) -> String {
-    let leads_there = |name: &&String| {
-        let effective = config.effective(name);
-        effective.is_some_and(|found| (found.cluster_name, found.dbname) == (cluster, dbname))
-    };
-    config.databases.keys().find(leads_there).map_or(dbname, String::as_str).to_owned()
 }
 
 fn mode(config: &Config, database: &str) -> Option<&'static str> {
@@ -313,6 +304,7 @@ fn database_row(view: &View<'_>, pools: &[Pool], name: &str) -> Row {
     let primary = cluster
         .and_then(|(_, cluster)| cluster.topology().primary().map(|primary| primary.node.clone()));
     let here = |client: &&Arc<ClientHandle>| client.account.identity.database == name;
+    let (gates, first) = (&view.gateway.gates, config.first_name(name));
     let limit = effective.map(|found| found.cluster.max_connections.unwrap_or_default());
     vec![
         name.to_owned().into(),
@@ -326,8 +318,8 @@ fn database_row(view: &View<'_>, pools: &[Pool], name: &str) -> Row {
         effective.map_or(PoolMode::Statement, |found| found.pool.mode).as_str().into(),
         limit.unwrap_or_default().into(),
         current.into(),
-        0_i32.into(),
-        0_i32.into(),
+        i32::from(effective.is_some() && gates.is_paused(&first)).into(),
+        i32::from(gates.is_disabled(&first)).into(),
         effective.map(|found| found.cluster_name.to_owned()).into(),
         clients.iter().filter(here).count().into(),
     ]
