@@ -1,13 +1,14 @@
 //! The console: who gets in, what it shows, over which protocol.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pgweir_sandbox::Sandbox;
+use pgweir_sandbox::{PortLease, Sandbox};
 
+use crate::drivers::{is_full, source, tell, works};
 use crate::harness::{
-    Client, Failure, Finished, Message, Reply, SOON, Scratch, Setup, Weir, Wire, run, servers_of,
-    shared, until,
+    Client, Failure, Finished, Message, Metrics, Reply, SOON, Scratch, Setup, Weir, Wire, get, run,
+    servers_of, shared, until,
 };
 
 /// An administrator, one who may only look, a user like any other.
@@ -669,4 +670,77 @@ fn shutdown_ends_it_at_once_or_when_clients_have_left() {
     assert_eq!(client.ask("SELECT 3"), "3");
     client.leave();
     assert_eq!(later.wait_for_end().code(), Some(0));
+}
+
+/// Whether a case can run that needs this: told when it cannot, and a failure in full.
+fn is_installed(case: &str, packages: &str, probe: &mut Command) -> bool {
+    let is_there = works(probe);
+    assert!(is_there || !is_full(), "{case}: not installed: {packages}");
+    if !is_there {
+        tell(&format!("SKIPPED {case}: install {packages}"));
+    }
+    is_there
+}
+
+#[test]
+fn pythons_drivers_read_every_type_of_column_in_text_and_binary() {
+    const PYTHON: &str = "/usr/bin/python3";
+    let packages = "python3-psycopg python3-psycopg2 python3-asyncpg";
+    let mut probe = Command::new(PYTHON);
+    probe.args(["-c", "import psycopg, psycopg2, asyncpg"]);
+    if !is_installed("console with python", packages, &mut probe) {
+        return;
+    }
+    let weir = weir("");
+    weir.postgres().ask("SELECT 1");
+    let mut python = Command::new(PYTHON);
+    python
+        .arg(source("console.py"))
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", weir.port().to_string())
+        .env("PGUSER", "boss")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let told = run(&mut python, "", SOON).expect_success();
+    assert_eq!(told.lines().count(), 3, "{told}");
+}
+
+/// A program that is killed on drop.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn debians_exporter_for_pgbouncer_finds_what_it_looks_for() {
+    const EXPORTER: &str = "prometheus-pgbouncer-exporter";
+    let mut probe = Command::new(EXPORTER);
+    if !is_installed("the exporter for PgBouncer", EXPORTER, probe.arg("--version")) {
+        return;
+    }
+    let weir = weir("");
+    let mut client = weir.postgres();
+    client.ask("SELECT 1");
+    let port = PortLease::any().unwrap();
+    let mut exporter = Command::new(EXPORTER);
+    exporter
+        .args(["--host", "127.0.0.1", "--port", &port.port().to_string()])
+        .args(["--pgbouncer-host", "127.0.0.1", "--pgbouncer-user", "eye"])
+        .args(["--pgbouncer-port", &weir.port().to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let _exporter = Running(exporter.spawn().unwrap());
+    let metrics = until("its metrics", SOON, || match get(port.port(), "/metrics") {
+        Some((200, body)) => Ok(Metrics::parse(&body)),
+        other => Err(other),
+    });
+    let of_postgres = |name| metrics.sum(name, &["database=\"postgres\""]);
+    assert!(of_postgres("pgbouncer_requests_total") >= 1.0, "{metrics:?}");
+    assert!(of_postgres("pgbouncer_sent_bytes_total") > 0.0, "{metrics:?}");
+    assert_eq!(of_postgres("pgbouncer_active_clients"), 1.0, "{metrics:?}");
+    assert_eq!(of_postgres("pgbouncer_pool_size"), 20.0, "{metrics:?}");
+    assert_eq!(metrics.sum("pgbouncer_used_clients", &[]), 2.0, "{metrics:?}");
 }

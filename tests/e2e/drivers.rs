@@ -57,11 +57,11 @@ struct Said {
     answers: u64,
 }
 
-fn is_full() -> bool {
+pub(crate) fn is_full() -> bool {
     env::var_os("PGWEIR_E2E_FULL").is_some()
 }
 
-fn source(file: &str) -> String {
+pub(crate) fn source(file: &str) -> String {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers");
     directory.join(file).display().to_string()
 }
@@ -77,12 +77,12 @@ fn compiled(file: &str) -> String {
 }
 
 /// Told even when the test succeeds: the harness of the standard library keeps what is printed.
-fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Whether this command ends well.
-fn works(command: &mut Command) -> bool {
+pub(crate) fn works(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }

@@ -264,6 +264,11 @@ impl Meter {
         }
     }
 
+    /// Whether an answer is awaited.
+    pub(crate) fn is_running(&self) -> bool {
+        self.asked_at.is_some()
+    }
+
     /// All that the client asked for has been answered, and perhaps its transaction is over.
     pub(crate) fn answered(&mut self, is_over: bool, work: &Work) {
         let Some(asked_at) = self.asked_at.take() else {

@@ -379,7 +379,7 @@ impl ClientTask {
 
     /// Counts what has been answered.
     fn note_answer(&mut self) {
-        if self.session.is_answered() {
+        if self.meter.is_running() && self.session.is_answered() {
             let work = &self.handle.account.work;
             let is_over = self.session.status() == TransactionStatus::Idle;
             self.meter.answered(is_over, work);
