@@ -7,8 +7,8 @@ use pgweir_sandbox::{PortLease, Sandbox};
 
 use crate::drivers::{is_full, source, tell, works};
 use crate::harness::{
-    Client, Failure, Finished, Message, Metrics, Reply, SOON, Scratch, Setup, Weir, Wire, get, run,
-    servers_of, shared, until,
+    Client, Failure, Finished, Message, Metrics, Reply, SOON, Scratch, Setup, TemporaryDir, Weir,
+    Wire, get, run, servers_of, shared, until,
 };
 
 /// An administrator, one who may only look, a user like any other.
@@ -743,4 +743,86 @@ fn debians_exporter_for_pgbouncer_finds_what_it_looks_for() {
     assert_eq!(of_postgres("pgbouncer_active_clients"), 1.0, "{metrics:?}");
     assert_eq!(of_postgres("pgbouncer_pool_size"), 20.0, "{metrics:?}");
     assert_eq!(metrics.sum("pgbouncer_used_clients", &[]), 2.0, "{metrics:?}");
+}
+
+/// Asks the console for its version by psql.
+fn version_by_psql(host: &str, port: u16, user: &str, password: &str) -> Result<String, String> {
+    let mut psql: Command = shared().program("psql");
+    let conninfo = format!("host={host} port={port} user={user} dbname=pgweir");
+    psql.args(["-XAtw", "-d", &conninfo, "-c", "SHOW VERSION"]).env("PGPASSWORD", password);
+    let finished = run(&mut psql, "", SOON);
+    if finished.status.success() { Ok(finished.stdout) } else { Err(finished.stderr) }
+}
+
+#[test]
+fn a_secret_of_the_users_file_is_asked_for_whatever_the_method() {
+    let users = format!("{USERS}\nadmin = true\npassword = \"apples\"");
+    for method in ["trust", "passthrough"] {
+        let config = format!("auth.method = \"{method}\"");
+        let weir = with_users(shared(), &config, &users).start();
+        let ask = |password| version_by_psql("127.0.0.1", weir.port(), "app", password);
+        assert!(ask("apples").unwrap().starts_with("pgweir "), "{method}");
+        let refused = ask("pears").unwrap_err();
+        assert!(refused.contains("password authentication failed"), "{method}: {refused}");
+        // The servers let this role in unasked, and pgweir does so for them.
+        assert_eq!(weir.client("app", "postgres").ask("SELECT 1"), "1", "{method}");
+    }
+    let secrets = "[[user]]\nname = \"boss\"\npassword = \"plums\"\nadmin = true";
+    let weir = with_users(shared(), "auth.method = \"scram-sha-256\"", secrets).start();
+    assert!(version_by_psql("127.0.0.1", weir.port(), "boss", "plums").is_ok());
+    assert!(version_by_psql("127.0.0.1", weir.port(), "boss", "pears").is_err());
+}
+
+#[test]
+fn without_a_secret_passthrough_asks_the_cluster_who_an_administrator_is() {
+    let users = "[[user]]\nname = \"app\"\nadmin = true\n\
+                 [[user]]\nname = \"no_such_role\"\nadmin = true";
+    let weir = with_users(shared(), "auth.method = \"passthrough\"", users).start();
+    assert!(weir.client("app", "pgweir").ask("SHOW VERSION").starts_with("pgweir "));
+    let failure = refused(&weir, "no_such_role", "pgweir");
+    assert!(failure.message().contains("role \"no_such_role\" does not exist"), "{failure}");
+}
+
+#[test]
+fn an_administrator_gets_in_when_all_places_are_taken() {
+    let weir = weir("listen.max_clients = 1");
+    let _client = weir.postgres();
+    assert_eq!(refused(&weir, "postgres", "postgres").code(), "53300");
+    let mut consoles = [(); 3].map(|()| boss(&weir));
+    assert_eq!(consoles[2].query("SHOW CLIENTS").rows.len(), 4);
+    assert_eq!(refused(&weir, "boss", "pgweir").code(), "53300");
+}
+
+#[test]
+fn the_console_is_reached_by_a_unix_socket_too() {
+    let directory = TemporaryDir::new();
+    let path = directory.path().display().to_string();
+    let weir = weir(&format!("listen.unix_socket_dir = \"{path}\""));
+    assert!(version_by_psql(&path, weir.port(), "boss", "").unwrap().starts_with("pgweir "));
+    let mut psql: Command = shared().program("psql");
+    let conninfo = format!("host={path} port={} user=boss dbname=pgweir", weir.port());
+    let shown = run(psql.args(["-XAt", "-d", &conninfo, "-c", "SHOW CLIENTS"]), "", SOON);
+    let shown = shown.expect_success();
+    let cells: Vec<&str> = shown.trim().split('|').collect();
+    assert_eq!(cells[4..8], ["unix", "0", "unix", "0"], "{shown}");
+    assert!(cells[15].parse::<u32>().unwrap() > 0, "psql's process: {shown}");
+}
+
+#[test]
+fn bytes_that_are_no_protocol_end_the_console_alone() {
+    let weir = weir("");
+    let rows = [
+        (Message::new().raw(b'?', b""), "08P01"),
+        (Message::new().raw(b'Q', b"SHOW VERSION"), "08P01"),
+        (Message::new().raw(b'B', b"\0"), "08P01"),
+        (Message::new().query(&"x".repeat(1 << 17)), "08P01"),
+    ];
+    for (message, code) in rows {
+        let mut console = boss(&weir);
+        console.wire.send_bytes(&message.0).unwrap_or_default();
+        let told = console.wire.frames_until(b'E').pop().unwrap();
+        assert_eq!(Failure::parse(&told.body).code(), code);
+        assert!(console.wire.is_closed());
+    }
+    assert!(boss(&weir).ask("SHOW VERSION").starts_with("pgweir "));
 }
