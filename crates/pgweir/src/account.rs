@@ -269,17 +269,17 @@ impl Meter {
         self.asked_at.is_some()
     }
 
-    /// All that the client asked for has been answered, and perhaps its transaction is over.
-    pub(crate) fn answered(&mut self, is_over: bool, work: &Work) {
-        let Some(asked_at) = self.asked_at.take() else {
-            return;
-        };
+    /// All that the client asked for has been answered, and perhaps its transaction is over. Gives
+    /// the time, if it was worth asking for.
+    pub(crate) fn answered(&mut self, is_over: bool, work: &Work) -> Option<Instant> {
+        let asked_at = self.asked_at.take()?;
         let now = Instant::now();
         work.query_time.add_time(asked_at, now);
         if let Some(begun_at) = self.begun_at.take_if(|_| is_over) {
             work.transaction_time.add_time(begun_at, now);
             work.transactions.add(1);
         }
+        Some(now)
     }
 
     /// What binds the client; told on when it has changed.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgweir_protocol::server::ServerFacts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,12 +80,17 @@ impl Lease {
     /// `facts` is what is known about it now. One that was set apart joins its pool again if there is
     /// room, and is closed otherwise.
     pub fn give_back(self, facts: Box<ServerFacts>) {
+        self.give_back_at(facts, Instant::now());
+    }
+
+    /// The same at a time that is known already: as of then the connection is idle.
+    pub fn give_back_at(self, facts: Box<ServerFacts>, now: Instant) {
         let Self { stream, cancel, mut slot, .. } = self;
         if slot.apart.take().is_some() {
             slot.pool.rejoin();
         }
         if let Some(residence) = slot.residence.take() {
-            slot.pool.take_back(Pooled::new(stream, facts, cancel, residence));
+            slot.pool.take_back(Pooled::new(stream, facts, cancel, residence, now));
         }
     }
 

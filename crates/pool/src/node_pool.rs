@@ -437,7 +437,7 @@ impl NodePool {
         inner.trouble = None;
         let expires_at = inner.limits.max_lifetime.map(|lifetime| opened_at + jittered(lifetime));
         let residence = Residence { era: attempt.era, expires_at, _permit: permit };
-        let pooled = Pooled::new(stream, facts, cancel, residence);
+        let pooled = Pooled::new(stream, facts, cancel, residence, Instant::now());
         if inner.is_closed || attempt.era != inner.era {
             drop(inner);
             pooled.close();
@@ -597,9 +597,9 @@ impl Pooled {
         facts: Box<ServerFacts>,
         cancel: CancelHandle,
         residence: Residence,
+        idle_since: Instant,
     ) -> Self {
         let (settings_mark, memory) = (facts.settings_mark(), facts.sequences);
-        let idle_since = Instant::now();
         Self { stream, facts, cancel, residence, idle_since, settings_mark, memory }
     }
 

@@ -437,3 +437,152 @@ fn unsupported_format(code: i16) -> Report {
     let message = format!("unsupported format code: {code}");
     Report::new(Severity::Error, SqlState::INVALID_PARAMETER_VALUE, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Runs everything at once, with as many empty rows as there are columns' names to fill.
+    fn talk(messages: &[(u8, Vec<u8>)]) -> (String, bool) {
+        let (mut conversation, mut out) = (Conversation::new(), Vec::new());
+        for (tag, body) in messages {
+            let mut next = conversation.message(*tag, body, &mut out);
+            while let Next::Run(command) = next {
+                let width = command.columns().map_or(0, <[_]>::len);
+                let row = vec![super::super::table::Value::Null; width];
+                let rows = if width > 0 { vec![row; 3] } else { Vec::new() };
+                let answer = Answer { rows, notice: None };
+                next = conversation.answered(Ok(answer), &mut out);
+            }
+            if next == Next::Close {
+                return (tags(&out), true);
+            }
+        }
+        (tags(&out), false)
+    }
+
+    /// The tags of whole messages.
+    fn tags(mut out: &[u8]) -> String {
+        let mut tags = String::new();
+        while let Some((&tag, rest)) = out.split_first() {
+            tags.push(char::from(tag));
+            let length = u32::from_be_bytes(rest[..4].try_into().unwrap());
+            out = &rest[usize::try_from(length).unwrap()..];
+        }
+        tags
+    }
+
+    fn strings(strings: &[&str], rest: &[u8]) -> Vec<u8> {
+        let strings = strings.iter().flat_map(|text| text.bytes().chain([0]));
+        strings.chain(rest.iter().copied()).collect()
+    }
+
+    fn query(text: &str) -> (u8, Vec<u8>) {
+        (b'Q', strings(&[text], &[]))
+    }
+
+    fn parse(name: &str, text: &str) -> (u8, Vec<u8>) {
+        (b'P', strings(&[name, text], &[0, 0]))
+    }
+
+    fn bind(portal: &str, statement: &str) -> (u8, Vec<u8>) {
+        (b'B', strings(&[portal, statement], &[0; 6]))
+    }
+
+    fn describe(kind: &str, name: &str) -> (u8, Vec<u8>) {
+        (b'D', [kind.as_bytes(), &strings(&[name], &[])].concat())
+    }
+
+    fn execute(portal: &str, most: u8) -> (u8, Vec<u8>) {
+        (b'E', strings(&[portal], &[0, 0, 0, most]))
+    }
+
+    fn sync() -> (u8, Vec<u8>) {
+        (b'S', Vec::new())
+    }
+
+    #[test]
+    fn conversations_and_their_answers() {
+        let rows: [(&[(u8, Vec<u8>)], &str); 10] = [
+            (&[query("SHOW VERSION")], "TDDDCZ"),
+            (&[query("SHOW VERSION; SET timezone = 'x'; SHOW STATE")], "TDDDCCTDDDCZ"),
+            (&[query(" ; ")], "IZ"),
+            (&[query("BEGIN; nonsense"), query("SHOW VERSION")], "EZTDDDCZ"),
+            (&[query("BEGIN"), query("x"), query("SHOW VERSION; ROLLBACK")], "CZEZEZ"),
+            (
+                &[
+                    parse("", "SHOW VERSION"),
+                    bind("", ""),
+                    describe("P", ""),
+                    execute("", 0),
+                    sync(),
+                ],
+                "12TDDDCZ",
+            ),
+            (
+                &[
+                    parse("s", "SHOW HELP"),
+                    describe("S", "s"),
+                    bind("", "s"),
+                    execute("", 0),
+                    sync(),
+                ],
+                "1tn2CZ",
+            ),
+            (
+                &[parse("", "SHOW VERSION"), bind("", ""), execute("", 2), execute("", 2), sync()],
+                "12DDsDCZ",
+            ),
+            (&[parse("", ""), bind("", ""), execute("", 0), sync()], "12IZ"),
+            // After an error nothing is read before the Sync, and a portal does not outlive it.
+            (
+                &[
+                    parse("", "SHOW VERSION"),
+                    bind("p", ""),
+                    sync(),
+                    execute("p", 0),
+                    query("x"),
+                    sync(),
+                ],
+                "12ZEZ",
+            ),
+        ];
+        for (messages, want) in rows {
+            assert_eq!(talk(messages), (want.to_owned(), false), "{messages:?}");
+        }
+    }
+
+    fn message() -> impl Strategy<Value = (u8, Vec<u8>)> {
+        let texts = ["SHOW VERSION", "BEGIN", "ROLLBACK", "nonsense", "SHOW PINS; SHOW MEM", ""];
+        let names = || prop::sample::select(vec!["", "a"]);
+        prop_oneof![
+            prop::sample::select(texts.to_vec()).prop_map(query),
+            (names(), prop::sample::select(texts.to_vec())).prop_map(|(n, t)| parse(n, t)),
+            (names(), names()).prop_map(|(portal, statement)| bind(portal, statement)),
+            (prop::sample::select(vec!["S", "P"]), names()).prop_map(|(k, n)| describe(k, n)),
+            (names(), 0..3_u8).prop_map(|(portal, most)| execute(portal, most)),
+            Just(sync()),
+            Just((b'H', Vec::new())),
+            (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..20)),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is said, every message is whole, and ReadyForQuery comes for Query and Sync alone.
+        #[test]
+        fn ready_for_query_is_said_at_most_once_for_each_query_and_sync(
+            messages in proptest::collection::vec(message(), 0..30),
+        ) {
+            let (tags, _) = talk(&messages);
+            let asked = messages.iter().filter(|(tag, _)| matches!(tag, b'Q' | b'S')).count();
+            prop_assert!(tags.matches('Z').count() <= asked, "{tags}");
+            let syncs = messages.iter().filter(|(tag, _)| *tag == b'S').count();
+            let is_whole = !messages.iter().any(|(tag, _)| !b"QPBDESHCdcf".contains(tag));
+            if is_whole && tags.matches('Z').count() < syncs {
+                prop_assert!(tags.ends_with('E'), "closed: {tags}");
+            }
+        }
+    }
+}

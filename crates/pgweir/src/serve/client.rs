@@ -110,7 +110,7 @@ impl ClientTask {
     /// Serves the client to its end.
     pub(super) async fn serve(mut self) -> Ending {
         let ending = std::future::poll_fn(|cx| self.poll(cx)).await;
-        self.release();
+        self.release(Instant::now());
         super::login::say_goodbye(&mut self.stream).await;
         ending
     }
@@ -268,7 +268,7 @@ impl ClientTask {
                 }
                 Next::Reply => {
                     self.wire.need = 0;
-                    if !is_lost && !self.detach_if_done() {
+                    if !is_lost && !self.detach_if_done(None) {
                         self.is_blocked = true;
                         return Ok(used);
                     }
@@ -359,9 +359,9 @@ impl ClientTask {
             self.written = Some(Instant::now());
             self.policy.cluster.nudge();
         }
-        self.note_answer();
+        let answered_at = self.note_answer();
         self.follow_up(cx)?;
-        if !self.detach_if_done() {
+        if !self.detach_if_done(answered_at) {
             self.set_listener_apart();
         }
         if self.is_blocked { self.resume_client(cx) } else { Ok(()) }
@@ -377,14 +377,15 @@ impl ClientTask {
         }
     }
 
-    /// Counts what has been answered.
-    fn note_answer(&mut self) {
-        if self.meter.is_running() && self.session.is_answered() {
-            let work = &self.handle.account.work;
-            let is_over = self.session.status() == TransactionStatus::Idle;
-            self.meter.answered(is_over, work);
-            work.queries.set(self.session.router().sent_count());
+    /// Counts what has been answered; gives the time, if something has.
+    fn note_answer(&mut self) -> Option<Instant> {
+        if !self.meter.is_running() || !self.session.is_answered() {
+            return None;
         }
+        let work = &self.handle.account.work;
+        work.queries.set(self.session.router().sent_count());
+        let is_over = self.session.status() == TransactionStatus::Idle;
+        self.meter.answered(is_over, work)
     }
 
     /// Lets others know what binds the client to its server connection.
@@ -393,15 +394,15 @@ impl ClientTask {
     }
 
     /// Gives the server connection back when the session is through with it.
-    fn detach_if_done(&mut self) -> bool {
-        self.note_answer();
+    fn detach_if_done(&mut self, answered_at: Option<Instant>) -> bool {
+        let now = self.note_answer().or(answered_at);
         let done = self.session.wants_detach()
             && self
                 .server
                 .as_ref()
                 .is_some_and(|server| server.wire.is_flushed() && server.wire.kept.is_empty());
         if done {
-            self.release();
+            self.release(now.unwrap_or_else(Instant::now));
             self.note_answer();
         }
         done
@@ -421,7 +422,7 @@ impl ClientTask {
         }
     }
 
-    fn release(&mut self) {
+    fn release(&mut self, now: Instant) {
         let Some(server) = self.server.take() else {
             return;
         };
@@ -430,7 +431,7 @@ impl ClientTask {
         let work = self.session.work();
         match self.session.detach() {
             Some((facts, Disposition::Reuse)) if clean && !cancelled => {
-                server.lease.give_back(facts);
+                server.lease.give_back_at(facts, now);
             }
             _ => {
                 tokio::spawn(abandon(server.lease, self.policy.cluster.clone(), work));
