@@ -17,6 +17,7 @@ mod abandon;
 mod attributes;
 mod auth;
 mod cancel;
+mod catalog;
 mod consistency;
 mod console;
 mod drivers;

@@ -105,6 +105,12 @@ impl Label {
         }
     }
 
+    /// True if any statement is judged by what is known of the database's own objects.
+    #[must_use]
+    pub fn uses_objects(&self) -> bool {
+        self.statements.iter().any(|statement| statement.uses_objects)
+    }
+
     /// All effects of all statements, in order.
     pub fn effects(&self) -> impl Iterator<Item = &Effect> {
         self.statements.iter().flat_map(|statement| &statement.effects)
@@ -135,6 +141,10 @@ pub struct StatementLabel {
     /// Where the statement stands in the text, in bytes, without its semicolon and the space around it.
     /// `None` in a label that is shared by texts of the same normalised form.
     pub range: Option<Range<usize>>,
+    /// It is judged by what is known of the database's own objects.
+    pub uses_objects: bool,
+    /// What it means for what is known of the database's objects.
+    pub definition: Definition,
     /// Set if pgweir answers this statement itself when it stands alone.
     pub local: Option<Local>,
 }
@@ -149,6 +159,8 @@ impl StatementLabel {
             effects: Vec::new(),
             kind,
             range: None,
+            uses_objects: false,
+            definition: Definition::Nothing,
             local: None,
         }
     }
@@ -169,6 +181,18 @@ impl StatementLabel {
         }
         self.effects.push(effect);
     }
+}
+
+/// What a statement means for what is known of the database's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Definition {
+    /// What is known stays true.
+    Nothing,
+    /// Objects of these names come or go, and none besides. If nothing that is known has such a name,
+    /// what is known stays true; but there may be more to be known.
+    Named(Vec<String>),
+    /// What is known may not be true any more.
+    Anything,
 }
 
 /// Statements about pgweir itself. See [`Label::local`].
@@ -319,6 +343,9 @@ pub enum Effect {
     /// Code ran that cannot be seen from here (a function of the user's, `DO`, `CALL`). It may have
     /// changed settings or left locks or temporary tables; nothing says that it did.
     RanHiddenCode,
+    /// Code ran whose words create, alter or drop something: what is known of the database's objects may
+    /// not be true any more.
+    DefinesObjects,
     /// Nobody may be connected to this database: it is dropped, renamed, moved or copied.
     NeedsDatabaseAlone(String),
     /// A setting may have a new value, which only the server knows.

@@ -29,8 +29,8 @@ pub use catalog::{Catalog, UnknownFunctions, Verdict};
 pub use classify::{Options, classify};
 pub use hint::Hint;
 pub use label::{
-    Access, Characteristics, Control, Discard, Effect, Isolation, Label, Local, Pin, SetValue,
-    Sharing, StatementLabel, Unpin,
+    Access, Characteristics, Control, Definition, Discard, Effect, Isolation, Label, Local, Pin,
+    SetValue, Sharing, StatementLabel, Unpin,
 };
 pub use lex::fingerprint;
 pub use reason::Reason;

@@ -12,6 +12,7 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
+use pgweir_classifier::{CacheCounters, LabelCache};
 use pgweir_pool::{
     Access, Balance, CancelHandle, Candidate, Cluster, ClusterError, Node, PoolSpec, ReadPolicy,
     Reads, Want,
@@ -21,12 +22,13 @@ use pgweir_protocol::auth::scram::{DEFAULT_ITERATIONS, SALT_LENGTH};
 use pgweir_protocol::parameters::Parameters;
 use pgweir_protocol::prepared::StatementRegistry;
 use pgweir_protocol::settings::SettingsMap;
-use pgweir_protocol::verdict::Target;
+use pgweir_protocol::verdict::{Target, Verdict};
 use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::account::{Account, Identity, Kind, Totals};
+use crate::catalogs::{Catalogs, MAX_DATABASES};
 use crate::config::{self, Config, ConsistencyLevel, Effective, UserSecret};
 use crate::console::gates::Gates;
 use crate::console::history::{self, History};
@@ -72,8 +74,10 @@ pub struct Gateway {
     /// Protects the salts of users that do not exist.
     pub(crate) process_secret: [u8; 32],
     pub(crate) registry: Arc<StatementRegistry>,
-    /// By database as clients name it; the empty name stands for all others.
-    routers: BTreeMap<String, Arc<Router>>,
+    /// By database as clients name it.
+    routers: Mutex<HashMap<String, Arc<Router>>>,
+    catalogs: Catalogs,
+    labels: Arc<LabelCache<Verdict>>,
     tls: Option<TlsAcceptor>,
     pub(crate) clients: Clients,
     pub(crate) metrics: Arc<Metrics>,
@@ -155,17 +159,14 @@ impl Gateway {
             clusters.insert(name.clone(), Cluster::start(cluster_spec(name, cluster))?);
         }
         let metrics = Arc::new(Metrics::new(clusters.values()));
-        let router = |routing| Arc::new(Router::new(routing, metrics.clone()));
-        let mut routers = BTreeMap::from([(String::new(), router(&config.routing))]);
-        for (name, database) in &config.databases {
-            routers.insert(name.clone(), router(&database.routing));
-        }
         let names = config.users.iter().map(|(name, _)| (name.to_owned(), OnceLock::new()));
         let gateway = Arc::new(Self {
             secrets: names.collect(),
             process_secret: random::bytes(),
             registry: Arc::default(),
-            routers,
+            routers: Mutex::default(),
+            catalogs: Catalogs::default(),
+            labels: Router::new_cache(),
             tls,
             clients: Clients::default(),
             metrics,
@@ -202,16 +203,36 @@ impl Gateway {
         self.tls.as_ref()
     }
 
-    /// Who judges the SQL for a database.
-    pub(crate) fn router(&self, database: &str) -> Arc<Router> {
-        let own = self.routers.get(database).or_else(|| self.routers.get(""));
-        own.cloned()
-            .unwrap_or_else(|| Arc::new(Router::new(&self.config.routing, self.metrics.clone())))
+    /// Who judges the SQL for a database. Its catalog is kept from now on.
+    pub(crate) fn router(
+        &self,
+        database: &str,
+        effective: &Effective<'_>,
+        cluster: &Arc<Cluster>,
+    ) -> Arc<Router> {
+        let mut routers = lock(&self.routers);
+        if let Some(router) = routers.get(database) {
+            return router.clone();
+        }
+        if routers.len() >= MAX_DATABASES {
+            routers.retain(|_, router| Arc::strong_count(router) > 1);
+        }
+        let base = crate::route::catalog(effective.routing);
+        let catalog = self.catalogs.keep(cluster, effective.dbname, base);
+        let router = Arc::new(Router::new(catalog, self.labels.clone(), self.metrics.clone()));
+        routers.insert(database.to_owned(), router.clone());
+        router
     }
 
     /// All that judge SQL.
-    pub(crate) fn routers(&self) -> impl Iterator<Item = (&str, &Arc<Router>)> {
-        self.routers.iter().map(|(name, router)| (name.as_str(), router))
+    pub(crate) fn routers(&self) -> Vec<(String, Arc<Router>)> {
+        let routers = lock(&self.routers);
+        routers.iter().map(|(name, router)| (name.clone(), router.clone())).collect()
+    }
+
+    /// Hits and misses of the cache of verdicts so far.
+    pub(crate) fn cache_counters(&self) -> CacheCounters {
+        self.labels.counters()
     }
 
     /// How reads are served, once for every cluster.

@@ -6,6 +6,7 @@
 //! ends it all.
 
 mod account;
+mod catalogs;
 pub mod cli;
 pub mod config;
 mod console;

@@ -6,18 +6,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
+use pgweir_classifier::catalog::defines_objects;
 use pgweir_classifier::{
-    Access, Catalog, Control, Discard, Effect as Sign, Hint, Isolation, Label, LabelCache, Local,
-    Options, Pin, Sharing, StatementLabel, Unpin,
+    Access, Catalog, Control, Definition, Discard, Effect as Sign, Hint, Isolation, Label,
+    LabelCache, Local, Options, Pin, Sharing, StatementLabel, Unpin,
 };
 use pgweir_pool::Node;
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::verdict::{
-    Effect, Inspection, OwnQuestion, Pins, Prepared, SessionFacts, SettingChange, Target,
-    TransactionModes, Verdict,
+    CatalogChange, Effect, Inspection, OwnQuestion, Pins, Prepared, SessionFacts, SettingChange,
+    Target, TransactionModes, Verdict,
 };
 
+use crate::catalogs::{Attendance, Change, DatabaseCatalog};
 use crate::config::Routing;
 use crate::gateway::Policy;
 use crate::telemetry::metrics::Metrics;
@@ -37,8 +40,8 @@ const UNSAFE_ENCODINGS: [&str; 7] =
 /// Judges texts for all clients of a database; remembers its verdicts.
 #[derive(Debug)]
 pub struct Router {
-    catalog: Catalog,
-    cache: LabelCache<Verdict>,
+    catalog: Arc<DatabaseCatalog>,
+    cache: Arc<LabelCache<Verdict>>,
     /// How often the schema has changed through pgweir.
     schema_epoch: AtomicU64,
     /// Somebody asks for what it has drawn from sequences.
@@ -49,12 +52,16 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router that knows PostgreSQL's own functions and those the operator vouches for.
-    #[must_use]
-    pub fn new(routing: &Routing, metrics: Arc<Metrics>) -> Self {
+    /// A router for a database whose catalog is kept; verdicts are remembered in a cache that routers
+    /// of other databases may share.
+    pub(crate) fn new(
+        catalog: Arc<DatabaseCatalog>,
+        cache: Arc<LabelCache<Verdict>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
-            catalog: catalog(routing),
-            cache: LabelCache::new(CACHE_BYTES),
+            catalog,
+            cache,
             schema_epoch: AtomicU64::new(0),
             recalls_sequences: AtomicBool::new(false),
             unasked_writes: AtomicU32::new(0),
@@ -62,10 +69,25 @@ impl Router {
         }
     }
 
+    /// Memory for verdicts.
+    pub(crate) fn new_cache() -> Arc<LabelCache<Verdict>> {
+        Arc::new(LabelCache::new(CACHE_BYTES))
+    }
+
+    /// What is known of the database's objects.
+    pub(crate) fn catalog(&self) -> &Arc<DatabaseCatalog> {
+        &self.catalog
+    }
+
     /// The verdict on a text, from the cache if it, or one that differs in literals, was seen.
     #[must_use]
     pub fn judge(&self, sql: &[u8], options: Options) -> Arc<Verdict> {
-        self.cache.get_or_insert_with(sql, options, 0, &self.catalog, |label| verdict(sql, &label))
+        let known = self.catalog.known();
+        let generation = known.generation;
+        self.cache.get_or_insert_with(sql, options, generation, &known.catalog, |label| {
+            let generation = if label.uses_objects() { generation } else { 0 };
+            Verdict { generation, ..verdict(sql, &label) }
+        })
     }
 
     /// Learns whether clients of this database ask for what they have drawn from sequences.
@@ -75,12 +97,6 @@ impl Router {
         } else if verdict.is_write && self.unasked_writes.load(Ordering::Relaxed) < UNASKED_WRITES {
             self.unasked_writes.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// Hits and misses of the cache so far.
-    #[must_use]
-    pub fn cache_counters(&self) -> pgweir_classifier::CacheCounters {
-        self.cache.counters()
     }
 }
 
@@ -219,9 +235,30 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             Hint::Primary => Target::Primary,
             Hint::Replica => Target::Replica,
         }),
+        changes_catalog: catalog_change(sql, label),
         question,
         ..remembered(label)
     }
+}
+
+/// What a text means for what is known of the database's objects. One that our grammar cannot read may
+/// be a definition that the server's can.
+fn catalog_change(sql: &[u8], label: &Label) -> CatalogChange {
+    if label.unparsed && defines_objects(&String::from_utf8_lossy(sql)) {
+        return CatalogChange::Any;
+    }
+    let mut names: Option<Vec<Box<str>>> = None;
+    for statement in &label.statements {
+        match &statement.definition {
+            Definition::Nothing => {}
+            Definition::Named(more) => {
+                let more = more.iter().map(|name| name.as_str().into());
+                names.get_or_insert_default().extend(more);
+            }
+            Definition::Anything => return CatalogChange::Any,
+        }
+    }
+    names.map_or(CatalogChange::None, |names| CatalogChange::Named(names.into()))
 }
 
 /// What the session has to do for a text with this label, and about the statements it names.
@@ -405,6 +442,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         | Sign::UsesSequence
         | Sign::RecallsSequence
         | Sign::RanHiddenCode
+        | Sign::DefinesObjects
         | Sign::AsksSetting(_)
         | Sign::NeedsDatabaseAlone(_) => Vec::new(),
         Sign::Prepare { name, statement, body } => vec![Effect::Prepare(Prepared {
@@ -489,12 +527,42 @@ pub struct ClientRouter {
     policy: Policy,
     node: Option<Arc<Node>>,
     last_node: Option<Arc<Node>>,
+    /// The client defines objects, and its transaction is not over.
+    change: Option<Change>,
+    /// What looks for a node was judged by what is known of the database's objects.
+    uses_objects: bool,
     sent_count: u64,
+    _attendance: Attendance,
 }
 
 impl ClientRouter {
-    pub(crate) fn new(router: Arc<Router>, policy: Policy) -> Self {
-        Self { router, policy, node: None, last_node: None, sent_count: 0 }
+    pub(crate) fn new(router: Arc<Router>, policy: Policy, attendance: Attendance) -> Self {
+        Self {
+            router,
+            policy,
+            node: None,
+            last_node: None,
+            change: None,
+            uses_objects: false,
+            sent_count: 0,
+            _attendance: attendance,
+        }
+    }
+
+    /// Whether something is to be done when the client is at rest.
+    pub(crate) fn awaits_rest(&self) -> bool {
+        self.change.is_some()
+    }
+
+    /// The client's transaction is over, and so is what it has defined.
+    pub(crate) fn at_rest(&mut self) {
+        self.change = None;
+    }
+
+    /// How fresh a replica has to be to know the objects that the client is about to use as they are
+    /// known here.
+    pub(crate) fn knows_objects_after(&self) -> Option<Instant> {
+        self.router.catalog.known().fresh_after.filter(|_| self.uses_objects)
     }
 
     /// Whether reads must see the client's own writes.
@@ -513,6 +581,7 @@ impl ClientRouter {
 
     /// The client works on this node from now on.
     pub(crate) fn attached(&mut self, node: &Arc<Node>) {
+        self.uses_objects = false;
         if !self.node.as_ref().is_some_and(|known| Arc::ptr_eq(known, node)) {
             self.node = Some(node.clone());
         }
@@ -537,11 +606,13 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     }
 
     fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
+        self.uses_objects |= verdict.generation != 0;
         target(verdict, facts)
     }
 
     fn sent(&mut self, verdict: &Verdict, on: Target) {
         self.router.note_sequences(verdict);
+        self.router.catalog.define(&verdict.changes_catalog, &mut self.change);
         if let Some(database) = &verdict.vacates {
             self.policy.cluster.vacate(database);
         }
@@ -570,8 +641,12 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
             || self.router.unasked_writes.load(Ordering::Relaxed) < UNASKED_WRITES
     }
 
+    fn is_outdated(&self, verdict: &Verdict) -> bool {
+        verdict.generation != 0 && verdict.generation != self.router.catalog.known().generation
+    }
+
     fn custom_settings(&mut self) -> Arc<[Box<str>]> {
-        Arc::default()
+        self.router.catalog.custom_settings()
     }
 
     fn answer(&mut self, question: &OwnQuestion, facts: SessionFacts<'_>) -> String {
@@ -620,8 +695,8 @@ impl ClientRouter {
     /// What `EXPLAIN (ROUTE) statement` answers: a row per fact, then one per node.
     fn explain(&self, statement: &str, facts: SessionFacts<'_>) -> String {
         let options = options(facts);
-        let label =
-            pgweir_classifier::classify(statement.as_bytes(), options, &self.router.catalog);
+        let known = self.router.catalog.known();
+        let label = pgweir_classifier::classify(statement.as_bytes(), options, &known.catalog);
         let target = target(&verdict(statement.as_bytes(), &label), facts);
         let mut rows = vec![
             ("statement".to_owned(), statement.to_owned()),

@@ -297,6 +297,25 @@ impl Cluster {
         self.ask_as(user, self.monitor.password.as_deref(), database, sql, parameters).await
     }
 
+    /// The same for a question that takes longer, on a connection that is closed behind the answer.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn ask_apart(
+        &self,
+        database: &str,
+        sql: &str,
+        timeout: Duration,
+    ) -> Result<Rows, ControlError> {
+        let questioner = Questioner {
+            user: self.monitor.user.clone(),
+            password: self.monitor.password.clone(),
+            database: database.to_owned(),
+        };
+        let control = self.someone_to_ask().ok_or(ControlError::Nobody)?;
+        control.ask_apart(&questioner, sql, timeout).await
+    }
+
     /// The same as a role of its own.
     ///
     /// # Errors

@@ -157,6 +157,27 @@ impl Control {
         }
     }
 
+    /// Asks on a connection of its own, which is closed behind the answer: nothing of the pooler's
+    /// stays in a database that somebody may want to drop.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub(crate) async fn ask_apart(
+        &self,
+        questioner: &Questioner,
+        sql: &str,
+        timeout: Duration,
+    ) -> Result<Rows, ControlError> {
+        let pool = self.pool(questioner, 1)?;
+        let asked = async {
+            let connection = connect(&pool).await?;
+            let rows = answer(&connection, Question { sql, parameters: &[] }).await;
+            discard(connection);
+            rows
+        };
+        tokio::time::timeout(timeout, asked).await.unwrap_or(Err(ControlError::Timeout(timeout)))
+    }
+
     fn questioner(&self, questioner: &Questioner) -> Result<Pool, ControlError> {
         let mut questioners = self.questioners.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = questioners.get(questioner) {

@@ -162,6 +162,11 @@ pub struct Verdict {
     pub changes_schema: bool,
     /// The database that it needs to be free of connections.
     pub vacates: Option<Box<str>>,
+    /// What it means for what is known of the database's objects.
+    pub changes_catalog: CatalogChange,
+    /// Which knowledge of the database's objects it rests on, if on any (0 if on none); see
+    /// [`Router::is_outdated`].
+    pub generation: u64,
     /// A question to pgweir itself.
     pub question: Option<OwnQuestion>,
 }
@@ -176,6 +181,7 @@ impl Verdict {
             is_write: false,
             controls_transaction: false,
             pins_when_sent: Pins::NONE,
+            changes_catalog: CatalogChange::None,
             ..Self::unknown("cursor")
         }
     }
@@ -219,6 +225,8 @@ impl Verdict {
             inspects: None,
             changes_schema: false,
             vacates: None,
+            changes_catalog: CatalogChange::Any,
+            generation: 0,
             question: None,
         }
     }
@@ -236,6 +244,17 @@ impl Verdict {
     pub fn executing(&self, body: &Self) -> Self {
         Self { hint: self.hint, mentions: self.mentions.clone(), question: None, ..body.clone() }
     }
+}
+
+/// What a text means for what is known of the database's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CatalogChange {
+    /// Nothing.
+    None,
+    /// Objects of these names come or go, and none besides.
+    Named(Box<[Box<str>]>),
+    /// Nothing is known for certain any more.
+    Any,
 }
 
 /// The modes of BEGIN, START TRANSACTION and SET TRANSACTION, where given.
@@ -392,6 +411,11 @@ pub struct SessionFacts<'a> {
 pub trait Router {
     /// Judges a text. Total: what cannot be understood gets a verdict for the primary.
     fn judge(&mut self, sql: &[u8], facts: SessionFacts<'_>) -> Arc<Verdict>;
+
+    /// Whether more, or something else, is known by now than when this verdict was given.
+    fn is_outdated(&self, _verdict: &Verdict) -> bool {
+        false
+    }
 
     /// Where a text runs that starts a new piece of work: the verdict, the client's own wishes
     /// (hints, read-only defaults) and the policy together.

@@ -60,11 +60,15 @@ impl Body {
         if text.len() > MAX_BODY_BYTES {
             return Self::opaque("a body too long to be read");
         }
-        match language {
+        let mut body = match language {
             "sql" => sql(text),
             "plpgsql" => words(text),
             _ => foreign(text, is_volatile),
+        };
+        if body.verdict > Verdict::Primary && defines_objects(text) {
+            body.traits = body.traits.with(Traits::DEFINES);
         }
+        body
     }
 
     fn raise(&mut self, verdict: Verdict, why: &'static str) {
@@ -80,6 +84,13 @@ impl Body {
         self.traits = self.traits.with(Traits::SESSION);
         self.sets_unknown = true;
     }
+}
+
+/// True if code has the words that objects are created, changed and dropped with, in quotes or not.
+#[must_use]
+pub fn defines_objects(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["create", "alter", "drop"].iter().any(|word| text.contains(word))
 }
 
 // ---- SQL ----

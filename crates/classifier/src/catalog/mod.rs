@@ -15,6 +15,7 @@ pub(crate) mod names;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+pub use self::body::defines_objects;
 use self::database::{Database, Object, Vouched, Why};
 use self::facts::{Facts, Row, Unusable};
 use self::names::{Finding, Names, Traits, Use};
@@ -176,6 +177,20 @@ impl Catalog {
         self.last_known().is_none_or(Database::has_dynamic_settings)
     }
 
+    /// True if something in the database, or a function of PostgreSQL's own, has this name.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        let schema = None;
+        let uses = [
+            Use::Function { schema, name, arguments: None },
+            Use::Relation { schema, name },
+            Use::Type { schema, name },
+        ];
+        let own = builtins::function(schema, name, self.server_version).is_some();
+        let meant = |used| self.known().is_some_and(|known| known.meant(used).next().is_some());
+        own || uses.into_iter().any(meant)
+    }
+
     fn last_known(&self) -> Option<&Database> {
         match &self.knowledge {
             Knowledge::Read(database) | Knowledge::Unread(Some(database)) => Some(database),
@@ -203,7 +218,8 @@ impl Catalog {
     fn meant(&self, used: Use<'_>) -> Option<Finding> {
         let database = self.known()?;
         let findings = database.meant(used).map(|(_, object)| finding_of(database, object));
-        findings.reduce(Finding::or)
+        let finding = findings.reduce(Finding::or)?;
+        Some(Finding { uses_objects: !matches!(used, Use::Query), ..finding })
     }
 
     fn called(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
@@ -226,7 +242,7 @@ impl Catalog {
     /// Something of the user's, while the database's objects are not known.
     fn unread(&self, name: &str) -> Finding {
         let finding = Finding::new(Access::Write, Reason::CatalogUnread(name.into()));
-        Finding { is_unresolved: true, ..finding }
+        Finding { is_unresolved: true, uses_objects: true, ..finding }
     }
 
     fn field(&self, used: Use<'_>, name: &str) -> Finding {
@@ -261,7 +277,8 @@ impl Catalog {
             (None, Knowledge::Unread(_)) => return self.unread(name),
             (None, Knowledge::Read(_)) => {
                 let reason = Reason::UnknownRelation(name.into());
-                return Finding { is_unresolved: true, ..Finding::new(Access::Write, reason) };
+                let finding = Finding::new(Access::Write, reason);
+                return Finding { is_unresolved: true, uses_objects: true, ..finding };
             }
             // The name that `serial` and identity columns give to sequences has to do.
             (None, Knowledge::Nothing) if name.ends_with("_seq") => {

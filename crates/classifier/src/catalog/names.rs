@@ -64,6 +64,9 @@ impl Traits {
     /// It asks what the session has drawn from a sequence.
     pub(crate) const RECALLS_SEQUENCE: Self = Self(1 << 2);
 
+    /// It may create, change or drop objects.
+    pub(crate) const DEFINES: Self = Self(1 << 3);
+
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -79,6 +82,8 @@ pub(crate) struct Finding {
     pub(crate) access: Access,
     pub(crate) reason: Reason,
     pub(crate) traits: Traits,
+    /// It rests on what is known of the database's own objects.
+    pub(crate) uses_objects: bool,
     /// The catalog has no such name: a query that gives it a meaning of its own is right.
     pub(crate) is_unresolved: bool,
 }
@@ -88,7 +93,7 @@ impl Finding {
     pub(crate) const HARMLESS: Self = Self::new(Access::Read, Reason::Harmless);
 
     pub(crate) const fn new(access: Access, reason: Reason) -> Self {
-        Self { access, reason, traits: Traits::NONE, is_unresolved: false }
+        Self { access, reason, traits: Traits::NONE, uses_objects: false, is_unresolved: false }
     }
 
     pub(crate) fn with_traits(mut self, traits: Traits) -> Self {
@@ -99,8 +104,9 @@ impl Finding {
     /// The stronger of two.
     pub(crate) fn or(self, other: Self) -> Self {
         let traits = self.traits.with(other.traits);
+        let uses_objects = self.uses_objects || other.uses_objects;
         let stronger = if other.access > self.access { other } else { self };
-        Self { traits, ..stronger }
+        Self { traits, uses_objects, ..stronger }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod constant;
 mod cursor;
+mod definition;
 mod explain;
 pub(crate) mod setting;
 mod temporary;
@@ -11,6 +12,7 @@ mod utility;
 use pg_query::protobuf::{CallStmt, CopyStmt, DoStmt, RawStmt};
 use pg_query::{Node, NodeEnum, NodeRef};
 
+use crate::catalog::defines_objects;
 use crate::catalog::names::Names;
 use crate::label::Sharing;
 use crate::walk::Walk;
@@ -48,6 +50,9 @@ impl<'a> Judge<'a> {
             Some(node) => self.node(node, slice),
             None => StatementLabel::new("UNKNOWN", Access::Write, Reason::UnknownNode),
         };
+        if let Some(node) = node {
+            label.definition = definition::definition(node, &label);
+        }
         label.range = Some(range);
         label
     }
@@ -112,6 +117,7 @@ impl<'a> Judge<'a> {
             label.control = Control::SetTransaction(characteristics);
         }
         label.effects = walk.effects;
+        label.uses_objects = walk.uses_objects;
         label
     }
 
@@ -149,6 +155,7 @@ impl<'a> Judge<'a> {
         };
         label.raise(inner.access, inner.reason);
         label.effects = inner.effects;
+        label.uses_objects = inner.uses_objects;
         if node.is_program || !node.filename.is_empty() {
             label.raise(Access::Primary, Reason::CopyToServer);
         }
@@ -169,7 +176,11 @@ impl<'a> Judge<'a> {
         self.literals_matter();
         let mut label = StatementLabel::new("DO", Access::Write, Reason::Utility("DO"));
         label.effect(Effect::RanHiddenCode);
-        let mentioned = hidden::mentioned_settings(&code_of(node));
+        let code = code_of(node);
+        if defines_objects(&code) {
+            label.effect(Effect::DefinesObjects);
+        }
+        let mentioned = hidden::mentioned_settings(&code);
         for name in mentioned.names {
             label.effect(Effect::AsksSetting(name));
         }

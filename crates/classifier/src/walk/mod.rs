@@ -56,6 +56,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) transaction: Option<crate::Characteristics>,
     /// The values of literals had a say.
     pub(crate) literal_sensitive: bool,
+    /// So had the database's own objects.
+    pub(crate) uses_objects: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -72,6 +74,7 @@ impl<'a> Walk<'a> {
             effects: Vec::new(),
             transaction: None,
             literal_sensitive: false,
+            uses_objects: false,
         }
     }
 
@@ -135,6 +138,7 @@ impl<'a> Walk<'a> {
     }
 
     fn finds(&mut self, finding: Finding) {
+        self.uses_objects |= finding.uses_objects;
         self.leaves(finding.traits);
         self.raise(finding.access, finding.reason);
     }
@@ -145,6 +149,7 @@ impl<'a> Walk<'a> {
             (Traits::SESSION, Effect::RanHiddenCode),
             (Traits::USES_SEQUENCE, Effect::UsesSequence),
             (Traits::RECALLS_SEQUENCE, Effect::RecallsSequence),
+            (Traits::DEFINES, Effect::DefinesObjects),
         ];
         for (mark, effect) in effects {
             if traits.has(mark) && !self.effects.contains(&effect) {

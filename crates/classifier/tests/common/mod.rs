@@ -172,6 +172,7 @@ fn effect(effect: &Effect) -> String {
             Unpin::Dropped(name) => format!("dropped({name})"),
         },
         Effect::UsesSequence => "uses_sequence".into(),
+        Effect::DefinesObjects => "defines".into(),
         Effect::RanHiddenCode => "hidden_code".into(),
         Effect::NeedsDatabaseAlone(name) => format!("database_alone({name})"),
         Effect::AsksSetting(name) => format!("asks({name})"),

@@ -72,7 +72,7 @@ DO $$ BEGIN IF true THEN
   /* a comment */ SET LOCAL work_mem = 1; END IF; END $$
 --;; write utility hidden_code asks(a.b) exact
 DO $$ BEGIN PERFORM set_config('a.b', 'c', false); END $$
---;; write utility hidden_code exact
+--;; write utility hidden_code defines exact
 DO $$ BEGIN CREATE TEMP TABLE x (a int); END $$
 --;; write utility hidden_code asks(a.b) exact
 DO $$ BEGIN EXECUTE 'SET a.b = 1'; END $$

@@ -360,6 +360,9 @@ impl ClientTask {
             self.policy.cluster.nudge();
         }
         let answered_at = self.note_answer();
+        if self.session.router().awaits_rest() && self.session.is_at_rest() {
+            self.session.router_mut().at_rest();
+        }
         self.follow_up(cx)?;
         if !self.detach_if_done(answered_at) {
             self.set_listener_apart();
@@ -486,7 +489,10 @@ impl ClientTask {
             recalls_sequences: self.session.recalls_sequences(),
         };
         let bound = self.written.max(self.shown);
-        let fresh_after = bound.filter(|_| self.session.router().sees_own_writes(settings));
+        let router = self.session.router();
+        let fresh_after = bound.filter(|_| router.sees_own_writes(settings));
+        // A replica that does not know a function yet, or only as it was, is not what was judged.
+        let fresh_after = fresh_after.max(router.knows_objects_after());
         let access = access_of(target);
         Want { fresh_after, fit, ..crate::gateway::want(access) }
     }

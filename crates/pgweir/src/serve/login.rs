@@ -408,7 +408,9 @@ async fn share(
         startup: welcome.settings.clone(),
         reported: welcome.reported.clone(),
     };
-    let router = ClientRouter::new(gateway.router(&startup.database), policy.clone());
+    let router = gateway.router(&startup.database, &effective, &policy.cluster);
+    let attendance = router.catalog().attend().await;
+    let router = ClientRouter::new(router, policy.clone(), attendance);
     Ok(Shared { session: Session::new(start, router), pools, policy })
 }
 

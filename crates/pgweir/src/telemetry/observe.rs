@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use metrics::Label;
-use pgweir_classifier::CacheCounters;
 use pgweir_pool::{Cluster, Health, Role};
 
 use crate::gateway::Gateway;
@@ -18,6 +17,7 @@ pub(crate) fn observe(gateway: &Gateway) -> String {
         observe_pools(gateway, name, cluster);
     }
     observe_cache(gateway);
+    observe_catalogs(gateway);
     metrics.render()
 }
 
@@ -99,13 +99,7 @@ fn observe_pools(gateway: &Gateway, name: &str, cluster: &Cluster) {
 }
 
 fn observe_cache(gateway: &Gateway) {
-    let mut counters = CacheCounters::default();
-    for (_, router) in gateway.routers() {
-        let own = router.cache_counters();
-        counters.exact_hits += own.exact_hits;
-        counters.normalised_hits += own.normalised_hits;
-        counters.misses += own.misses;
-    }
+    let counters = gateway.cache_counters();
     let help = "Look-ups of verdicts on SQL texts.";
     let rows = [
         ("exact_hit", counters.exact_hits),
@@ -118,6 +112,23 @@ fn observe_cache(gateway: &Gateway) {
             .metrics
             .counter("pgweir_classifier_cache_lookups_total", help, labels)
             .absolute(value);
+    }
+}
+
+fn observe_catalogs(gateway: &Gateway) {
+    let metrics = &gateway.metrics;
+    for (database, router) in gateway.routers() {
+        let labels = || vec![Label::new("database", database.clone())];
+        let known = router.catalog().known();
+        let help =
+            "Whether what is in the database is known; until it is, doubt goes to the primary.";
+        metrics.gauge("pgweir_catalog_known", help, labels()).set(truth(known.catalog.is_read()));
+        let help = "Objects of the database that are known.";
+        metrics.gauge("pgweir_catalog_objects", help, labels()).set(count(known.catalog.len()));
+        let help = "Attempts to read the database's catalog that failed.";
+        metrics
+            .counter("pgweir_catalog_failures_total", help, labels())
+            .absolute(router.catalog().failures());
     }
 }
 

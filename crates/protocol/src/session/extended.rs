@@ -323,14 +323,23 @@ impl<R: Router> Session<R> {
         Ok(self.pass_frame(frame, to_server))
     }
 
-    pub(super) fn verdict_of(&self, name: &[u8]) -> Option<Arc<Verdict>> {
-        if name.is_empty() {
-            return self.statements.unnamed.as_ref().map(|unnamed| unnamed.verdict.clone());
+    /// The verdict on a statement prepared earlier; a new one, if by now more is known of what its
+    /// names mean.
+    pub(super) fn verdict_of(&mut self, name: &[u8]) -> Option<Arc<Verdict>> {
+        let (verdict, parse) = if name.is_empty() {
+            let unnamed = self.statements.unnamed.as_ref()?;
+            (&unnamed.verdict, &*unnamed.parse)
+        } else if let Some(statement) = self.statements.named.get(name) {
+            (&statement.verdict, &*statement.parse)
+        } else {
+            return self.statements.sql.verdict(std::str::from_utf8(name).ok()?).cloned();
+        };
+        if verdict.question.is_some() || !self.router.is_outdated(verdict) {
+            return Some(verdict.clone());
         }
-        match self.statements.named.get(name) {
-            Some(statement) => Some(statement.verdict.clone()),
-            None => self.statements.sql.verdict(std::str::from_utf8(name).ok()?).cloned(),
-        }
+        let sql = split_cstr(parse).map_or(parse, |(sql, _)| sql);
+        let facts = facts(&self.track, &self.reported, &self.environment);
+        Some(self.router.judge(sql, facts))
     }
 
     fn verdict_of_portal(&self, portal: &[u8]) -> Arc<Verdict> {

@@ -1,0 +1,411 @@
+//! What is known of each database's objects, kept true.
+//!
+//! A keeper per database reads its system catalogs, on the primary where there is one, into a
+//! [`Catalog`] that [`DatabaseCatalog::known`] gives to whoever judges SQL. It looks again from time to
+//! time whether anything has changed, and reads at once when a statement that defines objects has passed
+//! through pgweir. From the moment such a statement is sent until the catalog has been read behind it,
+//! nothing of the user's counts as known: doubt goes to the primary. Databases without clients are let be.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use pgweir_classifier::Catalog;
+use pgweir_classifier::catalog::facts::{FINGERPRINT, QUESTIONS, Row};
+use pgweir_pool::{Cluster, ControlError};
+use pgweir_protocol::verdict::CatalogChange;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+/// How long a database may take to answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The same, as the server enforces it, so that no question outlives its asker.
+const LIMITS: &str = "SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'; ";
+
+/// How often it is looked whether a catalog has changed behind pgweir's back.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a keeper rests at least between two readings, whatever happens.
+const REST: Duration = Duration::from_millis(20);
+
+/// How many times as long as a reading took it rests behind it: under a storm of definitions no more
+/// than a third of one of the server's cores is spent on readings.
+const REST_FACTOR: u32 = 2;
+
+/// How long it waits after a reading that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a client's login waits for the first reading.
+const FIRST_READ: Duration = Duration::from_secs(3);
+
+/// Databases that are kept at the same time; those without clients make room.
+pub(crate) const MAX_DATABASES: usize = 1_000;
+
+/// Definitions that pass through pgweir into one database, from any client.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Raised when one is sent, and when it is over, that leaves nothing certain.
+    epoch: AtomicU64,
+    /// Raised when any is over.
+    ended: AtomicU64,
+    /// Those that are not over.
+    running: AtomicUsize,
+    /// When the last one was over that was more than an addition.
+    last: Mutex<Option<Instant>>,
+    wake: Notify,
+}
+
+impl Changes {
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+}
+
+/// A definition under way. What it changes is not known before this is dropped, and the catalog read.
+#[derive(Debug)]
+pub(crate) struct Change {
+    changes: Arc<Changes>,
+    /// It does more than to add to what is known.
+    is_doubtful: bool,
+}
+
+impl Change {
+    fn doubt(&mut self) {
+        if !self.is_doubtful {
+            self.is_doubtful = true;
+            self.changes.running.fetch_add(1, Ordering::AcqRel);
+            self.changes.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        let changes = &self.changes;
+        changes.ended.fetch_add(1, Ordering::AcqRel);
+        if self.is_doubtful {
+            *changes.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            changes.epoch.fetch_add(1, Ordering::AcqRel);
+            changes.running.fetch_sub(1, Ordering::AcqRel);
+        }
+        changes.wake.notify_waiters();
+    }
+}
+
+/// A client that uses the database.
+#[derive(Debug)]
+pub(crate) struct Attendance(Arc<DatabaseCatalog>);
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One state of knowledge.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) catalog: Catalog,
+    /// No other state of any database has this number.
+    pub(crate) generation: u64,
+    pub(crate) custom_settings: Arc<[Box<str>]>,
+    /// A replica has to be as fresh as this to know the objects as they are known here.
+    pub(crate) fresh_after: Option<Instant>,
+    /// The changes that are known.
+    epoch: u64,
+    ended: u64,
+}
+
+/// How the last look at a database ended, for those who wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// There was none.
+    None,
+    Done,
+    Failed,
+}
+
+/// What is known of one database.
+pub(crate) struct DatabaseCatalog {
+    dbname: Box<str>,
+    /// PostgreSQL's own functions and what the operator says of others.
+    base: Catalog,
+    known: ArcSwap<Known>,
+    /// What holds while nothing is known.
+    unread: Arc<Known>,
+    changes: Arc<Changes>,
+    generations: Arc<AtomicU64>,
+    clients: AtomicUsize,
+    looks: watch::Sender<Look>,
+    failures: AtomicU64,
+}
+
+impl fmt::Debug for DatabaseCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseCatalog").field("dbname", &self.dbname).finish_non_exhaustive()
+    }
+}
+
+impl DatabaseCatalog {
+    /// What is known now.
+    pub(crate) fn known(&self) -> Guard<Arc<Known>> {
+        let known = self.known.load();
+        if known.epoch == self.changes.epoch() {
+            known
+        } else {
+            Guard::from_inner(self.unread.clone())
+        }
+    }
+
+    /// A text is about to be sent; the client's change under way takes it in.
+    ///
+    /// A new object whose name nothing has that is known takes nothing away from what is known: until
+    /// it has been read, it is unknown. One whose name is known may be taken for the other.
+    pub(crate) fn define(&self, text: &CatalogChange, change: &mut Option<Change>) {
+        let is_doubtful = match text {
+            CatalogChange::None => return,
+            CatalogChange::Named(names) => {
+                let known = self.known();
+                !known.catalog.is_read() || names.iter().any(|name| known.catalog.has_name(name))
+            }
+            CatalogChange::Any => true,
+        };
+        let change = change
+            .get_or_insert_with(|| Change { changes: self.changes.clone(), is_doubtful: false });
+        if is_doubtful {
+            change.doubt();
+        }
+    }
+
+    /// A client comes; the database is kept for as long as it stays. Waits, within bounds, until
+    /// something is known.
+    pub(crate) async fn attend(self: &Arc<Self>) -> Attendance {
+        self.clients.fetch_add(1, Ordering::AcqRel);
+        let attendance = Attendance(self.clone());
+        let mut looks = self.looks.subscribe();
+        self.changes.wake.notify_waiters();
+        let is_served = |look: &Look| {
+            let waits = self.changes.running.load(Ordering::Acquire) > 0;
+            *look == Look::Failed || (*look == Look::Done && (waits || self.is_current()))
+        };
+        let _ = timeout(FIRST_READ, looks.wait_for(is_served)).await;
+        attendance
+    }
+
+    /// The custom settings that code in the database makes, as far as that was ever known.
+    pub(crate) fn custom_settings(&self) -> Arc<[Box<str>]> {
+        self.known.load().custom_settings.clone()
+    }
+
+    /// How often the catalog could not be read.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything is known that is over.
+    fn is_current(&self) -> bool {
+        let known = self.known.load();
+        known.epoch == self.changes.epoch()
+            && known.ended == self.changes.ended.load(Ordering::Acquire)
+    }
+
+    fn has_clients(&self) -> bool {
+        self.clients.load(Ordering::Acquire) > 0
+    }
+
+    /// What was read holds for the changes up to an epoch.
+    fn publish(&self, catalog: Catalog, (epoch, ended): (u64, u64), fresh_after: Option<Instant>) {
+        self.known.store(Arc::new(Known {
+            custom_settings: catalog.custom_settings().into(),
+            catalog,
+            generation: self.generations.fetch_add(1, Ordering::Relaxed),
+            fresh_after,
+            epoch,
+            ended,
+        }));
+    }
+
+    /// Nobody looks any more whether it is still true.
+    fn forget(&self) {
+        self.known.store(self.unread.clone());
+        self.looks.send_replace(Look::None);
+    }
+}
+
+/// The databases that are kept, by cluster and name.
+#[derive(Debug)]
+pub(crate) struct Catalogs {
+    changes: Mutex<HashMap<(String, String), Weak<Changes>>>,
+    generations: Arc<AtomicU64>,
+}
+
+impl Default for Catalogs {
+    fn default() -> Self {
+        // Zero stands for verdicts that rest on no database's objects.
+        Self { changes: Mutex::default(), generations: Arc::new(AtomicU64::new(1)) }
+    }
+}
+
+impl Catalogs {
+    /// Begins to keep a database. Runs inside a tokio runtime.
+    pub(crate) fn keep(
+        &self,
+        cluster: &Arc<Cluster>,
+        dbname: &str,
+        base: Catalog,
+    ) -> Arc<DatabaseCatalog> {
+        let unread = base.clone().with_unread_database();
+        let unread = Arc::new(Known {
+            catalog: unread,
+            generation: self.generations.fetch_add(1, Ordering::Relaxed),
+            custom_settings: Arc::default(),
+            fresh_after: None,
+            epoch: u64::MAX,
+            ended: u64::MAX,
+        });
+        let kept = Arc::new(DatabaseCatalog {
+            dbname: dbname.into(),
+            base,
+            known: ArcSwap::new(unread.clone()),
+            unread,
+            changes: self.changes(cluster.name(), dbname),
+            generations: self.generations.clone(),
+            clients: AtomicUsize::new(0),
+            looks: watch::Sender::new(Look::None),
+            failures: AtomicU64::new(0),
+        });
+        tokio::spawn(keep(Arc::downgrade(&kept), kept.changes.clone(), Arc::downgrade(cluster)));
+        kept
+    }
+
+    /// What all that judge SQL for one database share.
+    fn changes(&self, cluster: &str, dbname: &str) -> Arc<Changes> {
+        let mut known = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, changes| changes.strong_count() > 0);
+        let key = (cluster.to_owned(), dbname.to_owned());
+        if let Some(changes) = known.get(&key).and_then(Weak::upgrade) {
+            return changes;
+        }
+        let changes = Arc::new(Changes::default());
+        known.insert(key, Arc::downgrade(&changes));
+        changes
+    }
+}
+
+/// What a keeper has read last.
+#[derive(Default)]
+struct Memory {
+    /// How long the last look took.
+    took: Duration,
+    fingerprint: Option<String>,
+    /// The error that was reported last.
+    reported: Option<String>,
+}
+
+/// Keeps one database for as long as it is wanted.
+async fn keep(kept: Weak<DatabaseCatalog>, changes: Arc<Changes>, cluster: Weak<Cluster>) {
+    let mut memory = Memory::default();
+    loop {
+        let pause = {
+            let (Some(kept), Some(cluster)) = (kept.upgrade(), cluster.upgrade()) else { return };
+            let woken = changes.wake.notified();
+            tokio::pin!(woken);
+            // From here on no wake is missed.
+            woken.as_mut().enable();
+            let pause = turn(&kept, &cluster, &mut memory).await;
+            drop((kept, cluster));
+            let _ = timeout(pause, woken).await;
+            REST.max(memory.took * REST_FACTOR)
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Looks after the database once; says when to look again, if nothing happens before.
+async fn turn(kept: &DatabaseCatalog, cluster: &Cluster, memory: &mut Memory) -> Duration {
+    if !kept.has_clients() {
+        kept.forget();
+        memory.fingerprint = None;
+        return LOOK_INTERVAL;
+    }
+    if kept.changes.running.load(Ordering::Acquire) > 0 {
+        return LOOK_INTERVAL;
+    }
+    let began = Instant::now();
+    let looked = look(kept, cluster, memory).await;
+    memory.took = began.elapsed();
+    kept.looks.send_replace(if looked.is_ok() { Look::Done } else { Look::Failed });
+    match looked {
+        Ok(()) => {
+            memory.reported = None;
+            if kept.is_current() { LOOK_INTERVAL } else { Duration::ZERO }
+        }
+        Err(error) => {
+            kept.failures.fetch_add(1, Ordering::Relaxed);
+            report(kept, cluster, &error, memory);
+            RETRY_INTERVAL
+        }
+    }
+}
+
+/// Says once why a catalog cannot be read.
+fn report(kept: &DatabaseCatalog, cluster: &Cluster, error: &ControlError, memory: &mut Memory) {
+    let text = error.to_string();
+    if memory.reported.as_ref() != Some(&text) {
+        tracing::warn!(
+            cluster = cluster.name(),
+            database = &*kept.dbname,
+            error = text,
+            "the database's catalog cannot be read: what uses its tables and functions goes to the \
+             primary until it can"
+        );
+        memory.reported = Some(text);
+    }
+}
+
+/// Reads the catalog, if it may have changed.
+async fn look(
+    kept: &DatabaseCatalog,
+    cluster: &Cluster,
+    memory: &mut Memory,
+) -> Result<(), ControlError> {
+    let epoch = kept.changes.epoch();
+    let began = Instant::now();
+    let ended = kept.changes.ended.load(Ordering::Acquire);
+    if kept.is_current() && memory.fingerprint.is_some() {
+        let rows = cluster.ask_apart(&kept.dbname, FINGERPRINT, READ_TIMEOUT).await?;
+        if rows.into_iter().flatten().next().flatten() == memory.fingerprint {
+            return Ok(());
+        }
+    }
+    let question = format!(
+        "{LIMITS}{QUESTIONS}; SELECT 'z', ({FINGERPRINT}), current_setting('server_version_num')"
+    );
+    let mut rows: Vec<Row> = cluster.ask_apart(&kept.dbname, &question, READ_TIMEOUT).await?;
+    let (fingerprint, version) = last_row(&mut rows);
+    let base = kept.base.clone().with_server_version(version.unwrap_or_default());
+    // A large catalog takes a while to be taken apart; no client waits for that.
+    let read = tokio::task::spawn_blocking(move || base.with_database(rows)).await;
+    let catalog = read
+        .map_err(|error| ControlError::Unusable(error.to_string()))?
+        .map_err(|error| ControlError::Unusable(error.to_string()))?;
+    tracing::debug!(database = &*kept.dbname, objects = catalog.len(), took = ?began.elapsed(), "catalog read");
+    let is_news = memory.fingerprint.is_some();
+    memory.fingerprint = fingerprint;
+    let changed = *kept.changes.last.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.publish(catalog, (epoch, ended), changed.max(is_news.then_some(began)));
+    Ok(())
+}
+
+/// Takes the row about the catalog as a whole: its fingerprint and the server's major version.
+fn last_row(rows: &mut Vec<Row>) -> (Option<String>, Option<u16>) {
+    let Some(row) = rows.pop() else { return (None, None) };
+    let mut cells = row.into_iter().skip(1);
+    let fingerprint = cells.next().flatten();
+    let number: Option<u32> = cells.next().flatten().and_then(|text| text.parse().ok());
+    (fingerprint, number.and_then(|number| u16::try_from(number / 10_000).ok()))
+}
