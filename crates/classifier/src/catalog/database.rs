@@ -15,7 +15,7 @@ use crate::{Verdict, builtins};
 use super::body::{self, Body};
 use super::extensions;
 use super::facts::{Class, FIRST_USER_OID, Facts, Function, Named, ObjectId};
-use super::names::{Traits, Use};
+use super::names::{Kinds, Traits, Use};
 
 /// How many steps of the way to what decided are shown.
 const SHOWN_STEPS: usize = 6;
@@ -56,6 +56,10 @@ pub(crate) struct Object {
     why: Why,
     /// Which of the objects it uses has decided.
     cause: Option<usize>,
+    /// The kinds of values that come with it.
+    pub(crate) brings: Kinds,
+    /// A function or operator: the kinds of values that can lead to it where others have its name.
+    pub(crate) operands: Kinds,
 }
 
 /// An object as it is found by its name.
@@ -158,6 +162,8 @@ struct Builder<'f> {
     own_functions: HashMap<u32, &'f Named>,
     /// What each object uses.
     uses: Vec<(usize, usize)>,
+    /// What it uses by a name that PostgreSQL's own have, too.
+    uses_by_operand: Vec<(usize, usize)>,
     /// Objects that the operator vouches for: nothing they use counts.
     settled: HashSet<usize>,
     settings: HashSet<Box<str>>,
@@ -174,13 +180,16 @@ impl<'f> Builder<'f> {
             own: HashMap::new(),
             own_functions,
             uses: Vec::new(),
+            uses_by_operand: Vec::new(),
             settled: HashSet::new(),
             settings: HashSet::new(),
         }
     }
 
     fn object(&mut self, name: &str, verdict: Verdict, traits: Traits, why: Why) -> usize {
-        let object = Object { name: name.into(), verdict, traits, why, cause: None };
+        let (brings, operands) = (Kinds::NONE, Kinds::NONE);
+        let name = name.into();
+        let object = Object { name, verdict, traits, why, cause: None, brings, operands };
         self.database.objects.push(object);
         self.database.objects.len() - 1
     }
@@ -323,7 +332,14 @@ impl<'f> Builder<'f> {
     /// it is created this snapshot is old.
     fn uses_by_name(&mut self, object: usize, used: Use<'_>) {
         let meant: Vec<usize> = self.database.meant(used).map(|(meant, _)| meant).collect();
-        self.uses.extend(meant.into_iter().map(|meant| (object, meant)));
+        let own = match used {
+            Use::Function { schema, name, .. } => self.own_verdict(schema, name).0.is_some(),
+            Use::Operator { schema, name } => builtins::is_operator(schema, name),
+            Use::Field(_) => true,
+            _ => false,
+        };
+        let uses = if own { &mut self.uses_by_operand } else { &mut self.uses };
+        uses.extend(meant.into_iter().map(|meant| (object, meant)));
         match used {
             Use::Function { schema, name, .. } => {
                 self.uses_own(object, schema, name, Verdict::Read);
@@ -395,39 +411,140 @@ impl<'f> Builder<'f> {
         }
     }
 
-    /// Carries what every object amounts to to all that use it, until nothing changes.
+    /// Carries what every object amounts to to all that use it.
+    ///
+    /// First as if every use by name could mean every object of the name. If that finds functions or
+    /// operators that are not harmless, and that only values of some types lead to, these types become
+    /// kinds, and it is done again with what each object can get hold of in mind.
     fn close(mut self) -> Database {
-        let objects = &mut self.database.objects;
-        let mut users: Vec<Vec<usize>> = vec![Vec::new(); objects.len()];
-        for &(user, used) in &self.uses {
+        let own: Vec<_> =
+            self.database.objects.iter().map(|object| (object.verdict, object.traits)).collect();
+        let all: Vec<_> = self.uses.iter().chain(&self.uses_by_operand).copied().collect();
+        let users = self.users(&all);
+        carry(&mut self.database.objects, &users);
+        if self.find_kinds() {
+            for (object, (verdict, traits)) in self.database.objects.iter_mut().zip(own) {
+                (object.verdict, object.traits, object.cause) = (verdict, traits, None);
+            }
+            let uses = self.uses_with_kinds();
+            let users = self.users(&uses);
+            carry(&mut self.database.objects, &users);
+        }
+        let mut settings: Vec<_> = self.settings.into_iter().collect();
+        settings.sort_unstable();
+        self.database.custom_settings = settings;
+        self.database
+    }
+
+    /// By object, those that use it.
+    fn users(&self, uses: &[(usize, usize)]) -> Vec<Vec<usize>> {
+        let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.database.objects.len()];
+        for &(user, used) in uses {
             if !self.settled.contains(&user)
                 && let Some(users) = users.get_mut(used)
             {
                 users.push(user);
             }
         }
-        let mut changed: Vec<usize> = (0..objects.len()).collect();
-        while let Some(at) = changed.pop() {
-            let Some(&Object { verdict, traits, .. }) = objects.get(at) else { continue };
-            if verdict == Verdict::Read && traits == Traits::NONE {
+        users
+    }
+
+    /// Gives numbers to the types that lead to functions and operators which are not harmless; false if
+    /// there are none. Types beyond the room for them are left out, and so are what they lead to: that
+    /// counts wherever its name is.
+    fn find_kinds(&mut self) -> bool {
+        let mut kinds: HashMap<usize, Kinds> = HashMap::new();
+        let mut crowded = HashSet::new();
+        for (led_to, of_type) in &self.facts.operands {
+            let (Some(&led_to), Some(&of_type)) = (self.by_id.get(led_to), self.by_id.get(of_type))
+            else {
+                continue;
+            };
+            let Some(object) = self.database.objects.get_mut(led_to) else { continue };
+            if object.verdict == Verdict::Read && object.traits == Traits::NONE {
                 continue;
             }
-            for &user in users.get(at).into_iter().flatten() {
-                let Some(object) = objects.get_mut(user) else { continue };
-                let before = (object.verdict, object.traits);
-                if verdict > object.verdict {
-                    object.verdict = verdict;
-                    object.cause = Some(at);
-                }
-                object.traits = object.traits.with(traits);
-                if before != (object.verdict, object.traits) {
-                    changed.push(user);
-                }
+            let next = kinds.len();
+            let kind = *kinds.entry(of_type).or_insert_with(|| Kinds::one(next));
+            object.operands = object.operands.with(kind);
+            if kind == Kinds::NONE {
+                crowded.insert(led_to);
             }
         }
-        let mut settings: Vec<_> = self.settings.into_iter().collect();
-        settings.sort_unstable();
-        self.database.custom_settings = settings;
-        self.database
+        for at in crowded {
+            if let Some(object) = self.database.objects.get_mut(at) {
+                object.operands = Kinds::NONE;
+            }
+        }
+        for (of_type, kind) in &kinds {
+            if let Some(object) = self.database.objects.get_mut(*of_type) {
+                object.brings = *kind;
+            }
+        }
+        !kinds.is_empty()
+    }
+
+    /// The uses that can come about: one by name of what needs values of some kind, only where such values
+    /// can be. Each that can may bring values of other kinds.
+    fn uses_with_kinds(&mut self) -> Vec<(usize, usize)> {
+        let mut uses = self.uses.clone();
+        let mut open = self.uses_by_operand.clone();
+        loop {
+            let users = self.users(&uses);
+            bring(&mut self.database.objects, &users);
+            let objects = &self.database.objects;
+            let comes_about =
+                |(user, used): &(usize, usize)| match (objects.get(*user), objects.get(*used)) {
+                    (Some(user), Some(used)) => {
+                        used.operands == Kinds::NONE || used.operands.has_any(user.brings)
+                    }
+                    _ => false,
+                };
+            let (come, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(comes_about);
+            if come.is_empty() {
+                return uses;
+            }
+            uses.extend(come);
+            open = rest;
+        }
+    }
+}
+
+/// Carries verdicts and traits from each object to its users, until nothing changes.
+fn carry(objects: &mut [Object], users: &[Vec<usize>]) {
+    let mut changed: Vec<usize> = (0..objects.len()).collect();
+    while let Some(at) = changed.pop() {
+        let Some(&Object { verdict, traits, .. }) = objects.get(at) else { continue };
+        if verdict == Verdict::Read && traits == Traits::NONE {
+            continue;
+        }
+        for &user in users.get(at).into_iter().flatten() {
+            let Some(object) = objects.get_mut(user) else { continue };
+            let before = (object.verdict, object.traits);
+            if verdict > object.verdict {
+                object.verdict = verdict;
+                object.cause = Some(at);
+            }
+            object.traits = object.traits.with(traits);
+            if before != (object.verdict, object.traits) {
+                changed.push(user);
+            }
+        }
+    }
+}
+
+/// Carries the kinds of values from each object to its users, until nothing changes.
+fn bring(objects: &mut [Object], users: &[Vec<usize>]) {
+    let mut changed: Vec<usize> = (0..objects.len()).collect();
+    while let Some(at) = changed.pop() {
+        let Some(brings) = objects.get(at).map(|object| object.brings) else { continue };
+        for &user in users.get(at).into_iter().flatten() {
+            let Some(object) = objects.get_mut(user) else { continue };
+            let before = object.brings;
+            object.brings = before.with(brings);
+            if before != object.brings {
+                changed.push(user);
+            }
+        }
     }
 }

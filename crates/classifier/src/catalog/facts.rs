@@ -124,6 +124,8 @@ pub(crate) struct Facts {
     pub(crate) operators: Vec<Named>,
     /// What uses what.
     pub(crate) uses: Vec<(ObjectId, ObjectId)>,
+    /// Functions and operators, and the types that lead to them.
+    pub(crate) operands: Vec<(ObjectId, ObjectId)>,
     /// Objects whose stored trees write or lock rows.
     pub(crate) writers: Vec<ObjectId>,
 }
@@ -150,6 +152,7 @@ impl Facts {
             "t" => self.types.push(cells.named()?),
             "o" => self.operators.push(cells.named()?),
             "e" => self.uses.push((cells.object()?, cells.object()?)),
+            "d" => self.operands.push((cells.object()?, cells.object()?)),
             "x" => self.writers.push(cells.object()?),
             _ => return None,
         }
@@ -163,6 +166,7 @@ impl Facts {
             ('t', self.types.len()),
             ('o', self.operators.len()),
             ('e', self.uses.len()),
+            ('d', self.operands.len()),
             ('x', self.writers.len()),
         ];
         match counts.into_iter().find(|(_, count)| *count > MAX_ROWS) {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use self::body::defines_objects;
 use self::database::{Database, Object, Vouched, Why};
 use self::facts::{Facts, Row, Unusable};
-use self::names::{Finding, Names, Traits, Use};
+use self::names::{Finding, Kinds, Names, Traits, Use};
 use crate::walk::is_temporary_schema;
 use crate::{Access, Reason, builtins};
 
@@ -217,9 +217,29 @@ impl Catalog {
     /// What one of several objects of a name amounts to: the strongest.
     fn meant(&self, used: Use<'_>) -> Option<Finding> {
         let database = self.known()?;
-        let findings = database.meant(used).map(|(_, object)| finding_of(database, object));
+        let by_operand = matches!(used, Use::Field(_)) || self.is_own_name(used);
+        let findings = database.meant(used).map(|(_, object)| {
+            let finding = finding_of(database, object);
+            // Of several functions of a name, one that takes a certain type needs a value of it.
+            if by_operand && object.operands != Kinds::NONE {
+                let if_there = vec![(object.operands, finding)];
+                return Finding { if_there, ..Finding::HARMLESS };
+            }
+            finding
+        });
         let finding = findings.reduce(Finding::or)?;
         Some(Finding { uses_objects: !matches!(used, Use::Query), ..finding })
+    }
+
+    /// True if PostgreSQL has a function or operator of its own of this name.
+    fn is_own_name(&self, used: Use<'_>) -> bool {
+        match used {
+            Use::Function { schema, name, .. } => {
+                builtins::function(schema, name, self.server_version).is_some()
+            }
+            Use::Operator { schema, name } => builtins::is_operator(schema, name),
+            _ => false,
+        }
     }
 
     fn called(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
@@ -356,7 +376,7 @@ fn of_function(verdict: Verdict, name: &str) -> Finding {
 /// An object of a database's: what it amounts to, and the way to what has decided.
 fn finding_of(database: &Database, object: &Object) -> Finding {
     if object.verdict == Verdict::Read {
-        return Finding::HARMLESS.with_traits(object.traits);
+        return Finding { brings: object.brings, ..Finding::HARMLESS.with_traits(object.traits) };
     }
     let (way, why) = database.way(object);
     let way: Box<str> = way.into();
@@ -374,7 +394,7 @@ fn finding_of(database: &Database, object: &Object) -> Finding {
         (Verdict::RunsText, _) => (Access::Write, Reason::RunsText(way)),
         (Verdict::Unknown, _) => (Access::Write, Reason::UnknownFunction(way)),
     };
-    Finding::new(access, reason).with_traits(object.traits)
+    Finding { brings: object.brings, ..Finding::new(access, reason).with_traits(object.traits) }
 }
 
 /// True if the set names the function, with its schema or without.

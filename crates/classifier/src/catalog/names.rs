@@ -76,12 +76,42 @@ impl Traits {
     }
 }
 
+/// Kinds of values: types that lead to functions which are not harmless. There are few or none of them in
+/// a database; what is beyond the room for them counts as always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Kinds(u64);
+
+impl Kinds {
+    /// None of them.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// One of them by its number.
+    pub(crate) fn one(number: usize) -> Self {
+        u32::try_from(number)
+            .ok()
+            .and_then(|number| 1_u64.checked_shl(number))
+            .map_or(Self::NONE, Self)
+    }
+
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
 /// What a use amounts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub(crate) access: Access,
     pub(crate) reason: Reason,
     pub(crate) traits: Traits,
+    /// Kinds of values that it brings with it.
+    pub(crate) brings: Kinds,
+    /// What it amounts to besides, where there are values of these kinds.
+    pub(crate) if_there: Vec<(Kinds, Self)>,
     /// It rests on what is known of the database's own objects.
     pub(crate) uses_objects: bool,
     /// The catalog has no such name: a query that gives it a meaning of its own is right.
@@ -93,7 +123,15 @@ impl Finding {
     pub(crate) const HARMLESS: Self = Self::new(Access::Read, Reason::Harmless);
 
     pub(crate) const fn new(access: Access, reason: Reason) -> Self {
-        Self { access, reason, traits: Traits::NONE, uses_objects: false, is_unresolved: false }
+        Self {
+            access,
+            reason,
+            traits: Traits::NONE,
+            brings: Kinds::NONE,
+            if_there: Vec::new(),
+            uses_objects: false,
+            is_unresolved: false,
+        }
     }
 
     pub(crate) fn with_traits(mut self, traits: Traits) -> Self {
@@ -104,9 +142,12 @@ impl Finding {
     /// The stronger of two.
     pub(crate) fn or(self, other: Self) -> Self {
         let traits = self.traits.with(other.traits);
+        let brings = self.brings.with(other.brings);
+        let mut if_there = self.if_there.clone();
+        if_there.extend(other.if_there.iter().cloned());
         let uses_objects = self.uses_objects || other.uses_objects;
         let stronger = if other.access > self.access { other } else { self };
-        Self { traits, uses_objects, ..stronger }
+        Self { traits, brings, if_there, uses_objects, ..stronger }
     }
 }
 

@@ -52,6 +52,14 @@ SELECT DISTINCT 'x', class, oid FROM (
     SELECT 'r' AS class, ev_class AS oid, ev_action::text AS tree FROM pg_rewrite WHERE oid >= 16384 AND ev_type = '1'
     UNION ALL SELECT 'p', oid, to_jsonb(p) ->> 'prosqlbody' FROM pg_proc p WHERE oid >= 16384 AND prosrc = ''
 ) t WHERE tree ~ 'ROWMARKCLAUSE|:commandType [2-9]|:hasModifyingCTE true';
+-- Functions and operators that only values of certain types can lead to: of one of these at least, or no
+-- other of the name would do. Domains take values of their base types, too.
+SELECT DISTINCT 'd', class, d.oid, 'type', e.element FROM (
+    SELECT 'o' AS class, oid, unnest(ARRAY[oprleft, oprright]) AS type FROM pg_operator WHERE oid >= 16384
+    UNION ALL SELECT 'p', oid, unnest(proargtypes) FROM pg_proc WHERE oid >= 16384 AND prokind <> 'p'
+) d JOIN (
+    SELECT oid, CASE WHEN typcategory = 'A' AND typelem <> 0 THEN typelem ELSE oid END AS element FROM pg_type WHERE oid >= 16384
+) e ON e.oid = d.type JOIN pg_type t ON t.oid = e.element AND t.typtype <> 'd' LIMIT 500001;
 -- What the rows of the catalogs use.
 WITH types (oid, element) AS MATERIALIZED (
     SELECT oid, CASE WHEN typcategory = 'A' AND typelem <> 0 THEN typelem ELSE oid END FROM pg_type WHERE oid >= 16384
@@ -80,6 +88,7 @@ WITH types (oid, element) AS MATERIALIZED (
     UNION ALL SELECT 't', c.reltype, 'type', types.element
                 FROM pg_attribute a JOIN types ON types.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid
                WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    UNION ALL SELECT 'r', oid, 'type', reltype FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
     UNION ALL SELECT 'r', inhparent, 'relid', inhrelid FROM pg_inherits
     UNION ALL SELECT 'w', inhparent, 'written', inhrelid FROM pg_inherits
     UNION ALL SELECT DISTINCT 'r', i.indrelid, 'funcid', a.amproc::oid FROM pg_index i, unnest(i.indclass) c (oid)

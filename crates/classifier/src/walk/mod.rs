@@ -13,7 +13,7 @@ mod query;
 
 use pg_query::{Node, NodeRef};
 
-use crate::catalog::names::{Finding, Names, Traits, Use};
+use crate::catalog::names::{Finding, Kinds, Names, Traits, Use};
 use crate::{Access, Effect, Reason};
 
 /// Visits the children of a node and accounts for each of its fields: `each` are lists of nodes, `one`
@@ -47,6 +47,10 @@ pub(crate) struct Walk<'a> {
     direct: Vec<&'a pg_query::protobuf::FuncCall>,
     /// Relations that nobody knows, unless the query names them itself, in `WITH`.
     unresolved: Vec<(&'a str, Finding)>,
+    /// What counts only where there are values of some kinds.
+    conditional: Vec<(Kinds, Finding)>,
+    /// The kinds of values that may be there.
+    kinds: Kinds,
     /// Names in `WITH`.
     named_queries: Vec<&'a str>,
     pub(crate) access: Access,
@@ -68,6 +72,8 @@ impl<'a> Walk<'a> {
             pending: Vec::new(),
             direct: Vec::new(),
             unresolved: Vec::new(),
+            conditional: Vec::new(),
+            kinds: Kinds::NONE,
             named_queries: Vec::new(),
             access: Access::Read,
             reason: Reason::Harmless,
@@ -94,7 +100,18 @@ impl<'a> Walk<'a> {
                 self.finds(finding);
             }
         }
+        self.settle();
         self
+    }
+
+    /// Takes in what depends on the kinds of values that have turned out to be there.
+    fn settle(&mut self) {
+        loop {
+            let there = self.conditional.iter().position(|(kinds, _)| kinds.has_any(self.kinds));
+            let Some(at) = there else { return };
+            let (_, finding) = self.conditional.swap_remove(at);
+            self.finds(finding);
+        }
     }
 
     fn raise(&mut self, access: Access, reason: Reason) {
@@ -139,6 +156,8 @@ impl<'a> Walk<'a> {
 
     fn finds(&mut self, finding: Finding) {
         self.uses_objects |= finding.uses_objects;
+        self.kinds = self.kinds.with(finding.brings);
+        self.conditional.extend(finding.if_there);
         self.leaves(finding.traits);
         self.raise(finding.access, finding.reason);
     }

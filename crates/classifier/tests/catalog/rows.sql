@@ -180,6 +180,32 @@ SELECT uses_operator(1)
 SELECT plpgsql_operator(1)
 --;; read harmless
 SELECT id FROM t a JOIN t b USING (id)
+--;; write write_function
+SELECT * FROM log a, log b WHERE a = b
+--;; write write_function
+SELECT * FROM log WHERE what = 'x'
+--;; read harmless
+SELECT n + 1, abs(n), $$a$$ = 'b' FROM t WHERE id = 3
+--;; read harmless
+SELECT adds(1), adds(n) FROM t
+--;; write write_function
+SELECT f + 1 FROM flags
+--;; write write_function
+SELECT n + 1 FROM flags
+--;; read harmless
+SELECT n FROM flags
+--;; write write_function
+SELECT 'on'::flag + 1
+--;; write write_function
+SELECT makes_flag() + 1
+--;; write write_function
+SELECT abs(x) FROM (SELECT f AS x FROM flags) y
+--;; write write_function
+SELECT adds_flag('on')
+--;; read harmless
+SELECT upper(x) FROM (VALUES ('a')) y (x)
+--;; write write_function
+SELECT upper(name) FROM v
 --;; read harmless
 SELECT 1::plain_domain, plain_domain(1), 'ok'::mood
 --;; write write_function

@@ -93,6 +93,8 @@ CREATE OPERATOR !@! (LEFTARG = int, RIGHTARG = int, FUNCTION = operator_writer);
 CREATE OPERATOR other.!@!@ (LEFTARG = int, RIGHTARG = int, FUNCTION = operator_writer);
 CREATE FUNCTION uses_operator(int) RETURNS int STABLE LANGUAGE sql AS 'SELECT $1 !@! 1';
 CREATE FUNCTION plpgsql_operator(int) RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN RETURN $1!@!1; END';
+CREATE FUNCTION log_eq(log, log) RETURNS boolean LANGUAGE sql AS 'SELECT writer() = 1';
+CREATE OPERATOR = (LEFTARG = log, RIGHTARG = log, FUNCTION = log_eq);
 
 -- Types, domains, casts.
 CREATE DOMAIN plain_domain AS int CHECK (VALUE > 0);
@@ -145,3 +147,13 @@ CREATE TRIGGER tr BEFORE INSERT ON triggering FOR EACH ROW EXECUTE FUNCTION sett
 CREATE FUNCTION plain_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.id := 1; RETURN NEW; END';
 CREATE TABLE triggered (id int, made int DEFAULT writer(), twice int GENERATED ALWAYS AS (id * 2) STORED);
 CREATE TRIGGER tr BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION plain_trigger();
+
+-- Names that PostgreSQL has as well, for types of the user's.
+CREATE TYPE flag AS ENUM ('on', 'off');
+CREATE TABLE flags (f flag, n int);
+CREATE FUNCTION flag_plus(flag, int) RETURNS int LANGUAGE sql AS 'SELECT writer() + $2';
+CREATE OPERATOR + (LEFTARG = flag, RIGHTARG = int, FUNCTION = flag_plus);
+CREATE FUNCTION abs(flag) RETURNS int LANGUAGE sql AS 'SELECT writer()';
+CREATE FUNCTION makes_flag() RETURNS flag IMMUTABLE LANGUAGE sql AS $$SELECT 'on'::flag$$;
+CREATE FUNCTION adds(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
+CREATE FUNCTION adds_flag(flag) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
