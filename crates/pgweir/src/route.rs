@@ -184,8 +184,9 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         // PostgreSQL will refuse it. Should it know a grammar we do not, it may leave anything.
         effects.push((0, Effect::Pin(Pins::UNINSPECTED)));
     }
+    let alone = std::str::from_utf8(sql).ok().filter(|_| label.statements.len() == 1);
     for (index, statement) in label.statements.iter().enumerate() {
-        for effect in statement_effects(statement) {
+        for effect in statement_effects(statement, alone) {
             if let Effect::Pin(pins) = &effect {
                 pins_when_sent = pins_when_sent.with(pins.surviving_rollback());
                 leaves_state = true;
@@ -398,7 +399,8 @@ fn refused_setting(name: &str, value: &str) -> Option<OwnQuestion> {
     }
 }
 
-fn statement_effects(statement: &StatementLabel) -> Vec<Effect> {
+/// What a statement does; `alone` is the text that is nothing else.
+fn statement_effects(statement: &StatementLabel, alone: Option<&str>) -> Vec<Effect> {
     let mut effects: Vec<Effect> = match &statement.control {
         Control::Commit { .. } | Control::PrepareTransaction => vec![Effect::Commit],
         Control::Rollback { .. } => vec![Effect::Rollback],
@@ -411,6 +413,12 @@ fn statement_effects(statement: &StatementLabel) -> Vec<Effect> {
     };
     effects.extend(statement.local.as_ref().and_then(own_setting_effect));
     effects.extend(statement.effects.iter().flat_map(effects_of));
+    for effect in &mut effects {
+        if let (Effect::Prepare(prepared), Some(text)) = (effect, alone) {
+            // As pg_prepared_statements shows it.
+            prepared.statement = text.into();
+        }
+    }
     effects
 }
 

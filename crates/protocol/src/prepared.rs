@@ -166,31 +166,6 @@ impl SqlStatements {
     }
 }
 
-/// A step on the way from the SQL statements that a server holds to those a client has.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum StatementStep<'a> {
-    /// DEALLOCATE.
-    Drop(&'a str),
-    /// The PREPARE of a name.
-    Make(&'a str, &'a Arc<str>),
-}
-
-/// What a server has to be told so that it holds exactly the statements that are wanted.
-pub(crate) fn statement_steps<'a>(
-    held: &'a SettingsMap,
-    wanted: &'a SettingsMap,
-) -> Vec<StatementStep<'a>> {
-    if held == wanted {
-        return Vec::new();
-    }
-    let dropped = held.iter().filter(|(name, text)| wanted.get(name) != Some(text));
-    let made = wanted.iter().filter(|(name, text)| held.get(name) != Some(text));
-    dropped
-        .map(|(name, _)| StatementStep::Drop(name))
-        .chain(made.map(|(name, text)| StatementStep::Make(name, text)))
-        .collect()
-}
-
 /// The statements a server connection holds, least recently used first.
 #[derive(Debug)]
 pub struct ServerStatements {

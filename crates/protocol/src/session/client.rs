@@ -262,7 +262,7 @@ impl<R: Router> Session<R> {
             self.leave(resume, to_server);
             return Step::Wait(Next::Reply);
         }
-        if self.lends_names(&verdict, to_server) {
+        if self.lends_names(&verdict, to_server) || self.makes_now(&verdict, to_server) {
             self.foresight.put_back(verdict);
             return Step::Wait(Next::Reply);
         }
@@ -348,8 +348,10 @@ impl<R: Router> Session<R> {
             return Some((self.router.answer(question, facts), 0));
         }
         // A statement of the client's that servers hold under another name, and for others too.
-        let name = verdict.deallocates.as_ref()?.as_bytes();
-        let is_carried = self.statements.named.contains_key(name) && !self.is_lent(name);
+        let name = verdict.deallocates.as_ref()?;
+        let is_unlent =
+            self.statements.named.contains_key(name.as_bytes()) && !self.is_lent(name.as_bytes());
+        let is_carried = is_unlent || self.is_unmade(name);
         is_carried.then(|| (DEALLOCATE_NOTHING.to_owned(), 1))
     }
 

@@ -12,13 +12,85 @@ use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Parsed};
 use crate::prepared::Statement;
+use crate::settings::SettingsMap;
 use crate::verdict::{Pins, Prepared, Router, Verdict};
 
 use super::Session;
 use super::extended::put_parse;
-use super::link::{Attached, Link};
+use super::link::{Attached, Link, Stage};
+
+/// A step on the way from the SQL statements that a server holds to those a client has.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// DEALLOCATE of a name.
+    Drop(Box<str>),
+    /// The PREPARE of a name.
+    Make(Box<str>, Arc<str>),
+    /// The same, because the client's next message names it.
+    MakeNow(Box<str>, Arc<str>),
+}
 
 impl<R: Router> Session<R> {
+    /// A server has been told of one of the client's SQL statements. One that it refuses (its tables
+    /// are gone, or not there yet) stays the client's: what refers to it gets the server's error.
+    pub(super) fn step_taken(&mut self, error: Option<Vec<u8>>) {
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        let held = &attached.facts.sql;
+        match (attached.steps.pop_front(), error) {
+            (Some(Step::Drop(name)), _) => attached.facts.sql = held.without(&name),
+            (Some(Step::Make(name, text) | Step::MakeNow(name, text)), None) => {
+                attached.facts.sql = held.with(&name, text);
+                attached.unmade.retain(|unmade| *unmade != name);
+            }
+            (Some(Step::Make(name, _)), Some(_)) => attached.unmade.push(name),
+            (Some(Step::MakeNow(..)), Some(error)) => {
+                if attached.stage == Stage::Awaited {
+                    attached.stage = Stage::Leaving;
+                }
+                self.refusal.refuse_next(error);
+            }
+            (None, _) => {}
+        }
+        if let Link::Attached(attached) = &mut self.link
+            && !attached.steps.is_empty()
+        {
+            attached.errand = Some(Errand::Statements);
+        }
+    }
+
+    /// Before a simple query that names a statement which the server has refused: tries again. True
+    /// while the query has to wait for it.
+    pub(super) fn makes_now(&mut self, verdict: &Verdict, to_server: &mut Outgoing) -> bool {
+        let Link::Attached(attached) = &mut self.link else {
+            return false;
+        };
+        if attached.unmade.is_empty()
+            || verdict.deallocates.is_some()
+            || attached.status == TransactionStatus::Failed
+        {
+            return false;
+        }
+        let texts = self.statements.sql.texts();
+        for name in &verdict.mentions {
+            if attached.unmade.contains(name)
+                && let Some(text) = texts.get(name)
+            {
+                attached.take_step(Step::MakeNow(name.clone(), text.clone()), to_server);
+            }
+        }
+        attached.errand.is_some()
+    }
+
+    /// Whether a statement that SQL has prepared is one that the server does not have.
+    pub(super) fn is_unmade(&self, name: &str) -> bool {
+        let Link::Attached(attached) = &self.link else {
+            return false;
+        };
+        attached.unmade.iter().any(|unmade| **unmade == *name)
+    }
+
     /// Judges a simple query. It runs at once, so that an EXECUTE is what it executes.
     pub(super) fn judge_query(&mut self, sql: &[u8]) -> Arc<Verdict> {
         let verdict = self.judge(sql);
@@ -107,6 +179,7 @@ impl<R: Router> Session<R> {
             return;
         };
         attached.lent.retain(|lent| **lent != *name.as_bytes());
+        attached.unmade.retain(|unmade| **unmade != *name);
         attached.facts.sql = attached.facts.sql.without(name);
         if !self.statements.sql.remove(name) {
             self.statements.named.remove(name.as_bytes());
@@ -115,6 +188,38 @@ impl<R: Router> Session<R> {
 }
 
 impl Attached {
+    /// Sends what brings the server's SQL statements to those that the client has prepared, each in a
+    /// query of its own, as the client has said it: `pg_prepared_statements` shows the text. True if
+    /// there is something to wait for.
+    pub(super) fn is_brought(&mut self, wanted: &SettingsMap, to_server: &mut Outgoing) -> bool {
+        let held = self.facts.sql.clone();
+        if held == *wanted {
+            return false;
+        }
+        for (name, _) in held.iter().filter(|(name, text)| wanted.get(name) != Some(text)) {
+            self.take_step(Step::Drop(name.into()), to_server);
+        }
+        for (name, text) in wanted.iter().filter(|(name, text)| held.get(name) != Some(text)) {
+            if !self.unmade.iter().any(|unmade| **unmade == *name) {
+                self.take_step(Step::Make(name.into(), text.clone()), to_server);
+            }
+        }
+        self.errand.is_some()
+    }
+
+    fn take_step(&mut self, step: Step, to_server: &mut Outgoing) {
+        match &step {
+            Step::Drop(name) => {
+                let sql = format!("DEALLOCATE \"{}\"", name.replace('"', "\"\""));
+                self.run(Errand::Statements, sql.as_bytes(), to_server);
+            }
+            Step::Make(_, text) | Step::MakeNow(_, text) => {
+                self.run(Errand::Statements, text.as_bytes(), to_server);
+            }
+        }
+        self.steps.push_back(step);
+    }
+
     /// Whether the server knows statements by names that are the client's own.
     pub(super) fn has_lent_names(&self) -> bool {
         !self.lent.is_empty()

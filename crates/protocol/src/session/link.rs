@@ -1,22 +1,23 @@
 //! The session's tie to a server connection: attaching, bringing it up to date, letting go.
 
-use std::fmt::Write as _;
+use std::collections::VecDeque;
 
 use crate::frame::HEADER_LENGTH;
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Pipeline};
-use crate::prepared::{StatementStep, statement_steps};
 use crate::report::ServerReport;
 use crate::server::ServerFacts;
-use crate::settings::{IDENTITY, SettingsMap, transition};
+use crate::settings::{IDENTITY, transition};
 use crate::sqlstate::SqlState;
 use crate::verdict::{Pins, Router, Target};
 
+use super::lending::Step;
 use super::{Fate, PoolMode, Session};
 
 /// Whether and how the session has a server connection.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made for each piece of work: no allocation")]
 pub(super) enum Link {
     Detached,
     Attached(Attached),
@@ -37,8 +38,10 @@ pub(super) struct Attached {
     pub(super) errand: Option<Errand>,
     /// The error the errand has met, as a whole frame.
     pub(super) errand_error: Option<Vec<u8>>,
-    /// How many statements of the errand have completed.
-    pub(super) errand_steps: usize,
+    /// What it is being told of the statements that the client has prepared in SQL.
+    pub(super) steps: VecDeque<Step>,
+    /// Of those statements, what it has refused.
+    pub(super) unmade: Vec<Box<str>>,
     /// The client's names that its protocol-level statements go by on this server for now.
     pub(super) lent: Vec<Box<[u8]>>,
     /// Nobody knows any more what is in force on it.
@@ -129,7 +132,8 @@ impl<R: Router> Session<R> {
             ran: Ran::default(),
             errand: None,
             errand_error: None,
-            errand_steps: 0,
+            steps: VecDeque::new(),
+            unmade: Vec::new(),
             lent: Vec::new(),
             tainted: false,
             last_words: None,
@@ -164,10 +168,8 @@ impl<R: Router> Session<R> {
             return true;
         }
         if attached.status == TransactionStatus::Idle
-            && attached.facts.sql != *self.statements.sql.texts()
+            && attached.is_brought(self.statements.sql.texts(), to_server)
         {
-            let sql = statement_changes(&attached.facts.sql, self.statements.sql.texts());
-            attached.run(Errand::Statements, sql.as_bytes(), to_server);
             return true;
         }
         match self.resume.take() {
@@ -191,7 +193,7 @@ impl<R: Router> Session<R> {
         attached.errand = None;
         let error = attached.errand_error.take();
         match (errand, error) {
-            (Errand::Statements, error) => self.statements_changed(error.is_some()),
+            (Errand::Statements, error) => self.step_taken(error),
             (Errand::Lend | Errand::TakeBack, None) => {}
             (Errand::Lend | Errand::TakeBack, Some(_)) => attached.tainted = true,
             (Errand::Inspect, error) => self.inspected(error.is_some()),
@@ -208,33 +210,6 @@ impl<R: Router> Session<R> {
             (Errand::Sequences, Some(_)) => attached.tainted = true,
             (Errand::Begin | Errand::Check, None) | (Errand::Fail, _) => {}
             (_, Some(error)) => self.errand_failed(errand, error),
-        }
-    }
-
-    /// The server has been told of the client's SQL statements, as far as it went. One that it refused
-    /// cannot follow the client: its tables are gone, or its name is taken out of sight.
-    fn statements_changed(&mut self, failed: bool) {
-        let Link::Attached(attached) = &mut self.link else {
-            return;
-        };
-        let held = attached.facts.sql.clone();
-        let wanted = self.statements.sql.texts().clone();
-        let steps = statement_steps(&held, &wanted);
-        let (done, rest) = steps.split_at_checked(attached.errand_steps).unwrap_or((&steps, &[]));
-        for step in done {
-            attached.facts.sql = match step {
-                StatementStep::Drop(name) => attached.facts.sql.without(name),
-                StatementStep::Make(name, text) => attached.facts.sql.with(name, (*text).clone()),
-            };
-        }
-        match rest.first().filter(|_| failed) {
-            Some(StatementStep::Drop(name)) => {
-                attached.facts.sql = attached.facts.sql.without(name);
-            }
-            Some(StatementStep::Make(name, _)) => {
-                self.statements.sql.remove(name);
-            }
-            None => {}
         }
     }
 
@@ -435,7 +410,6 @@ impl Attached {
         to_server.own(|out| message::query(sql, out));
         self.pipeline.push(Owed::Errand(errand));
         self.errand = Some(errand);
-        self.errand_steps = 0;
         // A simple query drops the unnamed statement.
         self.facts.unnamed = None;
     }
@@ -452,28 +426,6 @@ fn is_about_the_value(code: SqlState) -> bool {
 /// Whether a message names a setting; PostgreSQL quotes it in every language.
 fn names(message: &str, setting: &str) -> bool {
     message.contains(&format!("\"{setting}\""))
-}
-
-/// The SQL that brings a server's statements to those a client has prepared. Not a transaction:
-/// prepared statements know of none.
-fn statement_changes(held: &SettingsMap, wanted: &SettingsMap) -> String {
-    let mut sql = String::new();
-    for step in statement_steps(held, wanted) {
-        match step {
-            StatementStep::Drop(name) => {
-                let _ = write!(sql, "DEALLOCATE {}\n;", quote_identifier(name));
-            }
-            StatementStep::Make(_, text) => {
-                let _ = write!(sql, "{text}\n;");
-            }
-        }
-    }
-    sql
-}
-
-/// Quotes a name so that it is read as it stands.
-fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Parameters that say what a server is, not what its client set: they differ between servers, and

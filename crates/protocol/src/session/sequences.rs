@@ -25,6 +25,12 @@ use super::link::Link;
 const HINT: &str = "The value may have been drawn on a server connection that others have used \
      since. Use INSERT ... RETURNING, or draw and ask in one transaction.";
 
+/// Whether an error comes from `currval` or `lastval` (`sequence.c`): the routine tells it.
+fn is_about_drawing(body: &[u8]) -> bool {
+    let routines: [&[u8]; 2] = [b"Rcurrval_oid\0\0", b"Rlastval\0\0"];
+    routines.iter().any(|routine| body.ends_with(routine))
+}
+
 const DISCARD: &str = "DISCARD SEQUENCES";
 
 /// The name of the statement, and of the portal, that say so in a pipeline.
@@ -54,10 +60,18 @@ impl Sequences {
     }
 
     /// A hint to go with PostgreSQL's word that no value has been drawn, where one may have been.
-    pub(super) fn hint(&self, refused: Option<&ServerReport<'_>>) -> Option<&'static str> {
-        let is_undrawn =
-            |report: &ServerReport<'_>| report.code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE;
-        (self.has_drawn && refused.is_some_and(is_undrawn)).then_some(HINT)
+    /// The question may have stood in a column's default: the client is known to ask from now on.
+    pub(super) fn hint(
+        &mut self,
+        report: Option<&ServerReport<'_>>,
+        body: &[u8],
+    ) -> Option<&'static str> {
+        let code = report?.code;
+        if code != SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE || !is_about_drawing(body) {
+            return None;
+        }
+        self.has_asked = true;
+        self.has_drawn.then_some(HINT)
     }
 }
 

@@ -229,10 +229,7 @@ impl<R: Router> Session<R> {
                 }
                 Fate::Forward
             }
-            Some(Owed::Errand(_)) => {
-                attached.errand_steps += 1;
-                Fate::Drop
-            }
+            Some(Owed::Errand(_)) => Fate::Drop,
             Some(Owed::Unseen(_)) => {
                 attached.pipeline.pop();
                 Fate::Drop
@@ -250,6 +247,8 @@ impl<R: Router> Session<R> {
                     if *change == SettingChange::DiscardAll {
                         self.sequences_discarded();
                         self.statements_dropped(index.is_some());
+                        // In a pipeline it commits at once, whatever comes behind it.
+                        self.track.settle();
                     }
                 }
                 Effect::Pin(pins) => self.track.pin(*pins),
@@ -364,9 +363,7 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return Fate::Drop;
         };
-        let asked = attached.pipeline.head().and_then(|owed| owed.verdict());
-        let recalls = asked.is_some_and(|verdict| verdict.recalls_sequences);
-        let hint = self.sequences.hint(report.as_ref().filter(|_| recalls));
+        let hint = self.sequences.hint(report.as_ref(), body);
         match attached.pipeline.head() {
             Some(Owed::Errand(_)) => {
                 attached.errand_error = Some(whole_error(body));

@@ -201,6 +201,7 @@ fn encode_report(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), String>
         let tag = match &*name {
             "detail" => b'D',
             "hint" => b'H',
+            "routine" => b'R',
             other => return Err(format!("a report has no {other}")),
         };
         fields.push((tag, words.word()?));
@@ -492,6 +493,7 @@ fn decode_report(rest: &mut &[u8], text: &mut String) -> Option<()> {
             b'M' => push(text, &quote(value)),
             b'D' => push(text, &format!("detail {}", quote(value))),
             b'H' => push(text, &format!("hint {}", quote(value))),
+            b'R' => push(text, &format!("routine {}", quote(value))),
             _ => return None,
         }
     }
