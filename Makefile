@@ -98,6 +98,11 @@ drivers: ## Let real drivers work through pgweir for long, in every version that
 	@scripts/setup build servers drivers newest languages
 	PGWEIR_E2E_FULL=1 cargo test --package pgweir --test e2e $(LOCKED) drivers:: -- --include-ignored --test-threads 1
 
+.PHONY: oracle
+oracle: ## Let a hot standby judge how PostgreSQL's own regression SQL is labelled (some twenty minutes)
+	@scripts/setup build servers
+	python3 tests/oracle/oracle.py $(ARGS)
+
 .PHONY: clean
 clean: ## Remove everything that was built
 	cargo clean

@@ -137,7 +137,8 @@ fn a_server_never_has_more_to_do_than_the_pool_allows() {
             })
             .collect();
         let open = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()
+                AND application_name <> 'pgweir'",
             scratch.name()
         );
         let mut most = 0;

@@ -6,7 +6,7 @@ use pgweir_sandbox::{Node, Sandbox};
 
 use crate::harness::{Client, Scratch, Weir, shared, until};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 const OBJECTS: &str = "
     CREATE TABLE item (id int PRIMARY KEY, name text);

@@ -27,7 +27,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 const LIMITS: &str = "SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'; ";
 
 /// How often it is looked whether a catalog has changed behind pgweir's back.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a keeper rests at least between two readings, whatever happens.
 const REST: Duration = Duration::from_millis(20);
@@ -302,6 +302,8 @@ struct Memory {
     /// How long the last look took.
     took: Duration,
     fingerprint: Option<String>,
+    /// How many changes were over by then.
+    ended: u64,
     /// The error that was reported last.
     reported: Option<String>,
 }
@@ -394,8 +396,10 @@ async fn look(
         .map_err(|error| ControlError::Unusable(error.to_string()))?
         .map_err(|error| ControlError::Unusable(error.to_string()))?;
     tracing::debug!(database = &*kept.dbname, objects = catalog.len(), took = ?began.elapsed(), "catalog read");
-    let is_news = memory.fingerprint.is_some();
+    // What nobody has told of, a replica may not know either.
+    let is_news = memory.fingerprint.is_some() && ended == memory.ended;
     memory.fingerprint = fingerprint;
+    memory.ended = ended;
     let changed = *kept.changes.last.lock().unwrap_or_else(PoisonError::into_inner);
     kept.publish(catalog, (epoch, ended), changed.max(is_news.then_some(began)));
     Ok(())
