@@ -335,6 +335,8 @@ async fn turn(kept: &DatabaseCatalog, cluster: &Cluster, memory: &mut Memory) ->
         return LOOK_INTERVAL;
     }
     if kept.changes.running.load(Ordering::Acquire) > 0 {
+        // Nothing would be certain.
+        kept.looks.send_replace(Look::Done);
         return LOOK_INTERVAL;
     }
     let began = Instant::now();

@@ -93,6 +93,7 @@ impl Database {
         let mut builder = Builder::new(facts, vouched);
         builder.relations();
         builder.names();
+        builder.newer_functions();
         builder.functions();
         builder.stored_uses();
         builder.close()
@@ -257,6 +258,23 @@ impl<'f> Builder<'f> {
             };
             let index = &mut self.database.functions;
             index.entry(function.name.as_str().into()).or_default().push(entry);
+        }
+    }
+
+    /// Functions of PostgreSQL's own that are newer than this crate's tables: immutable ones cannot write
+    /// and do not tell servers apart; of others there is no telling.
+    fn newer_functions(&mut self) {
+        let facts = self.facts;
+        for own in &facts.own_functions {
+            if self.own_verdict(Some(&own.schema), &own.name).0.is_some() {
+                continue;
+            }
+            let verdict = if own.kind == "i" { Verdict::Read } else { self.vouched.unknown() };
+            let object = self.object(&own.name, verdict, Traits::NONE, Why::Function(""));
+            let schema = own.schema.as_str().into();
+            let entry = Entry { schema, object, arguments: 0..=usize::MAX };
+            let index = &mut self.database.functions;
+            index.entry(own.name.as_str().into()).or_default().push(entry);
         }
     }
 

@@ -2,7 +2,7 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- Functions of the user's. In CALL the arguments that come out count, too, so procedures fit any number.
 SELECT 'f', p.oid, n.nspname, p.proname, p.prokind, l.lanname, p.provolatile,
-       CASE WHEN p.prokind = 'p' THEN 0 ELSE p.pronargs - p.pronargdefaults - (p.provariadic <> 0)::int END,
+       CASE WHEN p.prokind = 'p' THEN 0 ELSE greatest(0, p.pronargs - p.pronargdefaults - (p.provariadic <> 0)::int) END,
        CASE WHEN p.provariadic = 0 AND p.prokind <> 'p' THEN p.pronargs END,
        CASE WHEN l.lanname NOT IN ('c', 'internal') AND length(p.prosrc) <= 131072
              AND sum(length(p.prosrc)) OVER (ORDER BY p.oid) <= 33554432 THEN p.prosrc END,

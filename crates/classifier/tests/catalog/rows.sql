@@ -89,7 +89,7 @@ SELECT defaulted(1)
 --;; read harmless
 SELECT * FROM rows_of()
 --;; read harmless
-SELECT overloaded(1)
+SELECT overloaded(1), variadic_default(), variadic_default(1, 2)
 --;; write write_function
 SELECT overloaded(1, 2)
 --;; write write_function
