@@ -455,6 +455,29 @@ fn statistics_count_queries_transactions_bytes_and_time_also_of_those_who_left()
 }
 
 #[test]
+fn show_catalog_tells_what_is_known_of_a_database() {
+    let weir = weir("");
+    let scratch = Scratch::new("console_catalog");
+    scratch.prepare("CREATE TABLE item (id int)");
+    let mut console = boss(&weir);
+    let mut client = weir.client("postgres", scratch.name());
+    let shown = row_of(&mut console, "SHOW CATALOG", "database", scratch.name());
+    assert_eq!(["state", "clients", "failures", "error"].map(&shown), ["known", "1", "0", ""]);
+    assert_ne!(shown("objects"), "0");
+    client.ask("BEGIN");
+    client.ask("ALTER TABLE item ADD name text");
+    let shown = row_of(&mut console, "SHOW CATALOG", "database", scratch.name());
+    assert_eq!(shown("state"), "changing");
+    client.ask("COMMIT");
+    until("the change is known", SOON, || {
+        match row_of(&mut console, "SHOW CATALOG", "database", scratch.name())("state").as_str() {
+            "known" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+}
+
+#[test]
 fn show_nodes_tells_what_each_is_and_why_it_does_not_serve() {
     let weir = weir("routing.reads = \"replicas\"");
     let mut console = boss(&weir);

@@ -113,6 +113,8 @@ pub(crate) struct Known {
     /// No other state of any database has this number.
     pub(crate) generation: u64,
     pub(crate) custom_settings: Arc<[Box<str>]>,
+    /// When it was read; none if it was not.
+    pub(crate) read_at: Option<Instant>,
     /// A replica has to be as fresh as this to know the objects as they are known here.
     pub(crate) fresh_after: Option<Instant>,
     /// The changes that are known.
@@ -142,6 +144,19 @@ pub(crate) struct DatabaseCatalog {
     clients: AtomicUsize,
     looks: watch::Sender<Look>,
     failures: AtomicU64,
+    /// Why it cannot be read.
+    error: Mutex<Option<String>>,
+}
+
+/// How much can be said of a database's objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// What they are.
+    Known,
+    /// Nothing, while they are being changed.
+    Changing,
+    /// Nothing.
+    Unread,
 }
 
 impl fmt::Debug for DatabaseCatalog {
@@ -213,6 +228,32 @@ impl DatabaseCatalog {
             && known.ended == self.changes.ended.load(Ordering::Acquire)
     }
 
+    /// Why it could not be read the last time.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The database's name on the servers.
+    pub(crate) fn dbname(&self) -> &str {
+        &self.dbname
+    }
+
+    /// Clients that use it.
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+
+    /// How much can be said of its objects.
+    pub(crate) fn condition(&self) -> Condition {
+        if self.known().catalog.is_read() {
+            Condition::Known
+        } else if self.changes.running.load(Ordering::Acquire) > 0 {
+            Condition::Changing
+        } else {
+            Condition::Unread
+        }
+    }
+
     fn has_clients(&self) -> bool {
         self.clients.load(Ordering::Acquire) > 0
     }
@@ -223,6 +264,7 @@ impl DatabaseCatalog {
             custom_settings: catalog.custom_settings().into(),
             catalog,
             generation: self.generations.fetch_add(1, Ordering::Relaxed),
+            read_at: Some(Instant::now()),
             fresh_after,
             epoch,
             ended,
@@ -263,6 +305,7 @@ impl Catalogs {
             catalog: unread,
             generation: self.generations.fetch_add(1, Ordering::Relaxed),
             custom_settings: Arc::default(),
+            read_at: None,
             fresh_after: None,
             epoch: u64::MAX,
             ended: u64::MAX,
@@ -277,6 +320,7 @@ impl Catalogs {
             clients: AtomicUsize::new(0),
             looks: watch::Sender::new(Look::None),
             failures: AtomicU64::new(0),
+            error: Mutex::default(),
         });
         tokio::spawn(keep(Arc::downgrade(&kept), kept.changes.clone(), Arc::downgrade(cluster)));
         kept
@@ -342,6 +386,8 @@ async fn turn(kept: &DatabaseCatalog, cluster: &Cluster, memory: &mut Memory) ->
     let began = Instant::now();
     let looked = look(kept, cluster, memory).await;
     memory.took = began.elapsed();
+    let error = looked.as_ref().err().map(ToString::to_string);
+    *kept.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     kept.looks.send_replace(if looked.is_ok() { Look::Done } else { Look::Failed });
     match looked {
         Ok(()) => {

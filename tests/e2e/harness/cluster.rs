@@ -36,11 +36,13 @@ pub(crate) fn prepare(sandbox: &Sandbox, sql: &str) {
     sandbox.wait_all_caught_up(SOON).unwrap();
 }
 
-/// Server connections of `user` to `database` on every node, other than psql's.
+/// Server connections of `user` to `database` on every node, other than psql's and those that pgweir
+/// asks its own questions over.
 pub(crate) fn servers_of(sandbox: &Sandbox, user: &str, database: &str) -> Vec<usize> {
     let sql = format!(
         "SELECT count(*) FROM pg_stat_activity
-         WHERE usename = '{user}' AND datname = '{database}' AND pid <> pg_backend_pid()"
+         WHERE usename = '{user}' AND datname = '{database}' AND pid <> pg_backend_pid()
+           AND application_name <> 'pgweir'"
     );
     sandbox.nodes().iter().map(|node| node.psql(&sql).unwrap().parse().unwrap()).collect()
 }

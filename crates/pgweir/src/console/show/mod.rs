@@ -6,6 +6,7 @@
 //! pgweir's own come after them.
 
 mod about;
+mod catalog;
 mod clients;
 mod nodes;
 mod pools;
@@ -27,12 +28,13 @@ pub(crate) struct Show {
 }
 
 /// Every table, in the order of SHOW HELP.
-pub(super) static TABLES: [Show; 16] = [
+pub(super) static TABLES: [Show; 17] = [
     clients::CLIENTS,
     clients::PINS,
     pools::POOLS,
     pools::SERVERS,
     nodes::NODES,
+    catalog::CATALOG,
     pools::DATABASES,
     pools::USERS,
     stats::STATS,
