@@ -380,12 +380,28 @@ fn a_drawn_value_is_the_clients_own_or_none_at_all() {
     assert_eq!(client.fail("SELECT currval('s')").code(), "55000");
 }
 
+const RUNS_ANYTHING: &str =
+    "CREATE FUNCTION f(sql text) RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE sql; END$$";
+
+#[test]
+fn settings_whose_names_no_code_spells_are_nobody_elses() {
+    let scratch = Scratch::new("session_unlisted");
+    scratch.prepare(RUNS_ANYTHING);
+    let weir = Weir::start(shared(), ONE);
+    let (mut one, mut other) = two(&weir, scratch.name());
+    one.query("DO $$BEGIN PERFORM set_config('app.' || 'tail', 'secret', false); END$$");
+    one.ask("DISCARD ALL");
+    one.query("SELECT f('SELECT set_config(''app.'' || ''rest'', ''secret'', false)')");
+    for name in ["app.tail", "app.rest"] {
+        let ask = format!("/* pgweir: primary */ SELECT current_setting('{name}', true)");
+        assert_eq!(other.ask(&ask), "", "{name}");
+    }
+}
+
 #[test]
 fn what_code_does_out_of_sight_is_kept_and_leaks_to_nobody() {
     let scratch = Scratch::new("session_hidden");
-    scratch.prepare(
-        "CREATE FUNCTION f(sql text) RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE sql; END$$",
-    );
+    scratch.prepare(RUNS_ANYTHING);
     let weir = Weir::start(shared(), "pool.size = 1\npool.checkout_timeout = \"10s\"");
     let (mut one, mut other) = two(&weir, scratch.name());
     let tenant = "SELECT current_setting('app.tenant', true)";

@@ -653,6 +653,10 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
         verdict.generation != 0 && verdict.generation != self.router.catalog.known().generation
     }
 
+    fn has_unlisted_settings(&self) -> bool {
+        self.router.catalog.known().catalog.has_dynamic_settings()
+    }
+
     fn custom_settings(&mut self) -> Arc<[Box<str>]> {
         self.router.catalog.custom_settings()
     }

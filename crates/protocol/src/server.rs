@@ -21,6 +21,8 @@ pub struct ServerFacts {
     pub unnamed: Option<UnnamedId>,
     /// The settings in force beyond its own defaults.
     pub in_force: SettingsMap,
+    /// Whose code may have made settings on it that no server lists and nobody knows the names of.
+    pub unlisted: Option<u32>,
     /// The statements that SQL has prepared on it: by their names, each with its PREPARE.
     pub sql: SettingsMap,
     /// Whose work its memory of sequences is.
@@ -98,6 +100,7 @@ impl ServerFacts {
             statements: ServerStatements::new(prepared_capacity),
             unnamed: None,
             in_force: SettingsMap::default(),
+            unlisted: None,
             sql: SettingsMap::default(),
             sequences: SequenceMemory::default(),
         }

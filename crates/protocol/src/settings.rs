@@ -154,6 +154,17 @@ pub fn transition(from: &SettingsMap, to: &SettingsMap) -> String {
     sql
 }
 
+/// The same from settings that nobody knows: custom ones whose names are not to be had.
+#[must_use]
+pub fn transition_from_anything(to: &SettingsMap) -> String {
+    let clean = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;RESET SESSION AUTHORIZATION;\
+                 RESET ROLE;RESET ALL;";
+    let nothing = SettingsMap::default();
+    let made = transition(&nothing, to);
+    let repeated = "RESET SESSION AUTHORIZATION;RESET ROLE;";
+    format!("{clean}{}", made.strip_prefix(repeated).unwrap_or(&made))
+}
+
 fn push_statement(sql: &mut String, statement: &str) {
     sql.push_str(statement);
     // A statement kept verbatim may end in a line comment; a newline ends it for certain.
@@ -599,6 +610,14 @@ mod tests {
         for (from, to, expected) in rows {
             assert_eq!(transition(&map(from), &map(to)), expected, "{from:?} -> {to:?}");
         }
+    }
+
+    #[test]
+    fn from_unknown_settings_all_are_undone_first() {
+        let to = map(&[("a", "SET a=1"), ("role", "SET ROLE x")]);
+        let sql = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;RESET SESSION AUTHORIZATION;\
+                   RESET ROLE;RESET ALL;SET a=1\n;SET ROLE x\n;";
+        assert_eq!(transition_from_anything(&to), sql);
     }
 
     #[test]

@@ -436,6 +436,9 @@ pub trait Router {
     /// The custom settings that code in the database is known to make, in lower case.
     fn custom_settings(&mut self) -> Arc<[Box<str>]>;
 
+    /// Whether code in the database may make custom settings of other names.
+    fn has_unlisted_settings(&self) -> bool;
+
     /// The SQL that answers a question to pgweir itself.
     fn answer(&mut self, question: &OwnQuestion, facts: SessionFacts<'_>) -> String;
 }

@@ -215,6 +215,12 @@ impl<R: Router> Session<R> {
             return;
         }
         let is_whole = doubt.of.has(Pins::SETTINGS);
+        if is_whole
+            && self.router.has_unlisted_settings()
+            && let Link::Attached(attached) = &mut self.link
+        {
+            attached.facts.unlisted = Some(self.id);
+        }
         self.track.observe(&Observed { is_whole, settings: &doubt.found.settings });
         let asked = doubt.of.without(Pins::SETTINGS.with(Pins::SQL_PREPARE));
         self.track.unpin(asked.without(doubt.found.pins));
@@ -228,11 +234,21 @@ impl<R: Router> Session<R> {
     /// The statements that SQL has prepared on this server, by their names. What one unknown so far
     /// says is nothing that could be said again elsewhere.
     fn found_statements(&mut self, names: &BTreeSet<Box<str>>) {
-        let held = self.statements.sql.retain(|name| names.contains(name));
-        let is_known = names.len() == held;
-        if let Link::Attached(attached) = &mut self.link {
-            attached.facts.sql = self.statements.sql.texts().clone();
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        // What the server has refused it cannot have.
+        let unmade = &attached.unmade;
+        let kept = self
+            .statements
+            .sql
+            .retain(|name| names.contains(name) || unmade.iter().any(|unmade| **unmade == *name));
+        let mut held = self.statements.sql.texts().clone();
+        for name in unmade {
+            held = held.without(name);
         }
+        let is_known = names.len() + unmade.len() == kept;
+        attached.facts.sql = held;
         if is_known {
             self.track.unpin(Pins::SQL_PREPARE);
         } else {

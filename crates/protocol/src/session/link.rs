@@ -8,7 +8,7 @@ use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Pipeline};
 use crate::report::ServerReport;
 use crate::server::ServerFacts;
-use crate::settings::{IDENTITY, transition};
+use crate::settings::{IDENTITY, transition, transition_from_anything};
 use crate::sqlstate::SqlState;
 use crate::verdict::{Pins, Router, Target};
 
@@ -158,12 +158,17 @@ impl<R: Router> Session<R> {
         if !attached.pipeline.is_empty() {
             return false;
         }
-        if self.track.differs()
+        let is_unclear = attached.facts.unlisted.is_some_and(|client| client != self.id);
+        if (self.track.differs() || is_unclear)
             && !(self.track.is_refused() && self.foresight.only_sets())
             && attached.status != TransactionStatus::Failed
             && !matches!(self.resume, Some(Resume::Failed))
         {
-            let sql = transition(&self.track.now().server, &self.track.now().client);
+            let now = self.track.now();
+            let sql = match is_unclear {
+                false => transition(&now.server, &now.client),
+                true => transition_from_anything(&now.client),
+            };
             attached.run(Errand::Settings, sql.as_bytes(), to_server);
             return true;
         }
@@ -199,6 +204,8 @@ impl<R: Router> Session<R> {
             (Errand::Inspect, error) => self.inspected(error.is_some()),
             (Errand::Settings, None) => {
                 self.track.synchronised();
+                attached.facts.unlisted =
+                    attached.facts.unlisted.filter(|client| *client == self.id);
                 attached.facts.in_force = self.track.now().client.clone();
                 if attached.status == TransactionStatus::Idle {
                     self.track.settle();

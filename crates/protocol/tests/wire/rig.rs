@@ -66,7 +66,11 @@ impl<'a> Rig<'a> {
     pub(crate) fn new(setup: &'a Setup) -> Self {
         Self {
             setup,
-            router: Scripted { routes: setup.routes.clone(), ..Scripted::default() },
+            router: Scripted {
+                routes: setup.routes.clone(),
+                unlisted: setup.has_unlisted_settings,
+                ..Scripted::default()
+            },
             registry: Arc::default(),
             clients: Vec::new(),
             servers: HashMap::new(),

@@ -14,6 +14,7 @@ use pgweir_protocol::verdict::{
 pub(crate) struct Scripted {
     pub(crate) routes: Arc<HashMap<String, Arc<Verdict>>>,
     pub(crate) epoch: Arc<AtomicU64>,
+    pub(crate) unlisted: bool,
 }
 
 impl Router for Scripted {
@@ -47,6 +48,10 @@ impl Router for Scripted {
 
     fn recalls_sequences(&self) -> bool {
         false
+    }
+
+    fn has_unlisted_settings(&self) -> bool {
+        self.unlisted
     }
 
     fn custom_settings(&mut self) -> Arc<[Box<str>]> {

@@ -48,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) told: Vec<(String, String)>,
     pub(crate) servers: HashMap<String, ServerSetup>,
     pub(crate) routes: Arc<HashMap<String, Arc<Verdict>>>,
+    /// Code in the database makes settings whose names nobody knows.
+    pub(crate) has_unlisted_settings: bool,
 }
 
 /// How one of the servers differs from the others.
@@ -68,6 +70,7 @@ impl Default for Setup {
             told: Vec::new(),
             servers: HashMap::new(),
             routes: Arc::default(),
+            has_unlisted_settings: false,
         }
     }
 }
@@ -166,6 +169,7 @@ impl Script {
                     _ => PoolMode::Transaction,
                 }
             }
+            "unlisted" => self.setup.has_unlisted_settings = true,
             "max_message" => self.setup.max_message = words.word()?.parse().unwrap(),
             "startup" => self.setup.startup.push(assignment(&mut words)?),
             "told" => self.setup.told.push(assignment(&mut words)?),
