@@ -60,6 +60,32 @@ pub(crate) enum Errand {
     Check,
 }
 
+/// What a Bind is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// The shared statement.
+    pub(crate) statement: u64,
+    /// By which of the client's names: a mark of it, for errors.
+    pub(crate) name: u32,
+}
+
+impl Bound {
+    pub(crate) fn new(statement: u64, name: &[u8]) -> Self {
+        Self { statement, name: mark(name) }
+    }
+
+    /// Whether this is the client's name that was bound, where it has several for one statement.
+    pub(crate) fn is_named(&self, name: &[u8]) -> bool {
+        self.name == mark(name)
+    }
+}
+
+/// FNV-1a: of the few names that a client has for one text, it tells one from another.
+fn mark(name: &[u8]) -> u32 {
+    let fold = |mark: u32, byte: &u8| (mark ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    name.iter().fold(0x811c_9dc5, fold)
+}
+
 /// One message's worth of replies.
 #[derive(Debug)]
 pub(crate) enum Owed {
@@ -73,7 +99,7 @@ pub(crate) enum Owed {
     /// ParseComplete.
     Parse(Parsed),
     /// BindComplete; which of the statements shared between clients is bound.
-    Bind(Option<u64>),
+    Bind(Option<Bound>),
     /// RowDescription or NoData, after ParameterDescription for a statement.
     Describe(Option<Arc<Statement>>),
     /// The same for pgweir itself: whether the statement is still what clients were told.
@@ -123,7 +149,7 @@ impl Owed {
     /// The shared statement that it is about.
     pub(crate) fn statement_id(&self) -> Option<u64> {
         match self {
-            Self::Bind(id) => *id,
+            Self::Bind(bound) => bound.map(|bound| bound.statement),
             Self::Describe(statement) => statement.as_ref().map(|statement| statement.id),
             _ => None,
         }

@@ -6,7 +6,7 @@ use crate::error::ProtocolError;
 use crate::frame::{HEADER_LENGTH, put_frame, put_length, split_cstr};
 use crate::message;
 use crate::outgoing::Outgoing;
-use crate::pipeline::{Owed, Parsed};
+use crate::pipeline::{Bound, Owed, Parsed};
 use crate::prepared::{MAX_STATEMENTS_PER_CLIENT, Statement, Unnamed};
 use crate::settings::SettingsMap;
 use crate::verdict::{Pins, Router, Target, Verdict};
@@ -227,7 +227,8 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        attached.owe(Owed::Bind(server_name.as_ref().map(|statement| statement.id)));
+        let bound = server_name.as_ref().map(|statement| Bound::new(statement.id, name));
+        attached.owe(Owed::Bind(bound));
         let Some(statement) = server_name else {
             return Ok(self.pass_frame(frame, to_server));
         };

@@ -485,19 +485,27 @@ impl<R: Router> Session<R> {
 
     /// An error that names a statement names it as the client did when the server met the error.
     fn skip_failed_and_rename(&mut self, body: &[u8]) -> Vec<u8> {
-        let taken = match &mut self.link {
-            Link::Attached(attached) => match attached.pipeline.head() {
-                Some(Owed::Parse(Parsed::Taken { name, statement })) => {
-                    Some((name.clone(), statement.clone()))
-                }
-                _ => None,
-            },
+        let head = match &mut self.link {
+            Link::Attached(attached) => attached.pipeline.head(),
             Link::Detached => None,
+        };
+        let named = match head {
+            Some(Owed::Parse(Parsed::Taken { name, statement })) => {
+                Some((name.clone(), statement.clone()))
+            }
+            Some(Owed::Bind(Some(bound))) => {
+                let mut names = self.statements.named.iter();
+                let is_meant = |(name, statement): &(&Box<[u8]>, &Arc<Statement>)| {
+                    statement.id == bound.statement && bound.is_named(name)
+                };
+                names.find(is_meant).map(|(name, statement)| (name.clone(), statement.clone()))
+            }
+            _ => None,
         };
         self.skip_failed();
         let mut text = body.to_vec();
         let names = self.statements.named.iter();
-        for (name, statement) in taken.iter().map(|(name, held)| (name, held)).chain(names) {
+        for (name, statement) in named.iter().map(|(name, held)| (name, held)).chain(names) {
             let quoted = |name: &[u8]| [b"\"", name, b"\""].concat();
             text = replace(&text, &quoted(&statement.name), &quoted(name));
         }
