@@ -4,6 +4,7 @@
 //! told the same settings, and then to the primary. What the standby answers as the primary does could
 //! have run there. What is labelled as a read has to.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use pgweir_classifier::catalog::facts::{QUESTIONS, Row};
@@ -69,6 +70,8 @@ pub(crate) struct Replay {
     /// State that cannot leave its connection ties the session to the primary.
     is_pinned: bool,
     standard_strings: bool,
+    /// What was prepared in SQL, and what executing it needs.
+    prepared: HashMap<String, Access>,
 }
 
 async fn connect(sandbox: &Sandbox, node: &Node, database: &str, options: &str) -> Client {
@@ -94,6 +97,7 @@ impl Replay {
             in_block: false,
             is_pinned: false,
             standard_strings: true,
+            prepared: HashMap::new(),
         }
     }
 
@@ -117,7 +121,8 @@ impl Replay {
             return;
         }
         self.read_catalog().await;
-        let label = self.label(&statement.sql);
+        let mut label = self.label(&statement.sql);
+        self.execute(&mut label);
         score.statements += 1;
         if let Some(data) = &statement.data {
             copy_in(&self.primary, &statement.sql, data).await;
@@ -133,6 +138,21 @@ impl Replay {
             self.compare(&statement.sql, &label, score).await;
         }
         self.follow(&label, &statement.sql).await;
+    }
+
+    /// EXECUTE is what it executes.
+    fn execute(&mut self, label: &mut Label) {
+        for effect in label.statements.iter().flat_map(|one| &one.effects) {
+            match effect {
+                Effect::Prepare { name, body, .. } => {
+                    self.prepared.insert(name.clone(), body.access);
+                }
+                Effect::Execute(name) => {
+                    label.access = self.prepared.get(name).copied().unwrap_or(label.access);
+                }
+                _ => {}
+            }
+        }
     }
 
     async fn compare(&mut self, sql: &str, label: &Label, score: &mut Score) {
@@ -238,12 +258,24 @@ fn rows(messages: &[SimpleQueryMessage]) -> Vec<Row> {
 
 /// Rows or error, as text.
 async fn answer(client: &Client, sql: &str) -> String {
+    if sql.to_ascii_lowercase().contains("to stdout") {
+        return copy_out(client, sql).await;
+    }
     match client.simple_query(sql).await {
         Ok(messages) => format!("{:?}", rows(&messages)),
         Err(error) => match error.as_db_error() {
             Some(report) => format!("ERROR {}: {}", report.code().code(), report.message()),
             None => format!("ERROR {error}"),
         },
+    }
+}
+
+async fn copy_out(client: &Client, sql: &str) -> String {
+    use futures_util::TryStreamExt as _;
+    let copied = async { client.copy_out(sql).await?.try_collect::<Vec<bytes::Bytes>>().await };
+    match copied.await {
+        Ok(data) => format!("{data:?}"),
+        Err(error) => format!("ERROR {error}"),
     }
 }
 

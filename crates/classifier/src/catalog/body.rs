@@ -60,15 +60,30 @@ impl Body {
         if text.len() > MAX_BODY_BYTES {
             return Self::opaque("a body too long to be read");
         }
-        let mut body = match language {
-            "sql" => sql(text),
-            "plpgsql" => words(text),
+        let read = |standard_strings| match language {
+            "sql" => sql(text, standard_strings),
+            "plpgsql" => words(text, standard_strings),
             _ => foreign(text, is_volatile),
         };
+        let mut body = read(true);
+        if text.contains('\\') {
+            // What a backslash means is the session's to say.
+            body = body.or(read(false));
+        }
         if body.verdict > Verdict::Primary && defines_objects(text) {
             body.traits = body.traits.with(Traits::DEFINES);
         }
         body
+    }
+
+    /// What may be either of two.
+    fn or(mut self, other: Self) -> Self {
+        self.raise(other.verdict, other.why);
+        self.traits = self.traits.with(other.traits);
+        self.uses.extend(other.uses);
+        self.settings.extend(other.settings);
+        self.sets_unknown |= other.sets_unknown;
+        self
     }
 
     fn raise(&mut self, verdict: Verdict, why: &'static str) {
@@ -95,16 +110,19 @@ pub fn defines_objects(text: &str) -> bool {
 
 // ---- SQL ----
 
-fn sql(text: &str) -> Body {
-    let Ok(scan) = lex::scan(text.as_bytes(), true) else {
+fn sql(text: &str, standard_strings: bool) -> Body {
+    let Ok(scan) = lex::scan(text.as_bytes(), standard_strings) else {
         return Body::opaque("a body that cannot be read");
     };
-    if tokens(text).is_none() {
-        return Body::opaque("a body that cannot be read");
-    }
+    let dialect = if standard_strings {
+        pg_query::ParserOptions::DEFAULT
+    } else {
+        pg_query::ParserOptions::DISABLE_STANDARD_CONFORMING_STRINGS
+    };
     let blanked = scan.blanked.as_deref().unwrap_or(text.as_bytes());
     let parsed = std::str::from_utf8(blanked).ok().filter(|_| !scan.unreadable);
-    let parsed = parsed.and_then(|text| Some((text, pg_query::parse(text, 0).ok()?.protobuf)));
+    let parsed =
+        parsed.and_then(|text| Some((text, pg_query::parse(text, dialect).ok()?.protobuf)));
     let Some((text, parsed)) = parsed else {
         return Body::opaque("a body that cannot be read");
     };
@@ -186,8 +204,8 @@ struct Reader<'t> {
     body: Body,
 }
 
-fn words(text: &str) -> Body {
-    let Some(tokens) = tokens(text) else {
+fn words(text: &str, standard_strings: bool) -> Body {
+    let Some(tokens) = tokens(text, standard_strings) else {
         return Body::opaque("a body that cannot be read");
     };
     let mut reader =
@@ -420,6 +438,7 @@ mod tests {
             ("BEGIN PERFORM set_config('a.b', x, true); END", "Read a.b"),
             ("BEGIN PERFORM set_config(n, x, true); END", "Read unknown"),
             ("BEGIN RETURN 'a\\'; END", "Unknown session unknown"),
+            (r"BEGIN RETURN regexp_replace($1, '\d+', ''); END", "Read"),
         ];
         for (text, expected) in rows {
             assert_eq!(told("plpgsql", text), expected, "{text}");

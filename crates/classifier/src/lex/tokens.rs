@@ -1,7 +1,7 @@
 //! The tokens of a text, for whoever reads code that no grammar here covers: bodies of functions.
 //!
-//! Comments are left out, words are folded to lower case, literals come with their content. A text
-//! whose tokens depend on `standard_conforming_strings`, or that does not end its literals, has none.
+//! Comments are left out, words are folded to lower case, literals come with their content. A text that
+//! does not end its literals has no tokens.
 
 use super::{find, is_identifier, is_identifier_start, is_space};
 
@@ -42,9 +42,9 @@ impl Token {
     }
 }
 
-/// Cuts a text into tokens; `None` if it cannot be done for certain.
-pub(crate) fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut cutter = Cutter { text: text.as_bytes(), at: 0 };
+/// Cuts a text into tokens, under either `standard_conforming_strings`; `None` if it cannot be done.
+pub(crate) fn tokens(text: &str, standard_conforming_strings: bool) -> Option<Vec<Token>> {
+    let mut cutter = Cutter { text: text.as_bytes(), at: 0, standard_conforming_strings };
     let mut tokens = Vec::new();
     while let Some(&byte) = cutter.text.get(cutter.at) {
         if is_space(byte) {
@@ -59,6 +59,7 @@ pub(crate) fn tokens(text: &str) -> Option<Vec<Token>> {
 struct Cutter<'a> {
     text: &'a [u8],
     at: usize,
+    standard_conforming_strings: bool,
 }
 
 impl Cutter<'_> {
@@ -109,7 +110,7 @@ impl Cutter<'_> {
 
     fn token(&mut self, byte: u8) -> Option<Token> {
         match byte {
-            b'\'' => self.literal(false),
+            b'\'' => self.literal(!self.standard_conforming_strings),
             b'"' => self.quoted(),
             b'$' => self.dollar(),
             b'0'..=b'9' => Some(self.number()),
@@ -132,14 +133,14 @@ impl Cutter<'_> {
         let word = self.slice(start, self.at).to_ascii_lowercase();
         match (word.as_str(), self.peek(0), self.peek(1)) {
             ("e", b'\'', _) => self.literal(true),
-            ("b" | "x" | "n", b'\'', _) => self.literal(false),
+            ("n", b'\'', _) => self.literal(!self.standard_conforming_strings),
+            ("b" | "x", b'\'', _) => self.literal(false),
             ("u", b'&', b'\'' | b'"') => None,
             _ => Some(Token::Word(word)),
         }
     }
 
-    /// `'…'`. A backslash in it means one thing or another as a setting says, so there is no telling;
-    /// in `E'…'` it takes the next byte along.
+    /// `'…'`; with escapes a backslash takes the next byte along.
     fn literal(&mut self, escapes: bool) -> Option<Token> {
         let start = self.at + 1;
         self.at = start;
@@ -148,7 +149,6 @@ impl Cutter<'_> {
                 (b'\'', b'\'') => self.at += 2,
                 (b'\'', _) => break,
                 (b'\\', _) if escapes => self.at += 2,
-                (b'\\', _) => return None,
                 _ if self.at >= self.text.len() => return None,
                 _ => self.at += 1,
             }
@@ -236,16 +236,19 @@ mod tests {
             ("a-/* c */b", "w:a o:- w:b"),
         ];
         for (text, expected) in rows {
-            let told: Vec<String> = tokens(text).expect(text).iter().map(tell).collect();
+            let told: Vec<String> = tokens(text, true).expect(text).iter().map(tell).collect();
             assert_eq!(told.join(" "), expected, "{text}");
         }
     }
 
     #[test]
     fn what_is_not_certain_is_not_cut() {
-        for text in ["'a\\'", "'open", "\"open", "/* open", "$x$ open", "U&'a'", "u&\"a\""] {
-            assert_eq!(tokens(text), None, "{text}");
+        for text in ["'open", "\"open", "/* open", "$x$ open", "U&'a'", "u&\"a\""] {
+            assert_eq!(tokens(text, true), None, "{text}");
         }
+        assert_eq!(tokens("'a\\'", false), None);
+        assert_eq!(tokens("'a\\' 'b", false).map(|tokens| tokens.len()), Some(2));
+        assert_eq!(tokens("'a\\'", true).map(|tokens| tokens.len()), Some(1));
     }
 
     fn tell(token: &Token) -> String {
