@@ -286,11 +286,12 @@ impl Catalog {
             return Finding::new(Access::Primary, Reason::TemporaryRelation(name.into()));
         }
         let own = builtins::relation(schema, name);
-        if own == Some(Verdict::Read) {
-            return Finding::HARMLESS;
-        }
+        // A search path may name PostgreSQL's own schema behind others.
         if let Some(finding) = self.meant(used) {
             return finding;
+        }
+        if own == Some(Verdict::Read) {
+            return Finding::HARMLESS;
         }
         let reason = match (own, &self.knowledge) {
             (Some(_), _) => Reason::ServerRelation(name.into()),

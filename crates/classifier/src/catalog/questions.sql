@@ -36,6 +36,8 @@ WITH trees (class, oid, tree) AS MATERIALIZED (
     UNION ALL SELECT 't', contypid, conbin::text FROM pg_constraint WHERE contypid >= 16384
     UNION ALL SELECT 'w', conrelid, conbin::text FROM pg_constraint WHERE conrelid >= 16384
     UNION ALL SELECT 'w', indrelid, concat(indexprs::text, indpred::text) FROM pg_index WHERE indrelid >= 16384
+    UNION ALL SELECT 'w', stxrelid, stxexprs::text FROM pg_statistic_ext
+    UNION ALL SELECT 'r', partrelid, partexprs::text FROM pg_partitioned_table
     UNION ALL SELECT 'p', oid, concat(proargdefaults::text, to_jsonb(p) ->> 'prosqlbody') FROM pg_proc p
                WHERE oid >= 16384 AND (pronargdefaults > 0 OR prosrc = '')
 ), used AS (
@@ -46,7 +48,10 @@ WITH trees (class, oid, tree) AS MATERIALIZED (
 SELECT 'e', class, oid, what, used FROM (
     SELECT u.class, u.oid, u.what, CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE u.used END AS used
       FROM used u LEFT JOIN pg_type t ON u.what IN ('resulttype', 'funcresulttype', 'consttype', 'vartype') AND t.oid = u.used
-) u WHERE used >= 16384 OR used > 0 AND what IN ('funcid', 'aggfnoid', 'winfnoid', 'tsmhandler', 'relid') LIMIT 500001;
+) u WHERE used >= 16384 OR used > 0 AND what IN ('funcid', 'aggfnoid', 'winfnoid', 'tsmhandler', 'relid')
+-- Whoever plans a read of a table may run what is immutable in its checks and the expressions of its indexes.
+UNION SELECT 'e', 'r', u.oid, what, used FROM used u JOIN pg_proc p ON p.oid = used
+ WHERE class = 'w' AND what = 'funcid' AND used >= 16384 AND provolatile = 'i' LIMIT 500001;
 -- Trees that do more than read: a view with FOR UPDATE, a body with INSERT.
 SELECT DISTINCT 'x', class, oid FROM (
     SELECT 'r' AS class, ev_class AS oid, ev_action::text AS tree FROM pg_rewrite WHERE oid >= 16384 AND ev_type = '1'
@@ -93,6 +98,8 @@ WITH types (oid, element) AS MATERIALIZED (
     UNION ALL SELECT 'w', inhparent, 'written', inhrelid FROM pg_inherits
     UNION ALL SELECT DISTINCT 'r', i.indrelid, 'funcid', a.amproc::oid FROM pg_index i, unnest(i.indclass) c (oid)
                 JOIN pg_opclass o USING (oid) JOIN pg_amproc a ON a.amprocfamily = o.opcfamily WHERE i.indrelid >= 16384 AND a.oid >= 16384
+    UNION ALL SELECT DISTINCT 'r', t.partrelid, 'funcid', a.amproc::oid FROM pg_partitioned_table t, unnest(t.partclass) c (oid)
+                JOIN pg_opclass o USING (oid) JOIN pg_amproc a ON a.amprocfamily = o.opcfamily WHERE a.oid >= 16384
     UNION ALL SELECT 'w', tgrelid, 'funcid', tgfoid FROM pg_trigger WHERE NOT tgisinternal
     UNION ALL SELECT 'w', confrelid, 'written', conrelid FROM pg_constraint WHERE contype = 'f' AND concat(confupdtype, confdeltype) ~ '[cnd]'
 )

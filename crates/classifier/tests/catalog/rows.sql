@@ -258,3 +258,15 @@ INSERT INTO triggering VALUES (1)
 INSERT INTO triggered VALUES (1)
 --;; write data_modification hidden_code
 UPDATE triggering SET id = 2
+--;; write write_function
+SELECT * FROM folded
+--;; read harmless
+SELECT * FROM checked_by_volatile
+--;; write write_function
+SELECT * FROM pg_roles
+--;; read harmless
+SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = 'postgres'
+--;; write write_function
+SELECT initcap('a')
+--;; read harmless
+SELECT pg_catalog.initcap('a')

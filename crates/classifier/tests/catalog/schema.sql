@@ -158,3 +158,9 @@ CREATE FUNCTION abs(flag) RETURNS int LANGUAGE sql AS 'SELECT writer()';
 CREATE FUNCTION makes_flag() RETURNS flag IMMUTABLE LANGUAGE sql AS $$SELECT 'on'::flag$$;
 CREATE FUNCTION adds(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
 CREATE FUNCTION adds_flag(flag) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
+
+-- What planning may run.
+CREATE TABLE folded (id int CHECK (immutable_wrapper() > 0));
+CREATE TABLE checked_by_volatile (id int CHECK (writer() > 0), made int DEFAULT writer());
+CREATE VIEW other.pg_roles AS SELECT writer();
+CREATE FUNCTION other.initcap(text) RETURNS text LANGUAGE sql AS 'SELECT writer()::text';
