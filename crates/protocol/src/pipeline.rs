@@ -86,6 +86,14 @@ fn mark(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, fold)
 }
 
+impl Errand {
+    /// Whether a message of the client's waits for its end. What is done behind the client's work, or
+    /// goes out in one write with its message, holds up none.
+    pub(crate) const fn is_waited_for(self) -> bool {
+        !matches!(self, Self::Sequences | Self::TakeBack | Self::Inspect)
+    }
+}
+
 /// One message's worth of replies.
 #[derive(Debug)]
 pub(crate) enum Owed {

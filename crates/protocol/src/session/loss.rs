@@ -165,7 +165,8 @@ impl<R: Router> Session<R> {
         let mut answered = told;
         for owed in &owed {
             match owed {
-                Owed::Errand(_) | Owed::OwnSync => waiting = true,
+                Owed::Errand(errand) => waiting |= errand.is_waited_for(),
+                Owed::OwnSync => waiting = true,
                 Owed::Evict(_) | Owed::Known { .. } | Owed::Closed { .. } | Owed::CopyEnd => {}
                 Owed::Query { .. } | Owed::FunctionCall | Owed::Sync => {
                     to_client.own(|out| {

@@ -494,11 +494,10 @@ impl<R: Router> Session<R> {
                 Some((name.clone(), statement.clone()))
             }
             Some(Owed::Bind(Some(bound))) => {
-                let mut names = self.statements.named.iter();
-                let is_meant = |(name, statement): &(&Box<[u8]>, &Arc<Statement>)| {
+                let meant = self.statements.named.iter().find(|(name, statement)| {
                     statement.id == bound.statement && bound.is_named(name)
-                };
-                names.find(is_meant).map(|(name, statement)| (name.clone(), statement.clone()))
+                });
+                meant.map(|(name, statement)| (name.clone(), statement.clone()))
             }
             _ => None,
         };
