@@ -27,6 +27,8 @@ use crate::stream::Stream;
 
 /// Idle connections that are looked at for one with the right settings, from the most recent.
 const AFFINITY_DEPTH: usize = 4;
+/// Idle connections that are looked at for the client's own, from the most recent.
+const HOME_DEPTH: usize = 64;
 /// Clients that wait in one pool, at most; the next one is refused at once.
 const MAX_WAITERS: usize = 65_536;
 /// Pause after the first failure to connect; it doubles with every further one.
@@ -104,6 +106,7 @@ pub(crate) struct Pooled {
     idle_since: Instant,
     settings_mark: u64,
     memory: SequenceMemory,
+    last_session: Option<u32>,
 }
 
 /// What a connection keeps from lease to lease.
@@ -189,9 +192,11 @@ impl Inner {
 
     /// Takes an idle connection: of those used last the one that fits best.
     fn pop(&mut self, fit: &Fit) -> Option<Pooled> {
-        let depth = if fit.recalls_sequences { self.idle.len() } else { AFFINITY_DEPTH };
-        let recent = self.idle.iter().enumerate().rev().take(depth);
-        let best = recent.min_by_key(|(_, pooled)| pooled.strangeness(fit))?.0;
+        let recent = self.idle.iter().enumerate().rev().take(HOME_DEPTH).enumerate();
+        let candidates = recent
+            .filter(|(depth, (_, pooled))| *depth < AFFINITY_DEPTH || pooled.is_home_of(fit))
+            .map(|(_, candidate)| candidate);
+        let best = candidates.min_by_key(|(_, pooled)| pooled.strangeness(fit))?.0;
         Some(self.idle.remove(best))
     }
 
@@ -600,19 +605,32 @@ impl Pooled {
         idle_since: Instant,
     ) -> Self {
         let (settings_mark, memory) = (facts.settings_mark(), facts.sequences);
-        Self { stream, facts, cancel, residence, idle_since, settings_mark, memory }
+        let last_session = facts.last_session;
+        Self { stream, facts, cancel, residence, idle_since, settings_mark, memory, last_session }
     }
 
-    /// How badly it suits a client. What a connection remembers of somebody else's sequences is left
-    /// to whoever drew from them, as long as there are others.
-    fn strangeness(&self, fit: &Fit) -> (u8, u8) {
+    /// Whether the client had it last, or drew from sequences on it.
+    fn is_home_of(&self, fit: &Fit) -> bool {
+        let drew = |drawer| self.memory == SequenceMemory::Of(drawer);
+        (fit.session.is_some() && self.last_session == fit.session) || fit.drawer.is_some_and(drew)
+    }
+
+    /// How badly it suits a client. Clients come back to the connection they had last: its caches are
+    /// theirs, and whatever of a session PostgreSQL tells nobody of. What a connection remembers of
+    /// somebody else's sequences is left to whoever drew from them, as long as there are others.
+    fn strangeness(&self, fit: &Fit) -> (u8, u8, bool) {
         let settings = u8::from(fit.settings_mark.is_some_and(|mark| mark != self.settings_mark));
         let memory = match (self.memory, fit.drawer) {
             (SequenceMemory::Of(drawer), Some(client)) if drawer == client => 0,
             (SequenceMemory::Of(_), Some(_)) => 2,
             _ => 1,
         };
-        if fit.recalls_sequences { (memory, settings) } else { (settings, memory) }
+        let is_strange = !self.is_home_of(fit);
+        if fit.recalls_sequences {
+            (memory, settings, is_strange)
+        } else {
+            (settings, memory, is_strange)
+        }
     }
 
     /// Says goodbye and closes.

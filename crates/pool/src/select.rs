@@ -39,6 +39,8 @@ pub struct Want {
 pub struct Fit {
     /// `ServerFacts::settings_mark` of one that needs no change.
     pub settings_mark: Option<u64>,
+    /// The session that is to have it: best the connection that it had last.
+    pub session: Option<u32>,
     /// Whose memory of sequences it should have; others' is better left to them.
     pub drawer: Option<Drawer>,
     /// That memory is what the client is about to ask for.
@@ -49,7 +51,7 @@ impl Fit {
     /// Any will do.
     #[must_use]
     pub const fn any() -> Self {
-        Self { settings_mark: None, drawer: None, recalls_sequences: false }
+        Self { settings_mark: None, session: None, drawer: None, recalls_sequences: false }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct ServerFacts {
     pub unnamed: Option<UnnamedId>,
     /// The settings in force beyond its own defaults.
     pub in_force: SettingsMap,
+    /// The session that had it last.
+    pub last_session: Option<u32>,
     /// Whose code may have made settings on it that no server lists and nobody knows the names of.
     pub unlisted: Option<u32>,
     /// The statements that SQL has prepared on it: by their names, each with its PREPARE.
@@ -100,6 +102,7 @@ impl ServerFacts {
             statements: ServerStatements::new(prepared_capacity),
             unnamed: None,
             in_force: SettingsMap::default(),
+            last_session: None,
             unlisted: None,
             sql: SettingsMap::default(),
             sequences: SequenceMemory::default(),

@@ -485,6 +485,7 @@ impl ClientTask {
         let settings = self.session.settings();
         let fit = Fit {
             settings_mark: Some(self.session.carried_mark()),
+            session: Some(self.session.id()),
             drawer: Some(self.session.drawer()),
             recalls_sequences: self.session.recalls_sequences(),
         };

@@ -129,6 +129,7 @@ async fn a_client_gets_the_connection_that_remembers_its_sequences_and_others_le
         settings_mark: Some(0),
         drawer: Some(drawer),
         recalls_sequences,
+        ..Fit::any()
     };
     let of = |fit: Fit| {
         let lease = pool.try_checkout(&fit).unwrap();
@@ -141,6 +142,29 @@ async fn a_client_gets_the_connection_that_remembers_its_sequences_and_others_le
         assert_eq!(of(fit(drawer.moved(), recalls)), nobodys_pid);
         assert_eq!(of(fit(drawer, recalls)), my_pid);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_comes_back_to_the_connection_it_had_last() {
+    let scene = Scene::new(10);
+    let pool = scene.pool(&spec(6));
+    let mut leases = Vec::new();
+    for _ in 0..6 {
+        leases.push(checkout(&pool).await);
+    }
+    let pids: Vec<i32> = leases.iter().map(pid).collect();
+    for (session, mut lease) in (0..).zip(leases) {
+        let mut facts = lease.take_facts().unwrap();
+        facts.last_session = Some(session);
+        lease.give_back(facts);
+    }
+    for session in [0, 3, 5, 1, 0] {
+        let lease = pool.try_checkout(&Fit { session: Some(session), ..Fit::any() }).unwrap();
+        assert_eq!(pid(&lease), pids[usize::try_from(session).unwrap()]);
+        give_back(lease);
+    }
+    let stranger = pool.try_checkout(&Fit { session: Some(9), ..Fit::any() }).unwrap();
+    assert_eq!(pid(&stranger), pids[0], "the one used last");
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,7 +117,8 @@ const FAIL: &str = "BEGIN;DO $$BEGIN RAISE EXCEPTION USING ERRCODE='08006', \
 
 impl<R: Router> Session<R> {
     /// The driver has a server connection for the session.
-    pub fn attach(&mut self, facts: Box<ServerFacts>, role: Target, to_server: &mut Outgoing) {
+    pub fn attach(&mut self, mut facts: Box<ServerFacts>, role: Target, to_server: &mut Outgoing) {
+        facts.last_session = Some(self.id);
         self.track.attach(&facts.in_force);
         if self.mode == PoolMode::Session {
             self.track.pin(Pins::SESSION_MODE);

@@ -238,6 +238,12 @@ impl<R: Router> Session<R> {
         &self.track.now().client
     }
 
+    /// Unique among this process's sessions.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Tells what the client carries with it: a server connection with the same mark has it already.
     #[must_use]
     pub fn carried_mark(&self) -> u64 {

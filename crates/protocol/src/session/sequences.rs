@@ -65,13 +65,15 @@ impl Sequences {
         &mut self,
         report: Option<&ServerReport<'_>>,
         body: &[u8],
+        memory: SequenceMemory,
     ) -> Option<&'static str> {
         let code = report?.code;
         if code != SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE || !is_about_drawing(body) {
             return None;
         }
         self.has_asked = true;
-        self.has_drawn.then_some(HINT)
+        let is_lost = memory != SequenceMemory::Of(self.drawer);
+        (self.has_drawn && is_lost).then_some(HINT)
     }
 }
 

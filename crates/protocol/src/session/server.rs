@@ -363,7 +363,7 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return Fate::Drop;
         };
-        let hint = self.sequences.hint(report.as_ref(), body);
+        let hint = self.sequences.hint(report.as_ref(), body, attached.facts.sequences);
         match attached.pipeline.head() {
             Some(Owed::Errand(_)) => {
                 attached.errand_error = Some(whole_error(body));
