@@ -130,6 +130,6 @@ async fn postgresqls_own_statements_are_judged_by_a_standby() {
         );
     }
     println!("{}", score.report());
-    assert!(score.share() >= LEAST_SHARE, "{:.2} %", score.share());
+    assert!(!only.is_empty() || score.share() >= LEAST_SHARE, "{:.2} %", score.share());
     assert!(score.wrong.len() * 10_000 < score.statements, "{} wrong replicas", score.wrong.len());
 }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use pgweir_classifier::catalog::facts::{QUESTIONS, Row};
 use pgweir_classifier::{
-    Access, Catalog, Control, Definition, Discard, Effect, Label, Options, classify,
+    Access, Catalog, Control, Definition, Discard, Effect, Label, Options, Reason, classify,
 };
 use pgweir_sandbox::{Node, Sandbox};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -124,6 +124,11 @@ impl Replay {
         let mut label = self.label(&statement.sql);
         self.execute(&mut label);
         score.statements += 1;
+        let is_copy_in = label.reason == Reason::CopyFrom
+            && statement.sql.to_ascii_lowercase().contains("from stdin");
+        if is_copy_in && statement.data.is_none() {
+            return;
+        }
         if let Some(data) = &statement.data {
             copy_in(&self.primary, &statement.sql, data).await;
             return;
@@ -142,12 +147,13 @@ impl Replay {
 
     /// EXECUTE is what it executes.
     fn execute(&mut self, label: &mut Label) {
+        let kind = label.statements.first().map(|one| one.kind);
         for effect in label.statements.iter().flat_map(|one| &one.effects) {
             match effect {
                 Effect::Prepare { name, body, .. } => {
                     self.prepared.insert(name.clone(), body.access);
                 }
-                Effect::Execute(name) => {
+                Effect::Execute(name) if kind == Some("EXECUTE") => {
                     label.access = self.prepared.get(name).copied().unwrap_or(label.access);
                 }
                 _ => {}

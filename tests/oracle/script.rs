@@ -39,7 +39,9 @@ pub(crate) fn statements(text: &str, environment: &HashMap<&str, String>) -> Vec
             if sql.trim().is_empty() {
                 continue;
             }
-            let data = takes_data(&sql).then(|| {
+            // No data follows where the server is to refuse.
+            let fails = ["-- fail", "-- error"].iter().any(|mark| pending.contains(mark));
+            let data = (takes_data(&sql) && !fails).then(|| {
                 let data = lines.by_ref().take_while(|line| *line != "\\.");
                 data.flat_map(|line| [line, "\n"]).collect()
             });
@@ -51,7 +53,10 @@ pub(crate) fn statements(text: &str, environment: &HashMap<&str, String>) -> Vec
 
 fn takes_data(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
-    sql.trim_start().starts_with("copy") && sql.contains("from stdin")
+    let lines = sql.lines().map(str::trim_start);
+    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with("--"));
+    let first = lines.next();
+    first.is_some_and(|line| line.starts_with("copy")) && sql.contains("from stdin")
 }
 
 /// `\set` and `\getenv`; all others only show things.
