@@ -117,13 +117,15 @@ pub(crate) enum Owed {
         verdict: Arc<Verdict>,
         /// What it makes everybody forget: given back if it fails.
         forgotten: Option<Box<Forgotten>>,
-        /// The protocol-level statement that it deallocates, likewise.
+        /// The protocol-level statement that it deallocates, by the name it was lent, likewise.
         dropped: Option<(Box<[u8]>, Arc<Statement>)>,
     },
     /// CloseComplete for the client; the statement that is closed, if SQL has prepared it.
     Close(Option<Box<str>>),
     /// CloseComplete for a statement that leaves the server; not the client's to see.
     Evict(Option<Arc<Statement>>),
+    /// CloseComplete for a name that was lent, which the client has closed; not the client's to see.
+    TakenBack { name: Box<[u8]> },
     /// ParseComplete that pgweir gives when its turn comes: the server holds the statement already.
     Known { name: Box<[u8]> },
     /// CloseComplete that pgweir gives when its turn comes: the statement stays on the server for
@@ -146,6 +148,8 @@ pub(crate) struct Forgotten {
     pub(crate) server: ServerStatements,
     pub(crate) client_sql: SqlStatements,
     pub(crate) server_sql: SettingsMap,
+    /// The client's names that statements of the protocol's went by.
+    pub(crate) lent: Vec<Box<[u8]>>,
 }
 
 /// ParseComplete, as pgweir gives it for a statement the server already holds.

@@ -155,14 +155,21 @@ impl SqlStatements {
         self.verdicts.remove(name).is_some()
     }
 
-    /// Keeps only some of them; returns how many those are.
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) -> usize {
+    /// Takes others in, where a name is free.
+    pub fn join(&mut self, others: Self) {
+        self.texts = others.texts.joined(&self.texts);
+        for (name, verdict) in others.verdicts {
+            self.verdicts.entry(name).or_insert(verdict);
+        }
+    }
+
+    /// Keeps only some of them.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         let gone: Vec<Box<str>> =
             self.verdicts.keys().filter(|name| !keep(name)).cloned().collect();
         for name in gone {
             self.remove(&name);
         }
-        self.verdicts.len()
     }
 }
 

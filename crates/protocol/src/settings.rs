@@ -89,7 +89,7 @@ impl SettingsMap {
     }
 
     /// These settings and those; where both have one, those win.
-    fn joined(&self, others: &Self) -> Self {
+    pub(crate) fn joined(&self, others: &Self) -> Self {
         let all = self.iter().chain(others.iter());
         Self::new(all.map(|(name, statement)| (name.into(), statement.clone())).collect())
     }

@@ -286,10 +286,7 @@ impl<R: Router> Session<R> {
         self.note_sent(&verdict);
         let forgotten =
             if verdict.forgets_statements() { self.forget_named_statements() } else { None };
-        let dropped = verdict
-            .deallocates
-            .as_ref()
-            .and_then(|name| self.statements.named.remove_entry(name.as_bytes()));
+        let dropped = self.drops(&verdict);
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use crate::cursor::Cursor;
 use crate::outgoing::Outgoing;
 use crate::pipeline::Errand;
-use crate::settings::{Observed, quote_literal};
+use crate::settings::{Observed, SettingsMap, quote_literal};
 use crate::verdict::{Inspection, Pins, Router};
 
 use super::link::{Link, Stage};
@@ -237,19 +237,15 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
-        // What the server has refused it cannot have.
+        // One that the server has refused stays the client's, here as elsewhere.
         let unmade = &attached.unmade;
-        let kept = self
-            .statements
-            .sql
-            .retain(|name| names.contains(name) || unmade.iter().any(|unmade| **unmade == *name));
-        let mut held = self.statements.sql.texts().clone();
-        for name in unmade {
-            held = held.without(name);
-        }
-        let is_known = names.len() + unmade.len() == kept;
-        attached.facts.sql = held;
-        if is_known {
+        let is_unmade = |name: &str| unmade.iter().any(|unmade| **unmade == *name);
+        self.statements.sql.retain(|name| names.contains(name) || is_unmade(name));
+        let texts = self.statements.sql.texts().iter();
+        let held = texts.filter(|(name, _)| names.contains(*name));
+        let held = held.map(|(name, text)| (name.into(), text.clone())).collect();
+        attached.facts.sql = SettingsMap::new(held);
+        if attached.facts.sql.len() == names.len() {
             self.track.unpin(Pins::SQL_PREPARE);
         } else {
             self.track.pin(Pins::SQL_PREPARE);

@@ -165,6 +165,7 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
+        attached.unmade.retain(|unmade| *unmade != prepared.name);
         if self.statements.sql.insert(prepared) {
             let text = prepared.statement.clone();
             attached.facts.sql = attached.facts.sql.with(&prepared.name, text);
@@ -173,17 +174,29 @@ impl<R: Router> Session<R> {
         }
     }
 
-    /// DEALLOCATE has succeeded.
-    pub(super) fn deallocated(&mut self, name: &str) {
+    /// DEALLOCATE has succeeded. What an Execute drops of the protocol's was forgotten when it was
+    /// sent: by now the client may have given the name to another statement.
+    pub(super) fn deallocated(&mut self, name: &str, in_query: bool) {
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
-        attached.lent.retain(|lent| **lent != *name.as_bytes());
         attached.unmade.retain(|unmade| **unmade != *name);
         attached.facts.sql = attached.facts.sql.without(name);
-        if !self.statements.sql.remove(name) {
+        if !self.statements.sql.remove(name) && in_query {
+            attached.lent.retain(|lent| **lent != *name.as_bytes());
             self.statements.named.remove(name.as_bytes());
         }
+    }
+
+    /// An Execute that deallocates a statement of the protocol's is on its way: for what comes behind
+    /// it the name is free. It was lent for the purpose.
+    pub(super) fn drops(&mut self, verdict: &Verdict) -> Option<(Box<[u8]>, Arc<Statement>)> {
+        let name = verdict.deallocates.as_ref()?.as_bytes();
+        let dropped = self.statements.named.remove_entry(name)?;
+        if let Link::Attached(attached) = &mut self.link {
+            attached.lent.retain(|lent| **lent != *name);
+        }
+        Some(dropped)
     }
 }
 
@@ -242,14 +255,21 @@ impl Attached {
         };
         self.lent.swap_remove(at);
         to_server.own(|out| message::close_statement(name, out));
-        self.owe(Owed::Evict(None));
+        self.owe(Owed::TakenBack { name: name.into() });
     }
 
-    /// What was to be lent in messages that the server skips is not.
-    pub(super) fn forget_unlent(&mut self, skipped: &[Owed]) {
-        for owed in skipped {
-            if let Owed::Parse(Parsed::Lent { name }) = owed {
-                self.lent.retain(|lent| lent != name);
+    /// Of messages that the server skips, undoes what was noted of lent names, the latest first.
+    pub(super) fn undo_lending(&mut self, skipped: &[Owed]) {
+        for owed in skipped.iter().rev() {
+            match owed {
+                Owed::Parse(Parsed::Lent { name }) => self.lent.retain(|lent| lent != name),
+                Owed::TakenBack { name } | Owed::Execute { dropped: Some((name, _)), .. } => {
+                    self.lent.push(name.clone());
+                }
+                Owed::Execute { forgotten: Some(forgotten), .. } => {
+                    self.lent.extend_from_slice(&forgotten.lent);
+                }
+                _ => {}
             }
         }
     }

@@ -167,7 +167,11 @@ impl<R: Router> Session<R> {
             match owed {
                 Owed::Errand(errand) => waiting |= errand.is_waited_for(),
                 Owed::OwnSync => waiting = true,
-                Owed::Evict(_) | Owed::Known { .. } | Owed::Closed { .. } | Owed::CopyEnd => {}
+                Owed::Evict(_)
+                | Owed::TakenBack { .. }
+                | Owed::Known { .. }
+                | Owed::Closed { .. }
+                | Owed::CopyEnd => {}
                 Owed::Query { .. } | Owed::FunctionCall | Owed::Sync => {
                     to_client.own(|out| {
                         if !mem::take(&mut told) {

@@ -6,9 +6,10 @@ use crate::frame::{HEADER_LENGTH, Header, split_cstr};
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{CLOSE_COMPLETE, Errand, Forgotten, Owed, PARSE_COMPLETE, Parsed};
-use crate::prepared::{ClientStatements, SERVER_NAME_PREFIX, Statement, UnnamedId};
+use crate::prepared::{ClientStatements, SERVER_NAME_PREFIX, SqlStatements, Statement, UnnamedId};
 use crate::report::{ServerReport, Severity};
 use crate::server::{SequenceMemory, ServerFacts};
+use crate::settings::SettingsMap;
 use crate::sqlstate::SqlState;
 use crate::verdict::{Effect, Pins, Router, SettingChange, Verdict};
 
@@ -161,7 +162,7 @@ impl<R: Router> Session<R> {
                     Parsed::Carried(_) | Parsed::CarriedUnnamed | Parsed::Lent { .. },
                 )),
             )
-            | (b'3', Some(Owed::Evict(_))) => Fate::Drop,
+            | (b'3', Some(Owed::Evict(_) | Owed::TakenBack { .. })) => Fate::Drop,
             (_, Some(Owed::Unseen(expected))) if *expected == tag => Fate::Drop,
             (b'3', Some(Owed::Close(closed))) => {
                 if let Some(name) = closed.take() {
@@ -254,7 +255,7 @@ impl<R: Router> Session<R> {
                 Effect::Pin(pins) => self.track.pin(*pins),
                 Effect::Unpin(pins) => self.track.unpin(*pins),
                 Effect::Prepare(prepared) => self.prepared(prepared),
-                Effect::Deallocate(name) => self.deallocated(name),
+                Effect::Deallocate(name) => self.deallocated(name, index.is_some()),
                 Effect::ForgetSequences => self.sequences_discarded(),
                 Effect::ForgetStatements => self.statements_dropped(index.is_some()),
                 // COMMIT of a failed transaction answers ROLLBACK.
@@ -268,13 +269,16 @@ impl<R: Router> Session<R> {
         }
     }
 
-    /// The server has dropped all statements. In an Execute they were forgotten when it was sent.
+    /// The server has dropped all statements. In an Execute they were forgotten when it was sent, but
+    /// for what SQL has prepared since.
     fn statements_dropped(&mut self, in_query: bool) {
         if in_query {
             self.forget_named_statements();
         }
+        self.statements.sql = SqlStatements::default();
         if let Link::Attached(attached) = &mut self.link {
-            attached.lent.clear();
+            attached.facts.sql = SettingsMap::default();
+            attached.unmade.clear();
         }
     }
 
@@ -288,6 +292,7 @@ impl<R: Router> Session<R> {
             server: attached.facts.statements.take(),
             client_sql: std::mem::take(&mut self.statements.sql),
             server_sql: std::mem::take(&mut attached.facts.sql),
+            lent: std::mem::take(&mut attached.lent),
         }))
     }
 
@@ -395,7 +400,7 @@ impl<R: Router> Session<R> {
     fn skip_failed(&mut self) {
         if let Link::Attached(attached) = &mut self.link {
             let skipped = attached.pipeline.skip_to_sync();
-            attached.forget_unlent(&skipped);
+            attached.undo_lending(&skipped);
             if skipped.iter().any(|owed| matches!(owed, Owed::Check(_))) {
                 attached.errand = None;
             }
@@ -526,10 +531,10 @@ pub(super) fn undo(
         }
         if let Owed::Execute { forgotten: Some(forgotten), .. } = owed {
             statements.named = forgotten.client;
-            statements.sql = forgotten.client_sql;
+            statements.sql.join(forgotten.client_sql);
             if let Some(facts) = &mut facts {
                 facts.statements = forgotten.server;
-                facts.sql = forgotten.server_sql;
+                facts.sql = forgotten.server_sql.joined(&facts.sql);
             }
         }
     }

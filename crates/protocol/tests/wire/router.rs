@@ -178,6 +178,9 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
             if let Some(name) = word.strip_prefix("execute ") {
                 executes(verdict, name);
                 return true;
+            } else if let Some(name) = word.strip_prefix("mentions ") {
+                verdict.mentions = [name.into()].into();
+                return true;
             } else if let Some(name) = word.strip_prefix("asks ") {
                 inspection(verdict).settings = [name.into()].into();
                 return true;
