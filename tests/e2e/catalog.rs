@@ -140,6 +140,28 @@ fn statements_prepared_before_a_definition_are_judged_by_it() {
     assert!(primary_journal(scratch.name()) >= 200);
 }
 
+/// Nor does what SQL has prepared.
+#[test]
+fn what_execute_runs_is_judged_again_behind_a_definition() {
+    let scratch = Scratch::new("catalog_execute");
+    scratch.prepare(OBJECTS);
+    let weir = Weir::start(shared(), "");
+    let mut author = weir.client("postgres", scratch.name());
+    let mut user = weir.client("postgres", scratch.name());
+    user.ask("PREPARE everything AS SELECT count(*) FROM plain");
+    until("a replica reads", DEADLINE, || {
+        match runs_on_a_replica(&mut user, "EXECUTE everything") {
+            true => Ok(()),
+            false => Err("on the primary"),
+        }
+    });
+    author.ask("CREATE OR REPLACE VIEW plain AS SELECT id, name FROM item WHERE writes() = 1");
+    for _ in 0..20 {
+        assert_eq!(user.ask("EXECUTE everything"), "10");
+    }
+    assert!(primary_journal(scratch.name()) >= 200);
+}
+
 /// Definitions that do not pass through pgweir are found within its period.
 #[test]
 fn a_definition_made_elsewhere_is_found() {

@@ -85,8 +85,7 @@ impl Router {
         let known = self.catalog.known();
         let generation = known.generation;
         self.cache.get_or_insert_with(sql, options, generation, &known.catalog, |label| {
-            let generation = if label.uses_objects() { generation } else { 0 };
-            Verdict { generation, ..verdict(sql, &label) }
+            of_generation(generation, verdict(sql, &label), &label)
         })
     }
 
@@ -478,6 +477,17 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         // The server is asked what is left.
         Sign::Unpin(_) => Vec::new(),
     }
+}
+
+/// Marks a verdict with the state of knowledge that it rests on, and those on what it prepares.
+fn of_generation(generation: u64, mut verdict: Verdict, label: &Label) -> Verdict {
+    verdict.generation = if label.uses_objects() { generation } else { 0 };
+    for (_, effect) in &mut verdict.effects {
+        if let Effect::Prepare(prepared) = effect {
+            Arc::make_mut(&mut prepared.verdict).generation = generation;
+        }
+    }
+    verdict
 }
 
 /// The verdict on what EXECUTE of a prepared statement runs.

@@ -231,6 +231,15 @@ impl Verdict {
         }
     }
 
+    /// The verdict on what EXECUTE of a statement runs that the text prepares.
+    #[must_use]
+    pub fn prepares(&self, name: &str) -> Option<&Arc<Self>> {
+        self.effects.iter().find_map(|(_, effect)| match effect {
+            Effect::Prepare(prepared) if &*prepared.name == name => Some(&prepared.verdict),
+            _ => None,
+        })
+    }
+
     /// Whether statements prepared in SQL come or go.
     #[must_use]
     pub fn changes_statements(&self) -> bool {

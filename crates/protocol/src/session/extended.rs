@@ -214,8 +214,10 @@ impl<R: Router> Session<R> {
             return Ok(Step::Wait(Next::Reply));
         }
         let verdict = match &named {
-            Some(statement) => Some(statement.verdict.clone()),
-            None => self.verdict_of(name),
+            Some(statement) if !self.router.is_outdated(&statement.verdict) => {
+                Some(statement.verdict.clone())
+            }
+            _ => self.verdict_of(name),
         };
         self.bound_in_pipeline = true;
         if let Some(verdict) = &verdict {
@@ -330,7 +332,7 @@ impl<R: Router> Session<R> {
         } else if let Some(statement) = self.statements.named.get(name) {
             (&statement.verdict, &*statement.parse)
         } else {
-            return self.statements.sql.verdict(std::str::from_utf8(name).ok()?).cloned();
+            return self.verdict_in_sql(std::str::from_utf8(name).ok()?);
         };
         if verdict.question.is_some() || !self.router.is_outdated(verdict) {
             return Some(verdict.clone());
@@ -338,6 +340,17 @@ impl<R: Router> Session<R> {
         let sql = split_cstr(parse).map_or(parse, |(sql, _)| sql);
         let facts = facts(&self.track, &self.reported, &self.environment);
         Some(self.router.judge(sql, facts))
+    }
+
+    /// The same for a statement that SQL has prepared.
+    fn verdict_in_sql(&mut self, name: &str) -> Option<Arc<Verdict>> {
+        let verdict = self.statements.sql.verdict(name)?;
+        if !self.router.is_outdated(verdict) {
+            return Some(verdict.clone());
+        }
+        let text = self.statements.sql.texts().get(name)?.clone();
+        let judged = self.judge(text.as_bytes());
+        judged.prepares(name).cloned()
     }
 
     fn verdict_of_portal(&self, portal: &[u8]) -> Arc<Verdict> {
