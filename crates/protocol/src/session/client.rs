@@ -221,7 +221,9 @@ impl<R: Router> Session<R> {
         }
         let held = attached.status != TransactionStatus::Idle || !self.track.now().pins.is_empty();
         let settled = !attached.pipeline.controls_transaction();
-        let clear = !attached.pipeline.forgets_statements()
+        // Settings that were refused: what comes behind the change of one waits for all of them.
+        let clear = !self.track.differs()
+            && !attached.pipeline.forgets_statements()
             && !attached.pipeline.changes_statements()
             && (self.track.has_no_startup() || !attached.pipeline.has_effects());
         let stays = match role {

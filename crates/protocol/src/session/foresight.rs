@@ -24,6 +24,9 @@ pub(super) struct Foresight {
     verdicts: VecDeque<Arc<Verdict>>,
     /// Among them is one on a new unnamed statement.
     unnamed: bool,
+    /// More is run than these verdicts tell: a function call, or a statement prepared earlier that
+    /// does more than to change a setting.
+    does_more: bool,
     /// All of the pipeline was looked at, up to its end.
     is_complete: bool,
 }
@@ -43,14 +46,15 @@ impl Foresight {
         self.verdicts.iter().any(|verdict| verdict.recalls_sequences)
     }
 
-    /// Whether what comes next does nothing but change settings.
+    /// Whether what comes next does nothing but change settings, up to its end.
     pub(super) fn only_sets(&self) -> bool {
-        self.verdicts.front().is_some_and(|verdict| verdict.only_sets)
+        self.is_complete && !self.does_more && self.verdicts.iter().all(|verdict| verdict.only_sets)
     }
 
     pub(super) fn forget(&mut self) {
         self.verdicts.clear();
         self.unnamed = false;
+        self.does_more = false;
         self.is_complete = false;
     }
 }
@@ -153,7 +157,10 @@ impl<R: Router> Session<R> {
             b'D' | b'C' => Sight::Neutral,
             b'H' => Sight::Flush,
             b'S' => Sight::End(Target::Replica),
-            _ => Sight::End(Target::Primary),
+            _ => {
+                self.foresight.does_more = true;
+                Sight::End(Target::Primary)
+            }
         }
     }
 
@@ -182,7 +189,10 @@ impl<R: Router> Session<R> {
         match self.verdict_of(name) {
             // An unnamed statement may just be replaced in this pipeline, by one already seen.
             Some(_) if name.is_empty() && self.foresight.unnamed => Target::Replica,
-            Some(verdict) => self.target(&verdict),
+            Some(verdict) => {
+                self.foresight.does_more |= !verdict.only_sets;
+                self.target(&verdict)
+            }
             None if self.foresight.verdicts.is_empty() => Target::Primary,
             None => Target::Replica,
         }

@@ -174,6 +174,7 @@ impl<R: Router> Session<R> {
             return true;
         }
         if attached.status == TransactionStatus::Idle
+            && !self.track.differs()
             && attached.is_brought(self.statements.sql.texts(), to_server)
         {
             return true;
