@@ -390,16 +390,19 @@ impl<R: Router> Session<R> {
         if let Err(step) = self.server_for(frame, to_server) {
             return step;
         }
-        self.in_pipeline = false;
         self.foresight.forget();
         self.fresh_begin.clear();
         let Link::Attached(attached) = &mut self.link else {
             return Step::Wait(Next::Reply);
         };
         attached.ran.write = true;
-        attached.owe(Owed::FunctionCall);
+        // Any function, by its number: currval, or one that draws.
+        self.forget_others(to_server);
         self.draws();
-        // Any function, by its number.
+        if let Link::Attached(attached) = &mut self.link {
+            attached.owe(Owed::FunctionCall);
+        }
+        self.in_pipeline = false;
         self.doubt.add(&Inspection { of: Pins::INSPECTED, ..Inspection::default() });
         self.pass_frame(frame, to_server)
     }

@@ -7,7 +7,7 @@ use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Pipeline};
 use crate::report::ServerReport;
-use crate::server::ServerFacts;
+use crate::server::{SequenceMemory, ServerFacts};
 use crate::settings::{IDENTITY, transition, transition_from_anything};
 use crate::sqlstate::SqlState;
 use crate::verdict::{Pins, Router, Target};
@@ -216,7 +216,8 @@ impl<R: Router> Session<R> {
             }
             (Errand::Leave, None) => attached.stage = Stage::Leaving,
             (Errand::Sequences, None) => {}
-            (Errand::Sequences, Some(_)) => attached.tainted = true,
+            // The transaction has failed: so does what asks.
+            (Errand::Sequences, Some(_)) => attached.facts.sequences = SequenceMemory::Mixed,
             (Errand::Begin | Errand::Check, None) | (Errand::Fail, _) => {}
             (_, Some(error)) => self.errand_failed(errand, error),
         }

@@ -94,14 +94,20 @@ impl<R: Router> Session<R> {
     /// drawn, if the text asks for it or is to be asked about. The memory goes in the same write.
     pub(super) fn clear_memory(&mut self, verdict: &Verdict, to_server: &mut Outgoing) {
         let asks = verdict.recalls_sequences;
-        let matters = asks || (verdict.is_write && self.expects_to_be_asked());
+        if asks || (verdict.is_write && self.expects_to_be_asked()) {
+            self.forget_others(to_server);
+        }
+    }
+
+    /// Sees to it that the server remembers nothing that this client has not drawn.
+    pub(super) fn forget_others(&mut self, to_server: &mut Outgoing) {
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
-        if !matters
-            || attached.facts.sequences.suits(self.sequences.drawer)
-            || attached.status == TransactionStatus::Failed
-        {
+        // In a failed transaction nothing runs, unless what is on its way has ended it by then.
+        let is_failed = attached.status == TransactionStatus::Failed
+            && !attached.pipeline.controls_transaction();
+        if is_failed || attached.facts.sequences.suits(self.sequences.drawer) {
             return;
         }
         attached.facts.sequences = SequenceMemory::Empty;
