@@ -22,6 +22,10 @@ pub const SERVER_NAME_PREFIX: &str = "pgweir_";
 /// Statements a client may keep before further ones are left to the server it is on.
 pub const MAX_STATEMENTS_PER_CLIENT: usize = 16_384;
 
+/// The length, in bytes, of the texts of all statements that a client may keep; those beyond are left
+/// to the server it is on.
+pub const MAX_STATEMENT_BYTES_PER_CLIENT: usize = 16 << 20;
+
 /// The most statements prepared in SQL that follow a client; one more binds it to its server.
 pub const MAX_SQL_STATEMENTS: usize = 512;
 
@@ -98,7 +102,53 @@ pub struct Unnamed {
 }
 
 /// A client's named statements, by the names it gave them.
-pub type NamedStatements = HashMap<Box<[u8]>, Arc<Statement>>;
+#[derive(Debug, Default)]
+pub struct NamedStatements {
+    by_name: HashMap<Box<[u8]>, Arc<Statement>>,
+    /// The length of their texts together.
+    bytes: usize,
+}
+
+impl NamedStatements {
+    /// Whether there is room for one more, with a text of so many bytes.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.by_name.len() < MAX_STATEMENTS_PER_CLIENT
+            && self.bytes.saturating_add(bytes) <= MAX_STATEMENT_BYTES_PER_CLIENT
+    }
+
+    /// The statement of a name.
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.by_name.get(name)
+    }
+
+    /// Whether a name is taken.
+    #[must_use]
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Box<[u8]>, &Arc<Statement>)> {
+        self.by_name.iter()
+    }
+
+    /// Gives a name to a statement.
+    pub fn insert(&mut self, name: Box<[u8]>, statement: Arc<Statement>) {
+        self.bytes += statement.parse.len();
+        if let Some(former) = self.by_name.insert(name, statement) {
+            self.bytes -= former.parse.len();
+        }
+    }
+
+    /// Takes a name away, with its statement.
+    pub fn remove(&mut self, name: &[u8]) -> Option<(Box<[u8]>, Arc<Statement>)> {
+        let removed = self.by_name.remove_entry(name)?;
+        self.bytes -= removed.1.parse.len();
+        Some(removed)
+    }
+}
 
 /// The statements a client has prepared, by the client's own names.
 #[derive(Debug, Default)]

@@ -352,7 +352,7 @@ impl<R: Router> Session<R> {
         // A statement of the client's that servers hold under another name, and for others too.
         let name = verdict.deallocates.as_ref()?;
         let is_unlent =
-            self.statements.named.contains_key(name.as_bytes()) && !self.is_lent(name.as_bytes());
+            self.statements.named.contains(name.as_bytes()) && !self.is_lent(name.as_bytes());
         let is_carried = is_unlent || self.is_unmade(name);
         is_carried.then(|| (DEALLOCATE_NOTHING.to_owned(), 1))
     }
@@ -465,7 +465,7 @@ impl<R: Router> Session<R> {
             self.statements.unnamed = None;
             None
         } else {
-            let statement = self.statements.named.remove(name)?;
+            let (_, statement) = self.statements.named.remove(name)?;
             self.forget_outdated(statement.id);
             Some(statement)
         }

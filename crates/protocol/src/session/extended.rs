@@ -7,7 +7,7 @@ use crate::frame::{HEADER_LENGTH, put_frame, put_length, split_cstr};
 use crate::message;
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Bound, Owed, Parsed};
-use crate::prepared::{MAX_STATEMENTS_PER_CLIENT, Statement, Unnamed};
+use crate::prepared::{Statement, Unnamed};
 use crate::settings::SettingsMap;
 use crate::verdict::{Pins, Router, Target, Verdict};
 
@@ -112,7 +112,7 @@ impl<R: Router> Session<R> {
             attached.owe(Owed::Parse(Parsed::TakenInSql));
             return self.pass_frame(frame, to_server);
         }
-        if self.statements.named.len() >= MAX_STATEMENTS_PER_CLIENT {
+        if !self.statements.named.has_room(tail.len()) {
             return self.parse_verbatim(frame, name, to_server);
         }
         let known = self.statements.named.get(name).cloned();

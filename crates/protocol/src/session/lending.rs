@@ -192,7 +192,7 @@ impl<R: Router> Session<R> {
     /// it the name is free. It was lent for the purpose.
     pub(super) fn drops(&mut self, verdict: &Verdict) -> Option<(Box<[u8]>, Arc<Statement>)> {
         let name = verdict.deallocates.as_ref()?.as_bytes();
-        let dropped = self.statements.named.remove_entry(name)?;
+        let dropped = self.statements.named.remove(name)?;
         if let Link::Attached(attached) = &mut self.link {
             attached.lent.retain(|lent| **lent != *name);
         }

@@ -100,8 +100,8 @@ impl<R: Router> Session<R> {
     ) -> Option<Vec<u8>> {
         let id = id?;
         if is_outdated_plan(body) {
-            let held = self.statements.named.values().find(|statement| statement.id == id);
-            if let Some(statement) = held {
+            let held = self.statements.named.iter().find(|(_, statement)| statement.id == id);
+            if let Some((_, statement)) = held {
                 statement.retire();
             }
             self.note_outdated(id);

@@ -39,6 +39,8 @@ enum Op {
     Release(String),
     DeallocateAll,
     DiscardAll,
+    /// pgweir's own question for what the session has done.
+    Inspect,
     ParseError,
     ExecuteError,
 }
@@ -317,6 +319,7 @@ impl Server {
                 }
                 self.say(&format!("CommandComplete \"SELECT {rows}\""));
             }
+            Op::Inspect => self.inspect(),
             Op::Insert => self.write("INSERT", "INSERT 0 1")?,
             Op::TempTable => {
                 self.write("CREATE TABLE", "CREATE TABLE")?;
@@ -401,6 +404,21 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    fn inspect(&mut self) {
+        let is_made = |(name, value): &(&String, &String)| self.defaults.get(*name) != Some(*value);
+        let made = self.state.settings.iter().filter(is_made);
+        let mut rows: Vec<String> =
+            made.map(|(name, value)| format!("\"s\" \"{name}\" \"{value}\"")).collect();
+        rows.push("\"s\" \"role\" \"none\"".to_owned());
+        if self.state.has_temp {
+            rows.push("\"temporary_table\" null null".to_owned());
+        }
+        for row in &rows {
+            self.say(&format!("DataRow {row}"));
+        }
+        self.say("CommandComplete \"SELECT 1\"");
     }
 
     fn end_block(&mut self, commits: bool) {
@@ -641,6 +659,9 @@ fn parse_one(statement: &str) -> Op {
         let words: Vec<&str> = statement.split('\'').collect();
         return Op::Set(words[1].to_owned(), words[3].to_owned());
     }
+    if statement.starts_with("SELECT 's',") {
+        return Op::Inspect;
+    }
     let lower = statement.to_ascii_lowercase().replace('"', "");
     let words: Vec<&str> = lower.split_whitespace().collect();
     match words.as_slice() {
@@ -664,6 +685,7 @@ fn parse_one(statement: &str) -> Op {
         ["release", name] => Op::Release((*name).to_owned()),
         ["deallocate", "all"] => Op::DeallocateAll,
         ["discard", "all"] => Op::DiscardAll,
+        ["discard", "sequences"] => Op::Nothing("DISCARD SEQUENCES"),
         _ => Op::ParseError,
     }
 }
