@@ -162,6 +162,36 @@ fn what_execute_runs_is_judged_again_behind_a_definition() {
     assert!(primary_journal(scratch.name()) >= 200);
 }
 
+/// What a function has come to do to its session is asked for where it is called by a statement
+/// that was prepared before.
+#[test]
+fn a_prepared_statement_does_to_its_session_what_its_function_does_now() {
+    let scratch = Scratch::new("catalog_settings");
+    scratch.prepare(OBJECTS);
+    let weir = Weir::start(shared(), "[pool]\nsize = 1\n");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let conninfo = weir.conninfo("postgres", scratch.name());
+        let (client, connection) =
+            tokio_postgres::connect(&conninfo, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let statement = client.prepare("SELECT reads(1)").await.unwrap();
+        client.query(&statement, &[]).await.unwrap();
+        client
+            .batch_execute(
+                "CREATE OR REPLACE FUNCTION reads(int) RETURNS text LANGUAGE sql AS \
+                 'SELECT set_config(''work_mem'', ''77kB'', false)'",
+            )
+            .await
+            .unwrap();
+        client.query(&statement, &[]).await.unwrap();
+        let told = client.query_one("SHOW work_mem", &[]).await.unwrap();
+        assert_eq!(told.get::<_, &str>(0), "77kB");
+    });
+    let mut other = weir.client("postgres", scratch.name());
+    assert_ne!(other.ask("SHOW work_mem"), "77kB");
+}
+
 /// Definitions that do not pass through pgweir are found within its period.
 #[test]
 fn a_definition_made_elsewhere_is_found() {

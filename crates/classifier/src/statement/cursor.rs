@@ -61,6 +61,7 @@ impl Judge<'_> {
         let body = self.inner(node.query.as_deref(), false);
         let access = if body.access > Access::Read { Access::Primary } else { Access::Neutral };
         let mut label = StatementLabel::new("PREPARE", access, body.reason.clone());
+        label.uses_objects = body.uses_objects;
         label.effect(Effect::Prepare {
             name: node.name.clone(),
             statement: slice.to_owned(),

@@ -38,6 +38,7 @@ impl Judge<'_> {
         let kind = if materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE TABLE AS" };
         let mut label = StatementLabel::new(kind, Access::Write, Reason::Utility(kind));
         label.effects = body.effects;
+        label.uses_objects = body.uses_objects;
         created_into(node.into.as_deref(), &mut label);
         label
     }
