@@ -13,6 +13,8 @@ pub struct ServerFacts {
     pub pid: i32,
     /// The secret that a cancel request must show (4 bytes; up to 256 since protocol 3.2).
     pub key: Arc<[u8]>,
+    /// Who has logged in on it, as it reported.
+    pub user: Box<str>,
     /// Parameters as last reported.
     pub reported: Parameters,
     /// The protocol-level statements prepared on it.
@@ -95,10 +97,12 @@ impl ServerFacts {
         parameters: Vec<(String, String)>,
         prepared_capacity: usize,
     ) -> Self {
+        let reported: Parameters = parameters.into_iter().collect();
         Self {
             pid,
             key: key.into(),
-            reported: parameters.into_iter().collect(),
+            user: reported.get("session_authorization").unwrap_or_default().into(),
+            reported,
             statements: ServerStatements::new(prepared_capacity),
             unnamed: None,
             in_force: SettingsMap::default(),

@@ -369,6 +369,7 @@ impl SettingsTrack {
     /// A server has been asked what is in force on it, after something that changed it out of sight.
     pub fn observe(&mut self, observed: &Observed<'_>) {
         let known = self.now.server.clone();
+        let awaited = self.awaited(observed);
         let stays = |name: &str| !observed.is_whole || name == "session_authorization";
         let kept = known.iter().filter(|(name, _)| stays(name));
         let mut entries: Settings =
@@ -385,7 +386,18 @@ impl SettingsTrack {
             };
         }
         self.now.server = SettingsMap::new(entries);
-        self.now.client = self.now.server.clone();
+        self.now.client = self.now.server.joined(&awaited);
+    }
+
+    /// Of what the client is back at and its server not yet, what nothing has set since.
+    fn awaited(&self, observed: &Observed<'_>) -> SettingsMap {
+        let is_set = |name: &str| {
+            let mut settings = observed.settings.iter().filter(|(known, _)| **known == *name);
+            settings.any(|(_, value)| value.as_deref().is_some_and(|value| !value.is_empty()))
+        };
+        let awaited = self.startup.iter();
+        let awaited = awaited.filter(|(name, _)| self.awaits_startup(name) && !is_set(name));
+        SettingsMap::new(awaited.map(|(name, sql)| (name.into(), sql.clone())).collect())
     }
 
     /// A setting that servers do not take any more: the library it names does not know it.
@@ -567,6 +579,23 @@ mod tests {
         let left = track.now().client.iter().map(|(name, _)| name);
         assert!(left.eq(["app.x", "b", "session_authorization"]), "{:?}", track.now());
         assert!(!track.differs());
+    }
+
+    #[test]
+    fn what_a_client_has_started_with_is_not_lost_by_asking_a_server_that_has_yet_to_be_told() {
+        let started = [("a", "SET a=1"), ("b", "SET b=1"), ("app.x", "SET app.x=1")];
+        let mut track = SettingsTrack::new(map(&started));
+        track.synchronised();
+        for name in ["a", "b", "app.x"] {
+            track.change(&reset(name));
+        }
+        let settings = [("b".into(), Some("2".into())), ("app.x".into(), Some("".into()))];
+        track.observe(&Observed { is_whole: true, settings: &settings });
+        let client = &track.now().client;
+        assert_eq!(client.get("a").map(|statement| &**statement), Some("SET a=1"));
+        assert_eq!(client.get("b"), Some(&assignment("b", "2")));
+        assert_eq!(client.get("app.x").map(|statement| &**statement), Some("SET app.x=1"));
+        assert!(track.differs());
     }
 
     #[test]

@@ -21,6 +21,9 @@ use super::{PoolMode, Session, TransactionStatus};
 /// The most custom settings that are asked for at a time.
 const MAX_ASKED: usize = 1024;
 
+/// The parameter that reports the session's user, and the setting that makes it.
+const SESSION_USER: &str = "session_authorization";
+
 /// What is in doubt, and what the server has said of it so far.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
@@ -208,13 +211,16 @@ impl<R: Router> Session<R> {
 
     /// The server has answered, or could not: then nobody but the client may have it any more.
     pub(super) fn inspected(&mut self, failed: bool) {
-        let doubt = std::mem::take(&mut self.doubt);
+        let mut doubt = std::mem::take(&mut self.doubt);
         if failed || doubt.found.is_torn {
             self.track.pin(Pins::SETTINGS);
             self.track.settle();
             return;
         }
         let is_whole = doubt.of.has(Pins::SETTINGS);
+        if is_whole {
+            doubt.found.settings.extend(self.session_user());
+        }
         if is_whole
             && self.router.has_unlisted_settings()
             && let Link::Attached(attached) = &mut self.link
@@ -229,6 +235,17 @@ impl<R: Router> Session<R> {
             self.found_statements(&doubt.found.statements);
         }
         self.track.settle();
+    }
+
+    /// The session's user, none where that is who has logged in. It is no setting that a server lists;
+    /// instead it reports each change of it.
+    fn session_user(&self) -> Option<(Box<str>, Option<Box<str>>)> {
+        let Link::Attached(attached) = &self.link else {
+            return None;
+        };
+        let user = attached.facts.reported.get(SESSION_USER)?;
+        let set = (*user != *attached.facts.user).then(|| user.into());
+        Some((SESSION_USER.into(), set))
     }
 
     /// The statements that SQL has prepared on this server, by their names. What one unknown so far
