@@ -120,6 +120,10 @@ impl<R: Router> Session<R> {
         let told = attached.pipeline.is_skipping();
         let owed = attached.pipeline.drain();
         let mut report = loss_report(&attached, &owed, cause);
+        if attached.ran.definition {
+            // It may have been committed.
+            self.router.schema_changed();
+        }
         // What the last piece of work has done to the session will never be known.
         let asked = owed.iter().any(|owed| matches!(owed, Owed::Errand(Errand::Inspect)));
         let doubtful = !mem::take(&mut self.doubt).is_none() && asked;

@@ -63,6 +63,10 @@ impl<R: Router> Session<R> {
 
     fn note_outdated(&mut self, id: u64) {
         if !self.outdated.contains(&id) {
+            // DEALLOCATE and DISCARD close statements, too.
+            let named = &self.statements.named;
+            let is_named = |id: u64| named.values().any(|statement| statement.id == id);
+            self.outdated.retain(|known| is_named(*known));
             self.outdated.push(id);
         }
     }
