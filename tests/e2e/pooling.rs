@@ -282,3 +282,27 @@ fn a_database_can_be_dropped_renamed_and_copied_although_connections_to_it_are_p
     shared().primary().psql("CREATE DATABASE pooling_gone").unwrap();
     shared().primary().psql("DROP DATABASE pooling_gone").unwrap();
 }
+
+/// What a client has asked in one go is over when pgweir itself has answered the last of it, too.
+#[test]
+fn a_client_that_was_answered_without_the_server_keeps_no_connection() {
+    const PRIMARY: &str = "SELECT pg_is_in_recovery()";
+    let scratch = Scratch::new("pooling_answered");
+    scratch.prepare("CREATE TABLE leaving (id int)");
+    let weir = Weir::start(shared(), "pool.size = 1");
+    let mut client = weir.client("postgres", scratch.name());
+    client.ask("PREPARE counted AS SELECT count(*) FROM leaving");
+    // Its connection has to be another one, which cannot be given the statement any more.
+    let pid = client.ask("SELECT pg_backend_pid()");
+    let primary = shared().primary();
+    primary.psql_in(scratch.name(), "DROP TABLE leaving").unwrap();
+    primary.psql_in(scratch.name(), &format!("SELECT pg_terminate_backend({pid})")).unwrap();
+    until("another connection", SOON, || match client.query(PRIMARY).failure {
+        None => Ok(()),
+        Some(failure) => Err(failure.message().to_owned()),
+    });
+    client.wire.send(&Message::new().query(PRIMARY).query("EXECUTE counted"));
+    assert_eq!(client.reply().text(), "f");
+    assert_eq!(client.reply().failure.unwrap().code(), "42P01");
+    weir.client("postgres", scratch.name()).ask(PRIMARY);
+}

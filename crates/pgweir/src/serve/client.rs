@@ -367,7 +367,12 @@ impl ClientTask {
         if !self.detach_if_done(answered_at) {
             self.set_listener_apart();
         }
-        if self.is_blocked { self.resume_client(cx) } else { Ok(()) }
+        if self.is_blocked {
+            self.resume_client(cx)?;
+            // What waited may have been answered without the server.
+            self.detach_if_done(None);
+        }
+        Ok(())
     }
 
     /// Sends what the session has to ask of the server before it lets go of it.
