@@ -65,7 +65,7 @@ impl<R: Router> Session<R> {
         if !self.outdated.contains(&id) {
             // DEALLOCATE and DISCARD close statements, too.
             let named = &self.statements.named;
-            let is_named = |id: u64| named.values().any(|statement| statement.id == id);
+            let is_named = |id: u64| named.iter().any(|(_, statement)| statement.id == id);
             self.outdated.retain(|known| is_named(*known));
             self.outdated.push(id);
         }
