@@ -62,9 +62,7 @@ fn reads_go_on_while_a_replica_is_killed_and_it_is_used_again() {
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         for reader in readers {
             let (reads, lost) = reader.join().unwrap();
-            // The one that was on its way may be lost, and is said to be; the client goes on.
-            assert!(reads > 100 && lost.len() <= 1, "{reads} reads, {lost:?}");
-            assert!(lost.iter().all(|failure| failure.code() == "08006"), "{lost:?}");
+            assert!(reads > 100 && lost.is_empty(), "{reads} reads, {lost:?}");
         }
     });
 }

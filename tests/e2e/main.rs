@@ -30,6 +30,7 @@ mod pgbench;
 mod pooling;
 mod protocol;
 mod psql;
+mod replay;
 mod replication;
 mod routing;
 mod sameness;

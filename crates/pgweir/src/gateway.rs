@@ -219,7 +219,12 @@ impl Gateway {
         }
         let base = crate::route::catalog(effective.routing);
         let catalog = self.catalogs.keep(cluster, effective.dbname, base);
-        let router = Arc::new(Router::new(catalog, self.labels.clone(), self.metrics.clone()));
+        let router = Arc::new(Router::new(
+            catalog,
+            self.labels.clone(),
+            self.metrics.clone(),
+            effective.routing.self_heal,
+        ));
         routers.insert(database.to_owned(), router.clone());
         router
     }

@@ -12,6 +12,7 @@ pub mod config;
 mod console;
 pub mod demo;
 pub mod gateway;
+mod heals;
 pub mod http;
 pub mod offline;
 mod random;

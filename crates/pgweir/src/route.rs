@@ -13,16 +13,17 @@ use pgweir_classifier::{
     Access, Catalog, Control, Definition, Discard, Effect as Sign, Hint, Isolation, Label,
     LabelCache, Local, Options, Pin, Sharing, StatementLabel, Unpin,
 };
-use pgweir_pool::Node;
+use pgweir_pool::{Node, Reads};
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::verdict::{
-    CatalogChange, Effect, Inspection, OwnQuestion, Pins, Prepared, SessionFacts, SettingChange,
-    Target, TransactionModes, Verdict,
+    CatalogChange, Effect, Inspection, OwnQuestion, Pins, Prepared, SessionFacts, Setback,
+    SettingChange, Target, TransactionModes, Verdict,
 };
 
 use crate::catalogs::{Attendance, Change, DatabaseCatalog};
 use crate::config::Routing;
 use crate::gateway::Policy;
+use crate::heals::{self, Heals};
 use crate::telemetry::metrics::Metrics;
 
 /// Memory for verdicts on texts seen before, in bytes.
@@ -48,6 +49,7 @@ pub struct Router {
     recalls_sequences: AtomicBool,
     /// Writes before anybody did; counted up to [`UNASKED_WRITES`].
     unasked_writes: AtomicU32,
+    heals: Heals,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -58,6 +60,7 @@ impl Router {
         catalog: Arc<DatabaseCatalog>,
         cache: Arc<LabelCache<Verdict>>,
         metrics: Arc<Metrics>,
+        self_heal: bool,
     ) -> Self {
         Self {
             catalog,
@@ -65,6 +68,7 @@ impl Router {
             schema_epoch: AtomicU64::new(0),
             recalls_sequences: AtomicBool::new(false),
             unasked_writes: AtomicU32::new(0),
+            heals: Heals::new(self_heal),
             metrics,
         }
     }
@@ -84,9 +88,12 @@ impl Router {
     pub fn judge(&self, sql: &[u8], options: Options) -> Arc<Verdict> {
         let known = self.catalog.known();
         let generation = known.generation;
-        self.cache.get_or_insert_with(sql, options, generation, &known.catalog, |label| {
-            of_generation(generation, verdict(sql, &label), &label)
-        })
+        let make = |label: Label| Verdict {
+            fingerprint: heals::mark(sql, options),
+            ..of_generation(generation, verdict(sql, &label), &label)
+        };
+        let verdict = self.cache.get_or_insert_with(sql, options, generation, &known.catalog, make);
+        self.heals.revised(&verdict).unwrap_or(verdict)
     }
 
     /// Learns whether clients of this database ask for what they have drawn from sequences.
@@ -455,7 +462,10 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         Sign::Prepare { name, statement, body } => vec![Effect::Prepare(Prepared {
             name: name.as_str().into(),
             statement: statement.as_str().into(),
-            verdict: Arc::new(verdict_of_body(body)),
+            verdict: Arc::new(Verdict {
+                fingerprint: heals::mark(statement.as_bytes(), Options::default()),
+                ..verdict_of_body(body)
+            }),
         })],
         Sign::Set { name, value, .. } => vec![set(name.clone(), &value.statement)],
         Sign::Reset { name, .. } => {
@@ -625,7 +635,32 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
 
     fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
         self.uses_objects |= verdict.generation != 0;
-        target(verdict, facts)
+        match self.router.heals.revised(verdict) {
+            Some(revised) => target(&revised, facts),
+            None => target(verdict, facts),
+        }
+    }
+
+    fn elsewhere(&mut self, setback: Setback<'_>) -> Option<Target> {
+        let metrics = &self.router.metrics;
+        match setback {
+            Setback::Lost => {
+                metrics.replays_lost.increment(1);
+                Some(Target::Replica)
+            }
+            Setback::Conflict => {
+                metrics.replays_conflict.increment(1);
+                // Nowhere else it is safe from the same.
+                let spares_primary = self.policy.reads.reads == Reads::ReplicasOnly;
+                Some(if spares_primary { Target::Replica } else { Target::Primary })
+            }
+            Setback::Refused { verdict, text } => {
+                let node = self.node.as_ref().map_or("", |node| node.name());
+                let heals = self.router.heals.heals(verdict, text, node);
+                heals.then(|| metrics.self_heals.increment(1))?;
+                Some(Target::Primary)
+            }
+        }
     }
 
     fn sent(&mut self, verdict: &Verdict, on: Target) {
@@ -660,7 +695,8 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     }
 
     fn is_outdated(&self, verdict: &Verdict) -> bool {
-        verdict.generation != 0 && verdict.generation != self.router.catalog.known().generation
+        let is_older = || verdict.generation != self.router.catalog.known().generation;
+        verdict.generation != 0 && is_older() || self.router.heals.revised(verdict).is_some()
     }
 
     fn has_unlisted_settings(&self) -> bool {
@@ -719,12 +755,18 @@ impl ClientRouter {
         let options = options(facts);
         let known = self.router.catalog.known();
         let label = pgweir_classifier::classify(statement.as_bytes(), options, &known.catalog);
-        let target = target(&verdict(statement.as_bytes(), &label), facts);
+        let fingerprint = heals::mark(statement.as_bytes(), options);
+        let generation = if label.uses_objects() { known.generation } else { 0 };
+        let verdict = Verdict { fingerprint, generation, ..verdict(statement.as_bytes(), &label) };
+        let (target, reason) = match self.router.heals.revised(&verdict) {
+            Some(revised) => (target(&revised, facts), heals::REASON.to_owned()),
+            None => (target(&verdict, facts), label.reason.to_string()),
+        };
         let mut rows = vec![
             ("statement".to_owned(), statement.to_owned()),
             ("class".to_owned(), label.access.as_str().to_owned()),
             ("target".to_owned(), target_name(target).to_owned()),
-            ("reason".to_owned(), label.reason.to_string()),
+            ("reason".to_owned(), reason),
         ];
         for candidate in self.policy.candidates(target) {
             let eligible = match &candidate.eligible {

@@ -15,6 +15,20 @@ pub enum Part {
     Own(Range<usize>),
 }
 
+impl Part {
+    fn range(&self) -> &Range<usize> {
+        match self {
+            Self::Input(range) | Self::Own(range) => range,
+        }
+    }
+
+    fn range_mut(&mut self) -> &mut Range<usize> {
+        match self {
+            Self::Input(range) | Self::Own(range) => range,
+        }
+    }
+}
+
 /// The pieces that go out on one side, in order.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -22,7 +36,51 @@ pub struct Outgoing {
     parts: Vec<Part>,
 }
 
+/// A place in what goes out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    parts: usize,
+    /// Where the last of these parts ends; it may grow.
+    end: usize,
+    own: usize,
+}
+
 impl Outgoing {
+    /// The place that has been reached.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        let end = self.parts.last().map_or(0, |part| part.range().end);
+        Mark { parts: self.parts.len(), end, own: self.own.len() }
+    }
+
+    /// Takes back what has come since.
+    pub fn cut(&mut self, mark: Mark) {
+        self.parts.truncate(mark.parts);
+        if let Some(last) = self.parts.last_mut() {
+            last.range_mut().end = mark.end;
+        }
+        self.own.truncate(mark.own);
+    }
+
+    /// Takes back what has come since, and copies it.
+    pub fn take_since(&mut self, mark: Mark, input: &[u8], to: &mut Vec<u8>) {
+        if self.mark() == mark {
+            return;
+        }
+        for (at, part) in self.parts.iter().enumerate().skip(mark.parts.saturating_sub(1)) {
+            let mut range = part.range().clone();
+            if at < mark.parts {
+                range.start = mark.end;
+            }
+            let of = match part {
+                Part::Input(_) => input,
+                Part::Own(_) => &*self.own,
+            };
+            to.extend_from_slice(of.get(range).unwrap_or_default());
+        }
+        self.cut(mark);
+    }
+
     /// Passes a range of the input.
     pub fn pass(&mut self, range: Range<usize>) {
         if range.is_empty() {

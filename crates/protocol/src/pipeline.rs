@@ -223,6 +223,16 @@ impl Pipeline {
         self.skipping
     }
 
+    /// What is owed, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Owed> {
+        self.owed.iter()
+    }
+
+    /// Whether a query of pgweir's own is on its way.
+    pub(crate) fn runs_errands(&self) -> bool {
+        self.owed.iter().any(|owed| matches!(owed, Owed::Errand(_) | Owed::OwnSync))
+    }
+
     fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
         self.owed.iter().filter_map(|owed| owed.verdict())
     }

@@ -77,6 +77,8 @@ sqlstates! {
     SERIALIZATION_FAILURE = b"40001", "serialization_failure";
     /// 40003: nobody knows whether the statement took effect.
     STATEMENT_COMPLETION_UNKNOWN = b"40003", "statement_completion_unknown";
+    /// 40P01: two waited for each other; on a standby, replay may have been one of them.
+    DEADLOCK_DETECTED = b"40P01", "deadlock_detected";
     /// 42501: not this user's to do.
     INSUFFICIENT_PRIVILEGE = b"42501", "insufficient_privilege";
     /// 42601: text that does not parse.

@@ -167,6 +167,8 @@ pub struct Verdict {
     /// Which knowledge of the database's objects it rests on, if on any (0 if on none); see
     /// [`Router::is_outdated`].
     pub generation: u64,
+    /// Tells texts that differ in more than literals from each other; 0 if that is not known.
+    pub fingerprint: u64,
     /// A question to pgweir itself.
     pub question: Option<OwnQuestion>,
 }
@@ -227,6 +229,7 @@ impl Verdict {
             vacates: None,
             changes_catalog: CatalogChange::Any,
             generation: 0,
+            fingerprint: 0,
             question: None,
         }
     }
@@ -416,6 +419,22 @@ pub struct SessionFacts<'a> {
     pub is_usual: bool,
 }
 
+/// Why a read has to run again.
+#[derive(Debug, Clone, Copy)]
+pub enum Setback<'a> {
+    /// Its server is gone.
+    Lost,
+    /// A standby has cancelled it, to go on replaying.
+    Conflict,
+    /// A standby refuses it.
+    Refused {
+        /// How the text was judged, if that is known.
+        verdict: Option<&'a Verdict>,
+        /// The text itself, if it is at hand.
+        text: Option<&'a [u8]>,
+    },
+}
+
 /// Whoever reads SQL for the session machine.
 pub trait Router {
     /// Judges a text. Total: what cannot be understood gets a verdict for the primary.
@@ -432,6 +451,9 @@ pub trait Router {
 
     /// A statement is on its way to a server of this role.
     fn sent(&mut self, verdict: &Verdict, on: Target);
+
+    /// Where a read runs again after this; `None` if its client is to hear of it.
+    fn elsewhere(&mut self, setback: Setback<'_>) -> Option<Target>;
 
     /// How often the schema is known to have changed.
     fn schema_epoch(&self) -> u64;

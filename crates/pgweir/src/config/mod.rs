@@ -240,11 +240,10 @@ impl Config {
         (self.clusters.len() == 1).then_some((name.as_str(), cluster))
     }
 
-    /// What an operator should know of a valid configuration: defaults that have no effect yet, and
-    /// clusters that no database uses.
+    /// What an operator should know of a valid configuration: clusters that no database uses.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = reference::pending();
+        let mut notes = Vec::new();
         let is_used = |name: &String| {
             self.databases.is_empty()
                 || self.clusters.len() == 1

@@ -145,37 +145,10 @@ fn note(availability: Availability) -> String {
     match availability {
         Availability::Available => String::new(),
         Availability::Planned => format!(" ({NOT_AVAILABLE})"),
-        Availability::Pending => format!(" ({NOT_EFFECTIVE})"),
     }
 }
-
-/// What is said of a key that is on by default and not built yet.
-const NOT_EFFECTIVE: &str = "not yet effective in this version";
 
 fn push_line(text: &mut String, margin: &str, line: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{margin}{line}");
-}
-
-/// Keys that are on by default and not built yet, as notes: `routing.self_heal: …`.
-pub(crate) fn pending() -> Vec<String> {
-    let mut notes = Vec::new();
-    collect_pending(&ROOT, "", &mut notes);
-    notes
-}
-
-fn collect_pending(table: &Table, path: &str, notes: &mut Vec<String>) {
-    for key in table.keys {
-        let here =
-            if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
-        match &key.shape {
-            Shape::Table(inner) if key.facts.overrides.is_none() => {
-                collect_pending(inner, &here, notes);
-            }
-            Shape::Value { .. } if key.facts.availability == Availability::Pending => {
-                notes.push(format!("{here} = {}: {NOT_EFFECTIVE}", (key.default)()));
-            }
-            _ => {}
-        }
-    }
 }

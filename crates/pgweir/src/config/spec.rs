@@ -18,9 +18,6 @@ pub(crate) enum Availability {
     Available,
     /// Not built yet: any value but the default is refused.
     Planned,
-    /// Not built yet although it is on by default: only the default is accepted, and `pgweir check`
-    /// says that it has no effect.
-    Pending,
 }
 
 /// What is to be said about a key besides its name, type and default.
@@ -51,11 +48,6 @@ pub(crate) const fn available() -> Facts {
 /// A key or word whose feature is not built yet.
 pub(crate) const fn planned() -> Facts {
     Facts { availability: Availability::Planned, ..available() }
-}
-
-/// A key that is on by default and whose feature is not built yet.
-pub(crate) const fn pending() -> Facts {
-    Facts { availability: Availability::Pending, ..available() }
 }
 
 impl Facts {

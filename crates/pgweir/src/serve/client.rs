@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Buf as _;
+use bytes::{Buf as _, BytesMut};
 use pgweir_pool::{
     Access, Checkout, Cluster, Fit, Lease, PoolError, PoolSet, Stream, Waiting, Want,
 };
@@ -58,6 +58,8 @@ pub(super) struct ClientTask {
     waiting: Option<(Waiting, Target)>,
     /// The session waits for a reply: the client's bytes are not looked at before it has come.
     is_blocked: bool,
+    /// What the client has said before was put in front of its bytes: to be offered again.
+    runs_again: bool,
     pools: Arc<PoolSet>,
     policy: Policy,
     handle: Arc<ClientHandle>,
@@ -96,6 +98,7 @@ impl ClientTask {
             server: None,
             waiting: None,
             is_blocked: false,
+            runs_again: false,
             pools: start.pools,
             policy: start.policy,
             handle: start.handle,
@@ -140,6 +143,10 @@ impl ClientTask {
     /// Does what can be done without waiting; false when nothing could.
     fn round(&mut self, cx: &mut Context<'_>) -> Step {
         let mut progress = self.poll_lease(cx)?;
+        if self.runs_again {
+            self.resume_client(cx)?;
+            progress = true;
+        }
         self.wire.flush(&mut self.stream, cx).map_err(|error| ending(&error))?;
         if let Some(server) = &mut self.server
             && let Err(error) = server.wire.flush(&mut server.lease.stream, cx)
@@ -224,13 +231,19 @@ impl ClientTask {
     /// Offers the session again what it did not use before.
     fn resume_client(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         self.is_blocked = false;
+        self.runs_again = false;
         if self.wire.kept.len() < self.wire.need {
             return Ok(());
         }
         let mut kept = std::mem::take(&mut self.wire.kept);
         let used = self.take_client(&kept, cx)?;
         kept.advance(used);
-        self.wire.kept = kept;
+        if self.wire.kept.is_empty() {
+            self.wire.kept = kept;
+        } else {
+            // What runs again goes ahead of what came since.
+            self.wire.kept.extend_from_slice(&kept);
+        }
         self.wire.shrink();
         Ok(())
     }
@@ -249,12 +262,15 @@ impl ClientTask {
             }
             let sent = self.write_server(rest, cx);
             self.write_client(rest, cx).map_err(|error| ending(&error))?;
+            used += taken.consumed;
+            self.handle.account.work.received.add(taken.consumed as u64);
             let is_lost = sent.is_err();
             if let Err(error) = sent {
                 self.lose_server(&error.to_string(), cx)?;
             }
-            used += taken.consumed;
-            self.handle.account.work.received.add(taken.consumed as u64);
+            if self.runs_again {
+                return Ok(used);
+            }
             match taken.next {
                 Next::Need(need) => {
                     self.wire.need = need;
@@ -270,6 +286,9 @@ impl ClientTask {
                     self.wire.need = 0;
                     if !is_lost && !self.detach_if_done(None) {
                         self.is_blocked = true;
+                        return Ok(used);
+                    }
+                    if self.runs_again {
                         return Ok(used);
                     }
                 }
@@ -367,7 +386,7 @@ impl ClientTask {
         if !self.detach_if_done(answered_at) {
             self.set_listener_apart();
         }
-        if self.is_blocked {
+        if self.is_blocked || self.runs_again {
             self.resume_client(cx)?;
             // What waited may have been answered without the server.
             self.detach_if_done(None);
@@ -404,16 +423,30 @@ impl ClientTask {
     /// Gives the server connection back when the session is through with it.
     fn detach_if_done(&mut self, answered_at: Option<Instant>) -> bool {
         let now = self.note_answer().or(answered_at);
-        let done = self.session.wants_detach()
-            && self
-                .server
-                .as_ref()
-                .is_some_and(|server| server.wire.is_flushed() && server.wire.kept.is_empty());
+        // One that is left for another may have been told less than it was to be.
+        let is_left = self.session.runs_again();
+        let is_through =
+            |server: &Server| (is_left || server.wire.is_flushed()) && server.wire.kept.is_empty();
+        let done = self.session.wants_detach() && self.server.as_ref().is_some_and(is_through);
         if done {
             self.release(now.unwrap_or_else(Instant::now));
             self.note_answer();
+            self.take_back();
         }
         done
+    }
+
+    /// Puts what has to run again in front of what the client has said since.
+    fn take_back(&mut self) {
+        let Some(said) = self.session.take_back() else {
+            return;
+        };
+        let received = &self.handle.account.work.received;
+        received.set(received.get().saturating_sub(said.len() as u64));
+        let since = std::mem::replace(&mut self.wire.kept, BytesMut::from(&*said));
+        self.wire.kept.extend_from_slice(&since);
+        self.wire.need = 0;
+        self.runs_again = true;
     }
 
     /// A client that listens keeps its connection, idle most of the time, for as long as it likes:
@@ -458,6 +491,7 @@ impl ClientTask {
         self.note_answer();
         self.note_pins();
         self.write_client(&[], cx).map_err(|error| ending(&error))?;
+        self.take_back();
         match loss {
             Loss::Survived => Ok(()),
             Loss::Fatal => Err(Ending::ServerLost),

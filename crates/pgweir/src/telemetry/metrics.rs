@@ -27,6 +27,12 @@ pub struct Metrics {
     pub clients_refused: Counter,
     /// Cancel requests received.
     pub cancel_requests: Counter,
+    /// Statements that a replica refused and the primary ran.
+    pub self_heals: Counter,
+    /// Reads run again because their server was lost.
+    pub replays_lost: Counter,
+    /// Reads run again because a standby had to go on replaying.
+    pub replays_conflict: Counter,
     reasons: Vec<[Counter; 2]>,
     clusters: HashMap<String, Arc<[Served]>>,
 }
@@ -99,10 +105,20 @@ impl Metrics {
             })
             .collect();
         let plain = |name, help| counter(name, help, Vec::new());
+        let replays = |cause: &'static str| {
+            let help = "Reads run again elsewhere, by what has happened to them.";
+            counter("pgweir_replays_total", help, vec![Label::new("cause", cause)])
+        };
         Self {
             clients_accepted: plain("pgweir_clients_accepted_total", "Connections accepted."),
             clients_refused: plain("pgweir_clients_refused_total", "Clients not let in."),
             cancel_requests: plain("pgweir_cancel_requests_total", "Cancel requests received."),
+            self_heals: plain(
+                "pgweir_self_heals_total",
+                "Statements that a replica refused and the primary ran.",
+            ),
+            replays_lost: replays("lost"),
+            replays_conflict: replays("conflict"),
             reasons,
             clusters,
             handle,

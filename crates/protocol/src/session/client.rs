@@ -70,7 +70,11 @@ impl<R: Router> Session<R> {
                 }
             }
             match self.client_frame(input, at, to_server, to_client) {
-                Step::Took(length) => at += length,
+                Step::Took(length) => {
+                    let said = input.get(at..at + length).unwrap_or_default();
+                    self.replay.note(said, self.from_client.left == 0);
+                    at += length;
+                }
                 Step::Wait(next) => return Taken { consumed: at, next },
             }
         }
@@ -107,7 +111,7 @@ impl<R: Router> Session<R> {
             b'Q' => self.query(frame, to_server, to_client),
             b'F' => self.function_call(frame, to_server, to_client),
             b'S' => self.sync(frame, to_server, to_client),
-            b'H' => self.flush(frame, to_server),
+            b'H' => self.flush(frame, to_server, to_client),
             b'P' | b'B' | b'D' | b'E' | b'C' => self.extended(frame, to_server, to_client),
             tag => self.break_off(
                 &ProtocolError::UnexpectedMessage { tag, expected: "a message of a client" },
@@ -192,7 +196,11 @@ impl<R: Router> Session<R> {
         match &self.link {
             Link::Attached(attached) if attached.is_busy() => Err(Step::Wait(Next::Reply)),
             Link::Attached(_) if self.in_pipeline => Ok(()),
-            _ => self.begin_work(frame, to_server),
+            _ => {
+                self.begin_work(frame, to_server)?;
+                self.begin_piece();
+                Ok(())
+            }
         }
     }
 
@@ -205,7 +213,7 @@ impl<R: Router> Session<R> {
                 Some(Resume::Failed) => wait(Next::Attach(Target::Replica)),
                 Some(Resume::Pipeline) => wait(Next::Attach(Target::Primary)),
                 None => match self.home(frame.input) {
-                    Ok(target) => wait(Next::Attach(target)),
+                    Ok(target) => wait(Next::Attach(self.replay.send(target))),
                     Err(next) => wait(next),
                 },
             };
@@ -324,6 +332,7 @@ impl<R: Router> Session<R> {
         self.in_pipeline = false;
         self.foresight.forget();
         self.statements.unnamed = None;
+        self.replay.replaces_unnamed();
         self.note_sent(&verdict);
         let stand_in = self.stands_in(&verdict);
         let Link::Attached(attached) = &mut self.link else {
@@ -432,17 +441,30 @@ impl<R: Router> Session<R> {
             // The server ignores it (manual, 55.2.6 COPY Operations): the pipeline goes on.
             return self.pass_frame(frame, to_server);
         }
+        if !self.in_pipeline {
+            self.begin_piece();
+        }
         self.in_pipeline = false;
         self.bound_in_pipeline = false;
         self.foresight.forget();
-        attached.owe(Owed::Sync);
+        if let Link::Attached(attached) = &mut self.link {
+            attached.owe(Owed::Sync);
+        }
         self.pass_frame(frame, to_server)
     }
 
-    fn flush(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Step {
+    fn flush(
+        &mut self,
+        frame: Frame<'_>,
+        to_server: &mut Outgoing,
+        to_client: &mut Outgoing,
+    ) -> Step {
         match &self.link {
             Link::Attached(attached) if attached.is_busy() => Step::Wait(Next::Reply),
-            Link::Attached(_) => self.pass_frame(frame, to_server),
+            Link::Attached(_) => {
+                self.show_head(to_client);
+                self.pass_frame(frame, to_server)
+            }
             Link::Detached => self.drop_frame(frame.header, frame.input),
         }
     }
@@ -463,6 +485,7 @@ impl<R: Router> Session<R> {
     pub(super) fn forget_statement(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
         if name.is_empty() {
             self.statements.unnamed = None;
+            self.replay.replaces_unnamed();
             None
         } else {
             let (_, statement) = self.statements.named.remove(name)?;

@@ -55,7 +55,9 @@ impl<R: Router> Session<R> {
             b'E' => self.execute(frame, to_server),
             _ => self.close(frame, to_server),
         };
-        self.reply_ours(to_client);
+        if !self.replay.withholds_head() {
+            self.reply_ours(to_client);
+        }
         match step {
             Ok(step) => step,
             Err(error) => fatal(&error, to_client),
@@ -152,6 +154,7 @@ impl<R: Router> Session<R> {
         verdict: Arc<Verdict>,
         to_server: &mut Outgoing,
     ) -> Step {
+        self.replay.replaces_unnamed();
         let id = self.next_unnamed();
         let mut parse = self.statements.unnamed.take().map(|last| last.parse).unwrap_or_default();
         parse.clear();
@@ -397,6 +400,7 @@ impl<R: Router> Session<R> {
             }
             return named;
         }
+        self.replay.uses_unnamed();
         match &self.statements.unnamed {
             Some(unnamed) if attached.facts.unnamed != Some(unnamed.id) => {
                 to_server.own(|out| put_parse(b"", &unnamed.parse, out));

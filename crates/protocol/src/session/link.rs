@@ -140,6 +140,7 @@ impl<R: Router> Session<R> {
             last_words: None,
         });
         self.refusal.status = TransactionStatus::Idle;
+        self.replay.attached();
         if let Some(Resume::Pipeline) = self.resume {
             // It goes on by itself: its next message is the one that waits.
             self.resume = None;
@@ -315,7 +316,11 @@ impl<R: Router> Session<R> {
                 attached.pipeline.is_empty() && attached.status == TransactionStatus::Idle
             }
         };
-        is_served && !self.in_pipeline && self.resume.is_none() && self.from_client.left == 0
+        is_served
+            && !self.in_pipeline
+            && self.resume.is_none()
+            && !self.replay.is_again()
+            && self.from_client.left == 0
     }
 
     /// What the server does at this moment, for whoever thinks of disturbing it.
@@ -337,7 +342,7 @@ impl<R: Router> Session<R> {
     #[must_use]
     pub fn is_answered(&self) -> bool {
         match &self.link {
-            Link::Detached => self.resume.is_none(),
+            Link::Detached => self.resume.is_none() && !self.replay.is_again(),
             Link::Attached(attached) => {
                 attached.stage == Stage::Serving
                     && attached.pipeline.is_empty()
@@ -378,6 +383,7 @@ impl<R: Router> Session<R> {
         };
         self.portals.clear();
         self.fresh_begin.clear();
+        self.replay.forget();
         let in_doubt = !std::mem::take(&mut self.doubt).is_none();
         // What is left of a message has no one to go to: late copy data.
         self.from_client.fate = Fate::Drop;

@@ -72,6 +72,7 @@ impl<R: Router> Session<R> {
     /// The same with an error frame as some server gave it.
     pub fn refuse_with(&mut self, error: Vec<u8>) {
         self.foresight.forget();
+        self.replay.forget();
         self.give_up_resuming(false);
         self.refusal.refuse_next(error);
     }
@@ -113,6 +114,11 @@ impl<R: Router> Session<R> {
 
     /// The server connection is gone. `cause` is what the driver or the server said of it.
     pub fn server_lost(&mut self, cause: &str, to_client: &mut Outgoing) -> Loss {
+        if self.survives_loss() {
+            return Loss::Survived;
+        }
+        self.replay.bring_forth(to_client);
+        self.replay.forget();
         let Link::Attached(mut attached) = mem::replace(&mut self.link, Link::Detached) else {
             return Loss::Survived;
         };

@@ -20,6 +20,7 @@ mod lending;
 mod link;
 mod loss;
 mod outdated;
+mod replay;
 mod sequences;
 mod server;
 
@@ -37,11 +38,13 @@ use crate::verdict::{Router, SessionFacts, Target, Verdict};
 
 pub use link::{Disposition, Work};
 pub use loss::Loss;
+pub use replay::{MAX_REPLAYED, MAX_REPLAYS, MAX_WITHHELD};
 
 use foresight::Foresight;
 use inspection::Doubt;
 use link::Link;
 use loss::Refusal;
+use replay::Replay;
 use sequences::Sequences;
 
 /// The longest text, in bytes, that is looked into; a longer one goes to the primary unread.
@@ -177,6 +180,7 @@ pub struct Session<R> {
     /// The client's statements whose results are not what they were, until it closes them.
     outdated: Vec<u64>,
     refusal: Refusal,
+    replay: Replay,
     from_client: Passing,
     from_server: Passing,
     wrote: bool,
@@ -209,6 +213,7 @@ impl<R: Router> Session<R> {
             sequences: Sequences::of(start.id),
             outdated: Vec::new(),
             refusal: Refusal::default(),
+            replay: Replay::default(),
             from_client: Passing::default(),
             from_server: Passing::default(),
             wrote: false,

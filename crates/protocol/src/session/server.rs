@@ -26,8 +26,23 @@ impl<R: Router> Session<R> {
         input: &[u8],
         to_client: &mut Outgoing,
     ) -> Result<Taken, ServerBroken> {
+        self.replay.bring_forth(to_client);
+        self.reply_ours(to_client);
+        let taken = self.server_frames(input, to_client);
+        self.replay.withhold(input, to_client);
+        taken
+    }
+
+    fn server_frames(
+        &mut self,
+        input: &[u8],
+        to_client: &mut Outgoing,
+    ) -> Result<Taken, ServerBroken> {
         let mut at = 0;
         loop {
+            if self.is_given_up() {
+                return Ok(Taken { consumed: input.len(), next: Next::Need(HEADER_LENGTH) });
+            }
             if self.from_server.left > 0 {
                 at = self.from_server.take(at, input.len(), to_client);
                 if self.from_server.left > 0 {
@@ -47,13 +62,19 @@ impl<R: Router> Session<R> {
             };
             let arrived = header.length.min(rest.len());
             let whole = arrived == header.length;
-            if !whole && (is_inspected(header) || self.is_to_be_read(header)) {
+            let is_looked_at = is_inspected(header) || self.replay.holds_whole(header);
+            if !whole && (is_looked_at || self.is_to_be_read(header)) {
                 return Ok(Taken { consumed: at, next: Next::Need(header.length) });
             }
             let body = rest.get(HEADER_LENGTH..arrived).unwrap_or_default();
             let fate = self.server_frame(header, body, to_client)?;
             if fate == Fate::Forward {
                 to_client.pass(at..at + arrived);
+            }
+            if header.tag == b'Z' {
+                self.replay.set_mark(to_client);
+            } else if fate == Fate::Forward {
+                self.replay.passes(header);
             }
             self.from_server = Passing { left: header.length - arrived, fate };
             at += arrived;
@@ -168,6 +189,7 @@ impl<R: Router> Session<R> {
                 if let Some(name) = closed.take() {
                     self.statements.sql.remove(&name);
                     attached.facts.sql = attached.facts.sql.without(&name);
+                    self.replay.stop();
                 }
                 Fate::Forward
             }
@@ -198,7 +220,7 @@ impl<R: Router> Session<R> {
             | (b'H' | b'W' | b'c', Some(_)) => return Ok(Fate::Forward),
             _ => return Err(ServerBroken { tag }),
         };
-        pipeline.pop();
+        self.replay.replied(pipeline.pop());
         Ok(fate)
     }
 
@@ -359,6 +381,15 @@ impl<R: Router> Session<R> {
             return Fate::Drop;
         }
         attached.failed = true;
+        if self.survives_error(report.as_ref(), to_client) {
+            return Fate::Drop;
+        }
+        let Link::Attached(attached) = &mut self.link else {
+            return Fate::Drop;
+        };
+        if !matches!(attached.pipeline.head(), Some(Owed::Errand(_))) {
+            self.replay.heard();
+        }
         let id = attached.pipeline.head().and_then(|owed| owed.statement_id());
         if let Some(frame) = self.outdated_error(id, report.as_ref(), body) {
             self.skip_failed();
@@ -397,7 +428,7 @@ impl<R: Router> Session<R> {
     }
 
     /// Undoes what was noted for messages that the server will skip.
-    fn skip_failed(&mut self) {
+    pub(super) fn skip_failed(&mut self) {
         if let Link::Attached(attached) = &mut self.link {
             let skipped = attached.pipeline.skip_to_sync();
             attached.undo_lending(&skipped);
@@ -428,6 +459,12 @@ impl<R: Router> Session<R> {
         match owed {
             Owed::Query { .. } | Owed::FunctionCall | Owed::Sync => {
                 self.transaction_ended(status, failed);
+                if self.replay.is_again() {
+                    return Ok(Fate::Drop);
+                }
+                let is_last =
+                    matches!(&self.link, Link::Attached(attached) if attached.pipeline.is_empty());
+                self.replay.answered(is_last);
                 self.report_startup(to_client);
                 Ok(Fate::Forward)
             }
@@ -484,7 +521,7 @@ impl<R: Router> Session<R> {
                 _ => return,
             };
             to_client.own(|out| out.extend_from_slice(reply));
-            attached.pipeline.pop();
+            self.replay.replied(attached.pipeline.pop());
         }
     }
 

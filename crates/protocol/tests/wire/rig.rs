@@ -365,6 +365,7 @@ impl Client {
         let (facts, disposition) = self.session.detach()?;
         outcome.facts.push(detached(disposition));
         self.from_server.clear();
+        self.take_back();
         Some(match disposition {
             Disposition::Reuse => name.map(|name| (name, facts)),
             Disposition::Discard => None,
@@ -378,8 +379,20 @@ impl Client {
         let loss = self.session.server_lost(cause, &mut to_client);
         collect(&to_client, &[], &mut outcome.to_client);
         match loss {
-            Loss::Survived => self.go_on(outcome),
+            Loss::Survived => {
+                self.take_back();
+                self.go_on(outcome);
+            }
             Loss::Fatal => self.finish("ended", outcome),
+        }
+    }
+
+    /// What has to run again is offered again, ahead of what came since.
+    fn take_back(&mut self) {
+        if let Some(mut said) = self.session.take_back() {
+            said.append(&mut self.from_client);
+            self.from_client = said;
+            self.waiting = Waiting::Reply;
         }
     }
 

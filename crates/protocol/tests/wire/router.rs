@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgweir_protocol::verdict::{
-    Effect, Inspection, OwnQuestion, Pins, Prepared, Router, SessionFacts, SettingChange, Target,
-    TransactionModes, Verdict,
+    Effect, Inspection, OwnQuestion, Pins, Prepared, Router, SessionFacts, Setback, SettingChange,
+    Target, TransactionModes, Verdict,
 };
 
 /// Judges by the script, else by the first words of each statement.
@@ -37,6 +37,13 @@ impl Router for Scripted {
     }
 
     fn sent(&mut self, _: &Verdict, _: Target) {}
+
+    fn elsewhere(&mut self, setback: Setback<'_>) -> Option<Target> {
+        match setback {
+            Setback::Lost => Some(Target::Replica),
+            Setback::Conflict | Setback::Refused { .. } => Some(Target::Primary),
+        }
+    }
 
     fn schema_epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use crate::config::fields::Fields;
 use crate::config::scope::Scope;
-use crate::config::spec::{available, nested, pending, planned, section, words};
+use crate::config::spec::{available, nested, planned, section, words};
 use crate::config::value::{Element, quoted, read_string};
 
 section! {
@@ -28,7 +28,7 @@ section! {
         /// Functions that write, whatever the catalog says.
         write_functions: Vec<FunctionName> = Vec::new() => available();
         /// A read-only error from a replica is retried on the primary, and learned.
-        self_heal: bool = true => pending();
+        self_heal: bool = true => available();
     }
 }
 

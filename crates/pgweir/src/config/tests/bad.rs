@@ -40,12 +40,10 @@ const PLANNED: &[(&str, &str)] = &[
     ("routing.affinity", "\"session\""),
     ("routing.affinity", "\"transaction\""),
     ("routing.balance", "\"latency\""),
-    ("routing.self_heal", "false"),
     ("routing.transactions", "\"split\""),
     ("routing.unknown_functions", "\"replica\""),
     ("databases.app.consistency.level", "\"global\""),
     ("databases.app.pool.mode", "\"statement\""),
-    ("databases.app.routing.self_heal", "false"),
 ];
 
 #[test]

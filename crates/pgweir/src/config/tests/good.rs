@@ -240,13 +240,7 @@ fn a_databases_settings_lie_over_its_clusters_and_those_over_the_files() {
         assert_eq!(it.consistency.max_staleness, seconds(staleness), "{name}");
     }
     assert_eq!(config.effective("four"), None);
-    assert_eq!(
-        config.notes(),
-        [
-            "routing.self_heal = true: not yet effective in this version",
-            "clusters.c: no database uses it",
-        ]
-    );
+    assert_eq!(config.notes(), ["clusters.c: no database uses it"]);
 }
 
 #[test]
