@@ -383,6 +383,18 @@ fn the_primary_takes_its_share_or_all_of_the_reads_when_told_to() {
     assert_eq!(primary, [10, 0, 0]);
 }
 
+/// As told, also while all of the primary's connections are in use.
+#[test]
+fn reads_of_the_primary_wait_for_it() {
+    let config = "pool.size = 1\npool.checkout_timeout = \"1s\"\nrouting.reads = \"primary\"";
+    let weir = Weir::start(shared(), config);
+    let (mut busy, mut client) = (weir.postgres(), weir.postgres());
+    busy.ask("BEGIN");
+    assert_eq!(client.fail("SELECT 1").code(), "53300");
+    busy.ask("COMMIT");
+    assert_eq!(client.where_ran("SELECT 1"), shared().primary().address());
+}
+
 #[test]
 fn a_setting_of_pgweirs_own_is_refused_where_it_would_do_nothing() {
     let weir = Weir::start(shared(), "");

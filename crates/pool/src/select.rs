@@ -256,6 +256,10 @@ pub(crate) fn eligible_for_reads(
     now: Instant,
 ) -> NodeSet {
     let mut eligible = NodeSet::default();
+    if policy.reads == Reads::Primary {
+        // The primary has them all, also while its connections are used up.
+        return eligible;
+    }
     for (index, view) in topology.nodes.iter().enumerate().take(MAX_NODES) {
         let fits = if topology.primary == Some(index) {
             policy.reads == Reads::Any && in_service(view).is_ok()
