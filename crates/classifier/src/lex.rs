@@ -13,11 +13,13 @@
 //! its tokens passes through unchanged, and the parser refuses it.
 
 mod list;
+mod shown;
 pub(crate) mod tokens;
 
 use std::ops::Range;
 
 use self::list::{Kind, List};
+pub use self::shown::shown;
 
 use crate::{Hint, Reason};
 

@@ -15,6 +15,7 @@ mod builtins;
 pub mod cache;
 pub mod catalog;
 mod classify;
+pub mod firewall;
 pub mod hidden;
 mod hint;
 mod label;
@@ -27,11 +28,12 @@ mod walk;
 pub use cache::{CacheCounters, LabelCache};
 pub use catalog::{Catalog, UnknownFunctions, Verdict};
 pub use classify::{Options, classify};
+pub use firewall::{Fingerprint, Firewall};
 pub use hint::Hint;
 pub use label::{
     Access, Characteristics, Control, Definition, Discard, Effect, Isolation, Label, Local, Pin,
     SetValue, Sharing, StatementLabel, Unpin,
 };
-pub use lex::fingerprint;
+pub use lex::{fingerprint, shown};
 pub use reason::Reason;
 pub use transaction::{Defaults, Mode, Status, Transaction};

@@ -13,7 +13,7 @@ mod common;
 use std::time::Duration;
 
 use common::database;
-use pgweir_classifier::{Access, Catalog, Options, classify};
+use pgweir_classifier::{Access, Catalog, Options, UnknownFunctions, classify};
 use pgweir_sandbox::Sandbox;
 
 const CATCH_UP: Duration = Duration::from_secs(30);
@@ -118,5 +118,15 @@ fn a_reason_names_the_way_to_what_writes() {
     ];
     for (sql, reason) in rows {
         assert_eq!(label(sql, &catalog).reason.to_string(), reason, "{sql}");
+    }
+}
+
+#[test]
+fn a_risk_that_the_operator_takes_is_not_taken_while_nothing_is_known() {
+    let risky = Catalog::builtin().with_unknown_functions(UnknownFunctions::Read);
+    for sql in ["SELECT mystery(1)", "SELECT 1 @@@@ 1"] {
+        assert_eq!(label(sql, &risky).access, Access::Read, "{sql}");
+        let unread = label(sql, &risky.clone().with_unread_database());
+        assert_eq!((unread.access, unread.reason.as_str()), (Access::Write, "catalog_unread"));
     }
 }

@@ -290,6 +290,11 @@ impl<'f> Builder<'f> {
                 }
                 None => self.body(function),
             };
+            if body.verdict == Verdict::Unknown && self.vouched.unknown() == Verdict::Read {
+                // The operator takes the risk, that of what it may do to a session included.
+                body.verdict = Verdict::Read;
+                body.traits = Traits::NONE;
+            }
             if body.traits.has(Traits::SESSION) && body.verdict == Verdict::Read {
                 body.verdict = Verdict::Primary;
                 body.why = "it changes the session";
@@ -309,7 +314,7 @@ impl<'f> Builder<'f> {
     fn body(&self, function: &Function) -> Body {
         let is_volatile = function.volatility == 'v';
         let by_declaration = || match is_volatile {
-            true => Body::of(self.vouched.unknown(), "a volatile function in C", Traits::SESSION),
+            true => Body::of(Verdict::Unknown, "a volatile function in C", Traits::SESSION),
             false => Body::of(Verdict::Read, "", Traits::NONE),
         };
         if let Some(known) = function

@@ -252,8 +252,9 @@ impl Catalog {
         // `name(x)` may be a cast.
         known.or_else(|| self.meant(Use::Type { schema, name })).unwrap_or_else(|| {
             match (&self.knowledge, self.unknown_functions) {
-                (_, UnknownFunctions::Read) => Finding::HARMLESS,
+                // It may be known to write in a moment.
                 (Knowledge::Unread(_), _) => self.unread(name).with_traits(Traits::SESSION),
+                (_, UnknownFunctions::Read) => Finding::HARMLESS,
                 _ => of_function(Verdict::Unknown, name),
             }
         })
@@ -275,8 +276,8 @@ impl Catalog {
         let own = builtins::is_operator(schema, name).then_some(Finding::HARMLESS);
         let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
         known.unwrap_or_else(|| match (&self.knowledge, self.unknown_functions) {
-            (_, UnknownFunctions::Read) => Finding::HARMLESS,
             (Knowledge::Unread(_), _) => self.unread(name),
+            (_, UnknownFunctions::Read) => Finding::HARMLESS,
             _ => Finding::new(Access::Write, Reason::UnknownOperator(name.into())),
         })
     }
