@@ -264,6 +264,11 @@ impl Meter {
         }
     }
 
+    /// Since when an answer is awaited, if one is.
+    pub(crate) fn asked_at(&self) -> Option<Instant> {
+        self.asked_at
+    }
+
     /// Whether an answer is awaited.
     pub(crate) fn is_running(&self) -> bool {
         self.asked_at.is_some()

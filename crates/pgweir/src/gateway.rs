@@ -12,7 +12,7 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
-use pgweir_classifier::{CacheCounters, LabelCache};
+use pgweir_classifier::{CacheCounters, Firewall, LabelCache};
 use pgweir_pool::{
     Access, Balance, CancelHandle, Candidate, Cluster, ClusterError, Node, PoolSpec, ReadPolicy,
     Reads, Want,
@@ -33,7 +33,8 @@ use crate::config::{self, Config, ConsistencyLevel, Effective, UserSecret};
 use crate::console::gates::Gates;
 use crate::console::history::{self, History};
 use crate::random;
-use crate::route::Router;
+use crate::route::{Router, Shared};
+use crate::routes::{self, Routes};
 use crate::serve::MAX_QUESTIONS;
 use crate::telemetry::metrics::{Metrics, Served};
 
@@ -85,6 +86,8 @@ pub struct Gateway {
     pub(crate) demands: Cache<DemandKey, Demand>,
     /// Turns to ask a server what it demands of a user.
     pub(crate) questions: Semaphore,
+    pub(crate) routes: Arc<Routes>,
+    firewall: Arc<Firewall>,
     pub(crate) history: History,
     pub(crate) gates: Gates,
     shutdown: watch::Sender<Option<Shutdown>>,
@@ -138,8 +141,25 @@ pub(crate) struct Policy {
     pub(crate) served: Arc<[Served]>,
     pub(crate) reads: ReadPolicy,
     pub(crate) sees_own_writes: bool,
+    /// Which of its statements are logged.
+    pub(crate) log: Logged,
     /// By how much a client's reads may differ in age: the probes' own grain.
     pub(crate) slack: Duration,
+}
+
+/// Which statements are logged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Logged {
+    pub(crate) all: bool,
+    /// Those that take at least this long.
+    pub(crate) slow: Option<Duration>,
+}
+
+impl Logged {
+    /// Whether any may be.
+    pub(crate) fn any(self) -> bool {
+        self.all || self.slow.is_some()
+    }
 }
 
 impl fmt::Debug for Gateway {
@@ -173,6 +193,8 @@ impl Gateway {
             welcomes: Cache::new(WELCOMES),
             demands: Cache::new(WELCOMES),
             questions: Semaphore::new(MAX_QUESTIONS),
+            routes: Arc::new(Routes::new(Instant::now())),
+            firewall: Arc::new(config.firewall()),
             history: History::new(Instant::now()),
             gates: Gates::default(),
             shutdown: watch::Sender::new(None),
@@ -184,6 +206,7 @@ impl Gateway {
             tokio::spawn(watch_fences(Arc::downgrade(&gateway), cluster.changes()));
         }
         tokio::spawn(history::keep(Arc::downgrade(&gateway)));
+        tokio::spawn(routes::keep_time(Arc::downgrade(&gateway.routes)));
         Ok(gateway)
     }
 
@@ -219,10 +242,18 @@ impl Gateway {
         }
         let base = crate::route::catalog(effective.routing);
         let catalog = self.catalogs.keep(cluster, effective.dbname, base);
+        let shared = Shared {
+            cache: self.labels.clone(),
+            metrics: self.metrics.clone(),
+            routes: self.routes.clone(),
+            firewall: self.firewall.clone(),
+        };
+        let nodes = cluster.nodes().iter().map(|node| node.name().into()).collect();
         let router = Arc::new(Router::new(
+            database.into(),
             catalog,
-            self.labels.clone(),
-            self.metrics.clone(),
+            nodes,
+            shared,
             effective.routing.self_heal,
         ));
         routers.insert(database.to_owned(), router.clone());
@@ -274,6 +305,7 @@ impl Gateway {
                 max_staleness: consistency.max_staleness,
                 hold: self.config.failover.hold,
             },
+            log: Logged { all: self.config.log.queries, slow: self.config.log.slow_query },
             sees_own_writes: consistency.level != ConsistencyLevel::Eventual,
             slack: self.slack(cluster.name()),
         }

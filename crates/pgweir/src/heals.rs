@@ -77,11 +77,7 @@ pub(crate) fn mark(sql: &[u8], options: Options) -> u64 {
 
 /// A text without its literals, as far as the log has room for it.
 fn shown(text: &[u8]) -> String {
-    let shape = pgweir_classifier::fingerprint(text, true);
-    match shape.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", shape.get(..end).unwrap_or_default()),
-        None => shape,
-    }
+    pgweir_classifier::shown(text, Options::default(), SHOWN)
 }
 
 #[cfg(test)]
@@ -128,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_log_shows_no_literals_and_not_everything() {
-        assert!(!shown(b"SELECT f('secret')").contains("secret"));
+        assert!(!shown(b"SELECT f('secret'), E'\\x41secret'").contains("secret"));
         let long = format!("SELECT {}", vec!["column_name + 1"; 100].join(" + "));
         assert_eq!(shown(long.as_bytes()).chars().count(), SHOWN + 1);
     }

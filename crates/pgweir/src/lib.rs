@@ -17,6 +17,7 @@ pub mod http;
 pub mod offline;
 mod random;
 pub mod route;
+mod routes;
 pub mod run;
 pub mod serve;
 pub mod telemetry;

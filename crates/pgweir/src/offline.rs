@@ -5,14 +5,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use pgweir_classifier::{Options, StatementLabel, classify};
+use pgweir_classifier::{Fingerprint, Options, StatementLabel, classify};
 use pgweir_protocol::parameters::Parameters;
 use pgweir_protocol::settings::SettingsMap;
 use pgweir_protocol::verdict::SessionFacts;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::route::{catalog, target, target_name, verdict};
+use crate::route::{NO_TARGET, catalog, target, target_name, verdict};
 
 /// Prints the route of each statement and of the whole text.
 ///
@@ -37,11 +37,20 @@ pub fn run(
         reported: &Parameters::default(),
         is_usual: true,
     };
-    let target = target_name(target(&verdict(sql.as_bytes(), &label), facts));
+    let firewall = config.firewall();
+    let entry = firewall.denies(sql.as_bytes(), Options::default());
+    let target = match entry {
+        Some(_) => NO_TARGET,
+        None => target_name(target(&verdict(sql.as_bytes(), &label), facts)),
+    };
     if json {
-        let statements: Vec<_> = label.statements.iter().map(|one| as_json(one, sql)).collect();
+        let fingerprints = Fingerprint::all(sql.as_bytes(), Options::default());
+        let fingerprints = fingerprints.iter().map(Some).chain(std::iter::repeat(None));
+        let statements = label.statements.iter().zip(fingerprints);
+        let statements: Vec<_> = statements.map(|(one, known)| as_json(one, sql, known)).collect();
         let report = json!({
             "target": target,
+            "blocked": entry,
             "class": label.access.as_str(),
             "reason": label.reason.as_str(),
             "explanation": label.reason.to_string(),
@@ -55,13 +64,21 @@ pub fn run(
         let (class, reason) = (statement.access.as_str(), &statement.reason);
         writeln!(out, "{class:8} {reason}: {}", text_of(statement, sql))?;
     }
-    writeln!(out, "-> {target}: {}", label.reason)?;
+    match entry {
+        Some(entry) => writeln!(out, "-> {target}: blocked ({entry})")?,
+        None => writeln!(out, "-> {target}: {}", label.reason)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(statement: &StatementLabel, sql: &str) -> serde_json::Value {
+fn as_json(
+    statement: &StatementLabel,
+    sql: &str,
+    known: Option<&Fingerprint>,
+) -> serde_json::Value {
     json!({
         "statement": text_of(statement, sql),
+        "fingerprint": known.map(ToString::to_string),
         "kind": statement.kind,
         "class": statement.access.as_str(),
         "reason": statement.reason.as_str(),

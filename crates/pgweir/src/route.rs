@@ -10,20 +10,23 @@ use std::time::Instant;
 
 use pgweir_classifier::catalog::defines_objects;
 use pgweir_classifier::{
-    Access, Catalog, Control, Definition, Discard, Effect as Sign, Hint, Isolation, Label,
-    LabelCache, Local, Options, Pin, Sharing, StatementLabel, Unpin,
+    Access, Catalog, Control, Definition, Discard, Effect as Sign, Firewall, Hint, Isolation,
+    Label, LabelCache, Local, Options, Pin, Sharing, StatementLabel, UnknownFunctions, Unpin,
 };
 use pgweir_pool::{Node, Reads};
+use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
+use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    CatalogChange, Effect, Inspection, OwnQuestion, Pins, Prepared, SessionFacts, Setback,
-    SettingChange, Target, TransactionModes, Verdict,
+    CatalogChange, Effect, Enclosure, Inspection, OwnQuestion, Pins, Prepared, SessionFacts,
+    Setback, SettingChange, Target, TransactionModes, Verdict,
 };
 
 use crate::catalogs::{Attendance, Change, DatabaseCatalog};
-use crate::config::Routing;
+use crate::config::{self, Routing};
 use crate::gateway::Policy;
 use crate::heals::{self, Heals};
+use crate::routes::{Kind, MAX_SHOWN_BYTES, Route, Routes};
 use crate::telemetry::metrics::Metrics;
 
 /// Memory for verdicts on texts seen before, in bytes.
@@ -41,8 +44,11 @@ const UNSAFE_ENCODINGS: [&str; 7] =
 /// Judges texts for all clients of a database; remembers its verdicts.
 #[derive(Debug)]
 pub struct Router {
+    database: Box<str>,
     catalog: Arc<DatabaseCatalog>,
-    cache: Arc<LabelCache<Verdict>>,
+    /// The names of the cluster's nodes.
+    nodes: Arc<[Box<str>]>,
+    shared: Shared,
     /// How often the schema has changed through pgweir.
     schema_epoch: AtomicU64,
     /// Somebody asks for what it has drawn from sequences.
@@ -50,26 +56,35 @@ pub struct Router {
     /// Writes before anybody did; counted up to [`UNASKED_WRITES`].
     unasked_writes: AtomicU32,
     heals: Heals,
+}
+
+/// What the routers of all databases share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) cache: Arc<LabelCache<Verdict>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) firewall: Arc<Firewall>,
 }
 
 impl Router {
-    /// A router for a database whose catalog is kept; verdicts are remembered in a cache that routers
-    /// of other databases may share.
+    /// A router for a database whose catalog is kept.
     pub(crate) fn new(
+        database: Box<str>,
         catalog: Arc<DatabaseCatalog>,
-        cache: Arc<LabelCache<Verdict>>,
-        metrics: Arc<Metrics>,
+        nodes: Arc<[Box<str>]>,
+        shared: Shared,
         self_heal: bool,
     ) -> Self {
         Self {
+            database,
             catalog,
-            cache,
+            nodes,
+            shared,
             schema_epoch: AtomicU64::new(0),
             recalls_sequences: AtomicBool::new(false),
             unasked_writes: AtomicU32::new(0),
             heals: Heals::new(self_heal),
-            metrics,
         }
     }
 
@@ -88,12 +103,46 @@ impl Router {
     pub fn judge(&self, sql: &[u8], options: Options) -> Arc<Verdict> {
         let known = self.catalog.known();
         let generation = known.generation;
-        let make = |label: Label| Verdict {
-            fingerprint: heals::mark(sql, options),
-            ..of_generation(generation, verdict(sql, &label), &label)
+        let make = |label: Label| {
+            // A question about a statement does not run it.
+            let asks = matches!(label.local(), Some(Local::ExplainRoute { .. }));
+            let entry = self.shared.firewall.denies(sql, options).filter(|_| !asks);
+            let verdict = match entry {
+                Some(entry) => denied(entry),
+                None => Verdict {
+                    fingerprint: heals::mark(sql, options),
+                    ..of_generation(generation, verdict(sql, &label), &label)
+                },
+            };
+            let enclosed = self.enclosed(sql, options, &label, &verdict);
+            Verdict { enclosed, ..verdict }
         };
-        let verdict = self.cache.get_or_insert_with(sql, options, generation, &known.catalog, make);
+        let cache = &self.shared.cache;
+        let verdict = cache.get_or_insert_with(sql, options, generation, &known.catalog, make);
         self.heals.revised(&verdict).unwrap_or(verdict)
+    }
+
+    /// What counts the statements with this verdict; nothing for a question to pgweir.
+    fn enclosed(
+        &self,
+        sql: &[u8],
+        options: Options,
+        label: &Label,
+        verdict: &Verdict,
+    ) -> Enclosure {
+        let (target, reason) = match &verdict.question {
+            None => (target_name(verdict.target), label.reason.to_string()),
+            Some(OwnQuestion::Denied { .. }) => (NO_TARGET, BLOCKED.to_owned()),
+            Some(_) => return Enclosure::default(),
+        };
+        let kind = Kind {
+            database: self.database.clone(),
+            statement: pgweir_classifier::shown(sql, options, MAX_SHOWN_BYTES).into(),
+            class: label.access.as_str(),
+            reason: reason.into(),
+            target,
+        };
+        Enclosure::new(self.shared.routes.enter(kind, &self.nodes))
     }
 
     /// Learns whether clients of this database ask for what they have drawn from sequences.
@@ -106,6 +155,36 @@ impl Router {
     }
 }
 
+/// The reason of a statement that the firewall does not let pass.
+const BLOCKED: &str = "blocked";
+
+/// Where such a statement goes.
+pub(crate) const NO_TARGET: &str = "none";
+
+/// The verdict on a statement that runs into this entry of the firewall's list.
+pub(crate) fn denied(entry: &str) -> Verdict {
+    let report = Report::new(
+        Severity::Error,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "pgweir: the firewall does not let this statement pass",
+    )
+    .with_detail(format!("It matches {entry:?} in firewall.block."))
+    .with_hint("Who runs pgweir can take the entry out of its configuration.");
+    let mut error = Vec::new();
+    report.encode_error(&mut error);
+    Verdict {
+        // Any server refuses what stands in for it.
+        target: Target::Replica,
+        is_write: false,
+        suits_replica: true,
+        controls_transaction: false,
+        pins_when_sent: Pins::NONE,
+        changes_catalog: CatalogChange::None,
+        question: Some(OwnQuestion::Denied { error: error.into() }),
+        ..Verdict::unknown(BLOCKED)
+    }
+}
+
 /// What is known about functions from the configuration alone.
 #[must_use]
 pub fn catalog(routing: &Routing) -> Catalog {
@@ -113,6 +192,10 @@ pub fn catalog(routing: &Routing) -> Catalog {
         list.iter().map(ToString::to_string).collect()
     };
     Catalog::builtin()
+        .with_unknown_functions(match routing.unknown_functions {
+            config::UnknownFunctions::Primary => UnknownFunctions::Write,
+            config::UnknownFunctions::Replica => UnknownFunctions::Read,
+        })
         .with_read_functions(names(&routing.read_functions).iter().map(String::as_str))
         .with_write_functions(names(&routing.write_functions).iter().map(String::as_str))
 }
@@ -548,6 +631,18 @@ fn session_characteristics(modes: &pgweir_classifier::Characteristics) -> Vec<Ef
 
 // ---- one client's router ----
 
+/// Statements between two answers of which the log tells, at most.
+const MAX_NOTED: usize = 1000;
+
+/// What the log will say of a statement.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    /// Its kind; none for what nobody has looked into.
+    pub(crate) route: Option<Arc<Route>>,
+    /// The node that it was sent to, if it was let pass.
+    pub(crate) node: Option<Arc<Node>>,
+}
+
 /// Judges texts for one client.
 #[derive(Debug)]
 pub struct ClientRouter {
@@ -560,6 +655,8 @@ pub struct ClientRouter {
     /// What looks for a node was judged by what is known of the database's objects.
     uses_objects: bool,
     sent_count: u64,
+    /// What was sent since the last answer, if anything is logged.
+    noted: Vec<Noted>,
     _attendance: Attendance,
 }
 
@@ -573,6 +670,7 @@ impl ClientRouter {
             change: None,
             uses_objects: false,
             sent_count: 0,
+            noted: Vec::new(),
             _attendance: attendance,
         }
     }
@@ -600,6 +698,20 @@ impl ClientRouter {
             Some("session") => true,
             _ => self.policy.sees_own_writes,
         }
+    }
+
+    /// Keeps what the log will say of a statement on its way. The last ones of a pipeline count.
+    fn note(&mut self, verdict: &Verdict) {
+        if self.noted.len() >= MAX_NOTED {
+            self.noted.clear();
+        }
+        let node = self.node.clone().filter(|_| verdict.denial().is_none());
+        self.noted.push(Noted { route: verdict.enclosed.share(), node });
+    }
+
+    /// What was sent since it was asked last.
+    pub(crate) fn take_noted(&mut self) -> Vec<Noted> {
+        std::mem::take(&mut self.noted)
     }
 
     /// Statements sent to servers so far.
@@ -642,7 +754,7 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     }
 
     fn elsewhere(&mut self, setback: Setback<'_>) -> Option<Target> {
-        let metrics = &self.router.metrics;
+        let metrics = &self.router.shared.metrics;
         match setback {
             Setback::Lost => {
                 metrics.replays_lost.increment(1);
@@ -658,6 +770,9 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
                 let node = self.node.as_ref().map_or("", |node| node.name());
                 let heals = self.router.heals.heals(verdict, text, node);
                 heals.then(|| metrics.self_heals.increment(1))?;
+                if let Some(route) = verdict.and_then(|verdict| verdict.enclosed.get::<Route>()) {
+                    route.heal();
+                }
                 Some(Target::Primary)
             }
         }
@@ -670,13 +785,22 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
             self.policy.cluster.vacate(database);
         }
         self.sent_count += 1;
+        let is_denied = verdict.denial().is_some();
+        if self.policy.log.any() && (is_denied || verdict.question.is_none()) {
+            self.note(verdict);
+        }
+        if is_denied {
+            self.router.shared.metrics.firewall_refusals.increment(1);
+            self.router.shared.routes.refused(verdict);
+        }
         // A question to pgweir is not what the client means by its last statement.
         if verdict.question.is_none() {
-            self.router.metrics.sent(verdict, on);
+            self.router.shared.metrics.sent(verdict, on);
             let at = self.node.as_ref().map_or(usize::MAX, |node| usize::from(node.id().0));
             if let Some(served) = self.policy.served.get(at) {
                 served.count(verdict.is_write);
             }
+            self.router.shared.routes.sent(verdict, at, on);
             self.last_node.clone_from(&self.node);
         }
     }
@@ -712,6 +836,8 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
             OwnQuestion::Show { name } => self.show(name),
             OwnQuestion::Route { statement } => self.explain(statement, facts),
             OwnQuestion::Refused { message, hint } => refusal(message, hint),
+            // The session has a text of its own for this one.
+            OwnQuestion::Denied { .. } => String::new(),
         }
     }
 }
@@ -755,6 +881,14 @@ impl ClientRouter {
         let options = options(facts);
         let known = self.router.catalog.known();
         let label = pgweir_classifier::classify(statement.as_bytes(), options, &known.catalog);
+        if let Some(entry) = self.router.shared.firewall.denies(statement.as_bytes(), options) {
+            return rows_of(&[
+                ("statement".to_owned(), statement.to_owned()),
+                ("class".to_owned(), label.access.as_str().to_owned()),
+                ("target".to_owned(), NO_TARGET.to_owned()),
+                ("reason".to_owned(), format!("{BLOCKED} ({entry})")),
+            ]);
+        }
         let fingerprint = heals::mark(statement.as_bytes(), options);
         let generation = if label.uses_objects() { known.generation } else { 0 };
         let verdict = Verdict { fingerprint, generation, ..verdict(statement.as_bytes(), &label) };
@@ -775,12 +909,17 @@ impl ClientRouter {
             };
             rows.push((format!("node {}", candidate.node.name()), eligible));
         }
-        let rows: Vec<String> = rows
-            .iter()
-            .map(|(fact, value)| format!("({},{})", quote_literal(fact), quote_literal(value)))
-            .collect();
-        format!("SELECT * FROM (VALUES {}) AS route(\"fact\",\"value\")", rows.join(","))
+        rows_of(&rows)
     }
+}
+
+/// The SELECT that answers with these facts.
+fn rows_of(rows: &[(String, String)]) -> String {
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|(fact, value)| format!("({},{})", quote_literal(fact), quote_literal(value)))
+        .collect();
+    format!("SELECT * FROM (VALUES {}) AS route(\"fact\",\"value\")", rows.join(","))
 }
 
 /// A target in the words of hints and settings.

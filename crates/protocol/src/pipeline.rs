@@ -27,6 +27,8 @@ pub(crate) enum Parsed {
     Verbatim,
     /// The client's, under a name that SQL has taken: the server will refuse it.
     TakenInSql,
+    /// The client's, in whose place one is sent that the server will refuse.
+    Denied(Arc<Verdict>),
     /// Ours, so that the server holds what the client prepared elsewhere.
     Carried(Arc<Statement>),
     /// Ours, likewise for the unnamed statement.
@@ -171,6 +173,14 @@ impl Owed {
     pub(crate) fn verdict(&self) -> Option<&Verdict> {
         match self {
             Self::Query { verdict, .. } | Self::Execute { verdict, .. } => Some(verdict),
+            _ => None,
+        }
+    }
+
+    /// The error that takes the place of the server's, where the client's text was not to run.
+    pub(crate) fn denial(&self) -> Option<&[u8]> {
+        match self {
+            Self::Query { verdict, .. } | Self::Parse(Parsed::Denied(verdict)) => verdict.denial(),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 //! and cached there) and keeps the [`Verdict`]: where the text may run, and what the session must
 //! remember once the server has accepted it.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -111,11 +112,56 @@ pub enum OwnQuestion {
         /// What would be right.
         hint: Box<str>,
     },
+    /// A statement that pgweir lets no server run. The text is exchanged for one that every server
+    /// refuses, and the server's error for this one: so a transaction fails as PostgreSQL's own do.
+    Denied {
+        /// A whole ErrorResponse.
+        error: Box<[u8]>,
+    },
     /// `EXPLAIN (ROUTE) statement`
     Route {
         /// The statement asked about.
         statement: Box<str>,
     },
+}
+
+/// What whoever judges texts keeps with a verdict for its own ends; no part of the judgement.
+#[derive(Clone, Default)]
+pub struct Enclosure(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Enclosure {
+    /// Encloses something.
+    #[must_use]
+    pub fn new<T: Send + Sync + 'static>(what: Arc<T>) -> Self {
+        Self(Some(what))
+    }
+
+    /// What is enclosed, if it is this.
+    #[must_use]
+    pub fn get<T: 'static>(&self) -> Option<&T> {
+        self.0.as_deref()?.downcast_ref()
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn share<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.clone()?.downcast().ok()
+    }
+}
+
+/// Verdicts are the same whatever is enclosed.
+impl PartialEq for Enclosure {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Enclosure {}
+
+impl fmt::Debug for Enclosure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Enclosure" } else { "None" })
+    }
 }
 
 /// A judgement on one text, context left out: immutable and shared between clients.
@@ -171,6 +217,8 @@ pub struct Verdict {
     pub fingerprint: u64,
     /// A question to pgweir itself.
     pub question: Option<OwnQuestion>,
+    /// What the router keeps with it.
+    pub enclosed: Enclosure,
 }
 
 impl Verdict {
@@ -231,6 +279,16 @@ impl Verdict {
             generation: 0,
             fingerprint: 0,
             question: None,
+            enclosed: Enclosure::default(),
+        }
+    }
+
+    /// The error for a statement that no server is to run.
+    #[must_use]
+    pub fn denial(&self) -> Option<&[u8]> {
+        match &self.question {
+            Some(OwnQuestion::Denied { error }) => Some(error),
+            _ => None,
         }
     }
 
@@ -254,7 +312,13 @@ impl Verdict {
     /// The verdict on an EXECUTE, judged like the statement it runs.
     #[must_use]
     pub fn executing(&self, body: &Self) -> Self {
-        Self { hint: self.hint, mentions: self.mentions.clone(), question: None, ..body.clone() }
+        Self {
+            hint: self.hint,
+            mentions: self.mentions.clone(),
+            question: None,
+            enclosed: self.enclosed.clone(),
+            ..body.clone()
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct Setup<'a> {
     sandbox: &'a Sandbox,
     config: String,
     files: Vec<(&'a str, String)>,
+    arguments: &'a [&'a str],
     readiness: Readiness,
 }
 
@@ -61,6 +62,12 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// Adds arguments to its command line.
+    pub(crate) fn arguments(mut self, arguments: &'a [&'a str]) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
     /// Does not wait for nodes, but only for an answer on /livez.
     pub(crate) fn without_waiting_for_nodes(mut self) -> Self {
         self.readiness = Readiness::Alive;
@@ -81,6 +88,7 @@ impl<'a> Setup<'a> {
         let child = Command::new("sh")
             .args(["-c", "ulimit -S -n 1024; exec \"$@\"", "sh", PGWEIR, "run", "--config"])
             .arg(&config)
+            .args(self.arguments)
             .env_remove("PGWEIR_CONFIG")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -136,7 +144,13 @@ impl Weir {
     }
 
     pub(crate) fn setup(sandbox: &Sandbox) -> Setup<'_> {
-        Setup { sandbox, config: String::new(), files: Vec::new(), readiness: Readiness::AllNodes }
+        Setup {
+            sandbox,
+            config: String::new(),
+            files: Vec::new(),
+            arguments: &[],
+            readiness: Readiness::AllNodes,
+        }
     }
 
     /// A command for the program itself.

@@ -39,10 +39,10 @@ pub use reference::reference;
 pub use schema::schema;
 pub use secret::{MASK, Secret};
 pub use sections::{
-    Affinity, Auth, AuthMethod, Balance, Cluster, ClusterKind, Consistency, ConsistencyLevel,
-    Database, Failover, Firewall, FunctionName, Http, Limits, Listen, ListenTls, ListenTlsMode,
-    Log, LogLevel, Monitor, Node, NodeRole, Pool, PoolMode, Reads, Routing, Runtime, ServerTls,
-    ServerTlsMode, TransactionRouting, UnknownFunctions,
+    Affinity, Auth, AuthMethod, Balance, BlockedStatement, Cluster, ClusterKind, Consistency,
+    ConsistencyLevel, Database, Failover, Firewall, FunctionName, Http, Limits, Listen, ListenTls,
+    ListenTlsMode, Log, LogLevel, Monitor, Node, NodeRole, Pool, PoolMode, Reads, Routing, Runtime,
+    ServerTls, ServerTlsMode, TransactionRouting, UnknownFunctions,
 };
 pub use spec::Listed;
 pub use users::{Admin, User, UserSecret, Users};
@@ -232,6 +232,13 @@ impl Config {
             effective.is_some_and(|found| (found.cluster_name, found.dbname) == (cluster, dbname))
         };
         self.databases.keys().find(leads_there).map_or(dbname, String::as_str).to_owned()
+    }
+
+    /// What no server is to run.
+    #[must_use]
+    pub(crate) fn firewall(&self) -> pgweir_classifier::Firewall {
+        let blocked = self.firewall.block.iter();
+        pgweir_classifier::Firewall::new(blocked.map(|one| (one.fingerprint, one.text.as_str())))
     }
 
     /// The cluster, if there is just one.

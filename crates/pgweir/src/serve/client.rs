@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use pgweir_pool::{
@@ -25,6 +25,7 @@ use crate::account::Meter;
 use crate::gateway::{ClientHandle, Policy, Signal};
 use crate::route::ClientRouter;
 
+use super::query_log::{self, Times};
 use super::refusal;
 use super::wire::{Read, SCRATCH, Wire, scratch};
 
@@ -64,6 +65,8 @@ pub(super) struct ClientTask {
     policy: Policy,
     handle: Arc<ClientHandle>,
     meter: Meter,
+    /// How long the client has waited for a server since its last answer.
+    waited: Duration,
     /// Reads must see everything acknowledged up to this moment: the client's last write.
     written: Option<Instant>,
     /// And everything up to this one, which it has been shown already.
@@ -103,6 +106,7 @@ impl ClientTask {
             policy: start.policy,
             handle: start.handle,
             meter: Meter::default(),
+            waited: Duration::ZERO,
             written: None,
             shown: None,
             to_client: Outgoing::default(),
@@ -412,7 +416,26 @@ impl ClientTask {
         let work = &self.handle.account.work;
         work.queries.set(self.session.router().sent_count());
         let is_over = self.session.status() == TransactionStatus::Idle;
-        self.meter.answered(is_over, work)
+        let asked_at = self.meter.asked_at();
+        let answered_at = self.meter.answered(is_over, work);
+        if self.policy.log.any()
+            && let (Some(asked_at), Some(answered_at)) = (asked_at, answered_at)
+        {
+            self.log_answer(answered_at.saturating_duration_since(asked_at));
+        }
+        answered_at
+    }
+
+    /// Tells the log of what has been answered.
+    fn log_answer(&mut self, took: Duration) {
+        let noted = self.session.router_mut().take_noted();
+        if noted.is_empty() {
+            // An answer to pgweir itself, which made ready for the client's statement.
+            return;
+        }
+        let waited = std::mem::take(&mut self.waited);
+        let account = &self.handle.account;
+        query_log::answered(self.policy.log, &noted, &account.identity, Times { took, waited });
     }
 
     /// Lets others know what binds the client to its server connection.
@@ -546,10 +569,15 @@ impl ClientTask {
         };
         self.waiting = None;
         let now = Instant::now();
+        let since = self.handle.account.waits_since();
+        self.waited += since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.handle.account.wait_ends(now);
         match lease {
             Ok(lease) => self.attach(lease, now, cx)?,
-            Err(error) => self.refuse(&error),
+            Err(error) => {
+                self.waited = Duration::ZERO;
+                self.refuse(&error);
+            }
         }
         self.resume_client(cx)?;
         Ok(true)

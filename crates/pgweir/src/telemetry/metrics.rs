@@ -33,6 +33,8 @@ pub struct Metrics {
     pub replays_lost: Counter,
     /// Reads run again because a standby had to go on replaying.
     pub replays_conflict: Counter,
+    /// Statements that the firewall did not let pass.
+    pub firewall_refusals: Counter,
     reasons: Vec<[Counter; 2]>,
     clusters: HashMap<String, Arc<[Served]>>,
 }
@@ -119,6 +121,10 @@ impl Metrics {
             ),
             replays_lost: replays("lost"),
             replays_conflict: replays("conflict"),
+            firewall_refusals: plain(
+                "pgweir_firewall_refusals_total",
+                "Statements that the firewall did not let pass.",
+            ),
             reasons,
             clusters,
             handle,

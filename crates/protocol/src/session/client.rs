@@ -13,7 +13,7 @@ use crate::prepared::Statement;
 use crate::verdict::{Inspection, Pins, Router, Target, Verdict};
 
 use super::link::{Link, Resume};
-use super::{Fate, MAX_INSPECTED_SQL, Next, Passing, Session, Step, Taken, facts, fatal};
+use super::{DENIED, Fate, MAX_INSPECTED_SQL, Next, Passing, Session, Step, Taken, facts, fatal};
 
 /// Succeeds and fails where the client's DEALLOCATE would, and answers the same.
 const DEALLOCATE_NOTHING: &str = "PREPARE pgweir_nothing AS SELECT 1;DEALLOCATE pgweir_nothing";
@@ -354,6 +354,9 @@ impl<R: Router> Session<R> {
     /// The text that goes to the server in the place of the client's, where it cannot be the
     /// client's own, and how many statements of it are not the client's to hear of.
     fn stands_in(&mut self, verdict: &Verdict) -> Option<(String, usize)> {
+        if verdict.denial().is_some() {
+            return Some((DENIED.to_owned(), 0));
+        }
         if let Some(question) = &verdict.question {
             let facts = facts(&self.track, &self.reported, &self.environment);
             return Some((self.router.answer(question, facts), 0));

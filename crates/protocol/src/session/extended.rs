@@ -14,8 +14,8 @@ use crate::verdict::{Pins, Router, Target, Verdict};
 use super::client::Frame;
 use super::link::{Attached, Link, Resume};
 use super::{
-    Fate, MAX_FORESIGHT, MAX_INSPECTED_SQL, MAX_PORTAL_NAME, MAX_PORTALS, Next, Passing, Session,
-    Step, TransactionStatus, facts, fatal,
+    DENIED, Fate, MAX_FORESIGHT, MAX_INSPECTED_SQL, MAX_PORTAL_NAME, MAX_PORTALS, Next, Passing,
+    Session, Step, TransactionStatus, facts, fatal,
 };
 
 impl<R: Router> Session<R> {
@@ -84,6 +84,9 @@ impl<R: Router> Session<R> {
             self.foresight.put_back(verdict);
             self.leave(Resume::Pipeline, to_server);
             return Ok(Step::Wait(Next::Reply));
+        }
+        if verdict.denial().is_some() {
+            return Ok(self.parse_denied(frame, name, verdict, to_server));
         }
         self.clear_memory(&verdict, to_server);
         self.lend_names(&verdict, to_server);
@@ -172,6 +175,28 @@ impl<R: Router> Session<R> {
         } else {
             self.pass_frame(frame, to_server)
         }
+    }
+
+    /// A statement that no server is to run: the server gets one that it refuses at once.
+    fn parse_denied(
+        &mut self,
+        frame: Frame<'_>,
+        name: &[u8],
+        verdict: Arc<Verdict>,
+        to_server: &mut Outgoing,
+    ) -> Step {
+        self.note_sent(&verdict);
+        if name.is_empty() {
+            // Even a Parse that fails ends the last unnamed statement (`exec_parse_message`).
+            self.statements.unnamed = None;
+        }
+        let Link::Attached(attached) = &mut self.link else {
+            return Step::Wait(Next::Reply);
+        };
+        attached.facts.unnamed = None;
+        to_server.own(|out| put_parse(b"", &[DENIED.as_bytes(), &[0, 0, 0]].concat(), out));
+        attached.owe(Owed::Parse(Parsed::Denied(verdict)));
+        Step::Took(frame.header.length)
     }
 
     /// A statement too large, or one too many, to be kept here: it stays where it is, and the

@@ -50,6 +50,10 @@ use sequences::Sequences;
 /// The longest text, in bytes, that is looked into; a longer one goes to the primary unread.
 pub const MAX_INSPECTED_SQL: usize = 1 << 20;
 
+/// What a server gets in the place of a statement that it is not to run: a syntax error, which is found
+/// before anything else, and says in the server's log what it was.
+const DENIED: &str = "pgweir has refused a statement";
+
 /// The most bytes of a pipeline that are looked ahead at to find its home.
 pub const MAX_FORESIGHT: usize = 64 << 10;
 

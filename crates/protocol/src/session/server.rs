@@ -381,7 +381,7 @@ impl<R: Router> Session<R> {
             return Fate::Drop;
         }
         attached.failed = true;
-        if self.survives_error(report.as_ref(), to_client) {
+        if self.tells_denial(to_client) || self.survives_error(report.as_ref(), to_client) {
             return Fate::Drop;
         }
         let Link::Attached(attached) = &mut self.link else {
@@ -425,6 +425,24 @@ impl<R: Router> Session<R> {
                 tell(body, hint, to_client)
             }
         }
+    }
+
+    /// The error of what stood in for a statement that is not to run: the client gets pgweir's own.
+    fn tells_denial(&mut self, to_client: &mut Outgoing) -> bool {
+        let Link::Attached(attached) = &mut self.link else {
+            return false;
+        };
+        let head = attached.pipeline.head();
+        let is_query = matches!(head, Some(Owed::Query { .. }));
+        let Some(denial) = head.and_then(|owed| owed.denial()) else {
+            return false;
+        };
+        to_client.own(|out| out.extend_from_slice(denial));
+        self.replay.heard();
+        if !is_query {
+            self.skip_failed();
+        }
+        true
     }
 
     /// Undoes what was noted for messages that the server will skip.

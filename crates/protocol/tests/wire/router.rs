@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pgweir_protocol::report::{Report, Severity};
+use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
     Effect, Inspection, OwnQuestion, Pins, Prepared, Router, SessionFacts, Setback, SettingChange,
     Target, TransactionModes, Verdict,
@@ -67,6 +69,7 @@ impl Router for Scripted {
 
     fn answer(&mut self, question: &OwnQuestion, _: SessionFacts<'_>) -> String {
         match question {
+            OwnQuestion::Denied { .. } => String::new(),
             OwnQuestion::Refused { message, .. } => format!("refuse {message}"),
             OwnQuestion::Show { name } => format!("SELECT 'known' AS \"pgweir.{name}\""),
             OwnQuestion::Route { statement } => format!("SELECT 'route of {statement}'"),
@@ -202,6 +205,11 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
             } else if let Some(name) = word.strip_prefix("question show ") {
                 verdict.question = Some(OwnQuestion::Show { name: name.into() });
                 return true;
+            } else if word == "denied" {
+                let mut error = Vec::new();
+                Report::new(Severity::Error, SqlState::INSUFFICIENT_PRIVILEGE, "denied")
+                    .encode_error(&mut error);
+                verdict.question = Some(OwnQuestion::Denied { error: error.into() });
             } else if word == "question route" {
                 let statement = sql.into();
                 verdict.question = Some(OwnQuestion::Route { statement });

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::config::spec::{available, planned, section, words};
+use crate::config::spec::{available, section, words};
 
 section! {
     /// What is written to stderr.
     pub struct Log {
         /// The least important that is written.
         level: LogLevel = LogLevel::Info => available();
-        /// Queries that take at least this long; "0s" = none.
-        slow_query: Option<Duration> = None => planned();
-        /// Every query with the node that served it.
-        queries: bool = false => planned();
+        /// Queries that take at least this long, the wait for a connection included; "0s" = none.
+        slow_query: Option<Duration> = None => available();
+        /// Every query, without its literals: where it went, why, and how long it took.
+        queries: bool = false => available();
         /// Clients coming and going.
         connections: bool = true => available();
     }

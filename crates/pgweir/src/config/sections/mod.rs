@@ -19,7 +19,7 @@ pub use cluster::{Cluster, ClusterKind, Monitor, Node, NodeRole, ServerTls, Serv
 pub use consistency::{Consistency, ConsistencyLevel};
 pub use database::Database;
 pub use failover::Failover;
-pub use firewall::Firewall;
+pub use firewall::{BlockedStatement, Firewall};
 pub use http::Http;
 pub use limits::Limits;
 pub use listen::{Listen, ListenTls, ListenTlsMode};

@@ -68,7 +68,7 @@ words! {
         /// At random.
         Random = "random" => available();
         /// The one that answers soonest.
-        Latency = "latency" => planned();
+        Latency = "latency" => available();
     }
 }
 
@@ -90,7 +90,7 @@ words! {
         /// To the primary.
         Primary = "primary" => available();
         /// Wherever the statement would go without it.
-        Replica = "replica" => planned();
+        Replica = "replica" => available();
     }
 }
 

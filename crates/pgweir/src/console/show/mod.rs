@@ -10,6 +10,7 @@ mod catalog;
 mod clients;
 mod nodes;
 mod pools;
+mod routes;
 mod stats;
 
 use crate::gateway::Gateway;
@@ -28,12 +29,13 @@ pub(crate) struct Show {
 }
 
 /// Every table, in the order of SHOW HELP.
-pub(super) static TABLES: [Show; 17] = [
+pub(super) static TABLES: [Show; 18] = [
     clients::CLIENTS,
     clients::PINS,
     pools::POOLS,
     pools::SERVERS,
     nodes::NODES,
+    routes::ROUTES,
     catalog::CATALOG,
     pools::DATABASES,
     pools::USERS,

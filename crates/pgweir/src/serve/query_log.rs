@@ -1,0 +1,75 @@
+//! What the log says of queries: `log.queries` of each, `log.slow_query` of those that took long.
+//!
+//! Statements are shown in their form without literals, as SHOW ROUTES does: a log is read by others than
+//! those whose data it would tell.
+
+use std::time::Duration;
+
+use crate::account::Identity;
+use crate::gateway::Logged;
+use crate::route::Noted;
+
+/// What the log says where nobody has looked into a statement.
+const UNKNOWN: &str = "(not looked into)";
+
+/// How long an answer was in coming.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// From the statement's going out to its answer's end.
+    pub(super) took: Duration,
+    /// Before that, waiting for a server connection.
+    pub(super) waited: Duration,
+}
+
+/// Tells of the statements that an answer was for. Those of one pipeline have their times in common.
+pub(super) fn answered(logged: Logged, noted: &[Noted], identity: &Identity, times: Times) {
+    let is_slow = logged.slow.is_some_and(|slow| times.took + times.waited >= slow);
+    if is_slow || logged.all {
+        for one in noted {
+            line(is_slow, one, identity, times);
+        }
+    }
+}
+
+fn line(is_slow: bool, noted: &Noted, identity: &Identity, times: Times) {
+    let kind = noted.route.as_ref().map(|route| &route.kind);
+    let statement = kind.map_or(UNKNOWN, |kind| &*kind.statement);
+    let (class, reason) = kind.map_or(("", ""), |kind| (kind.class, &*kind.reason));
+    let node = noted.node.as_ref().map_or("none", |node| node.name());
+    let client = identity.peer.map_or_else(|| "local".to_owned(), |peer| peer.to_string());
+    let (user, database) = (identity.user.as_str(), identity.database.as_str());
+    let (duration_ms, wait_ms) = (millis(times.took), millis(times.waited));
+    if is_slow {
+        tracing::warn!(
+            statement,
+            class,
+            reason,
+            node,
+            duration_ms,
+            wait_ms,
+            user,
+            database,
+            client,
+            "slow query"
+        );
+    } else {
+        tracing::info!(
+            statement,
+            class,
+            reason,
+            node,
+            duration_ms,
+            wait_ms,
+            user,
+            database,
+            client,
+            "query"
+        );
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1e3
+}
