@@ -335,7 +335,6 @@ impl<R: Router> Session<R> {
             return false;
         };
         self.replay.state == State::Unheard
-            && self.replay.replays < MAX_REPLAYS
             && attached.status == TransactionStatus::Idle
             && !attached.ran.write
             && self.from_client.left == 0
@@ -351,9 +350,9 @@ impl<R: Router> Session<R> {
         if !self.replay.is_again() {
             let is_awaited = is_awaited(attached)
                 && self.resume.is_none()
-                && self.replay.home == Target::Replica
-                && self.replay.replays < MAX_REPLAYS;
-            if is_blamed || !(is_awaited || self.may_run_again()) {
+                && self.replay.home == Target::Replica;
+            let is_hopeless = is_blamed || self.replay.replays >= MAX_REPLAYS;
+            if is_hopeless || !(is_awaited || self.may_run_again()) {
                 return false;
             }
             let Some(least) = self.router.elsewhere(Setback::Lost) else {
@@ -379,6 +378,10 @@ impl<R: Router> Session<R> {
         let Some(failure) = report.and_then(failure) else {
             return false;
         };
+        // Nothing is refused twice: the primary runs it.
+        if failure == Failure::Conflict && self.replay.replays >= MAX_REPLAYS {
+            return false;
+        }
         let Link::Attached(attached) = &self.link else {
             return false;
         };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use pgweir_protocol::prepared::StatementRegistry;
 use pgweir_protocol::report::{Report, Severity, SqlState};
 use pgweir_protocol::server::ServerFacts;
+use pgweir_protocol::session::MAX_REPLAYS;
 use pgweir_protocol::verdict::Target;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -163,6 +164,53 @@ fn read_only_block(client: usize) -> impl Strategy<Value = Vec<Move>> {
     })
 }
 
+/// A part of a pipeline that a replica may have.
+fn read_part(client: usize) -> impl Strategy<Value = String> {
+    let sql = || prop_oneof![6 => plain_read(client), 1 => Just("deallocate all".to_owned())];
+    let run =
+        |sql| format!("Parse \"\" {sql:?} | Bind \"\" \"\" | Describe P \"\" | Execute \"\" 0");
+    prop_oneof![
+        4 => sql().prop_map(run),
+        3 => (name(), sql()).prop_map(|(name, sql)| format!("Parse {name} {sql:?}")),
+        2 => (name(), sql()).prop_map(|(name, sql)| {
+            format!("Close S {name} | Parse {name} {sql:?} | Describe S {name}")
+        }),
+        4 => name().prop_map(|name| format!("Bind \"\" {name} | Execute \"\" 0")),
+        1 => name().prop_map(|name| format!("Describe S {name}")),
+        1 => name().prop_map(|name| format!("Close S {name}")),
+    ]
+}
+
+/// What leaves nothing behind but settings.
+fn plain_read(client: usize) -> impl Strategy<Value = String> {
+    plain_sql(client).prop_filter("a read", |sql| !sql.starts_with("insert"))
+}
+
+/// Pieces of work that a replica may have, outside transactions. What no standby does comes first:
+/// behind a row it would be its client's error.
+fn reads(client: usize) -> impl Strategy<Value = Move> {
+    let parts = move || prop::collection::vec(read_part(client), 0..4);
+    let draw = "Parse \"\" \"select draw\" | Bind \"\" \"\" | Describe P \"\" | Execute \"\" 0";
+    let end = |parts: Vec<String>| parts.into_iter().chain(["Sync".to_owned()]);
+    let query = prop_oneof![
+        4 => plain_read(client).prop_map(|sql| format!("Query {sql:?}")),
+        1 => Just("Query \"select draw\"".to_owned()),
+    ];
+    prop_oneof![
+        4 => prop::collection::vec(query, 1..4).prop_map(|queries| queries.join(" | ")),
+        6 => parts().prop_map(move |parts| end(parts).collect::<Vec<_>>().join(" | ")),
+        1 => parts().prop_map(move |parts| {
+            [draw.to_owned()].into_iter().chain(end(parts)).collect::<Vec<_>>().join(" | ")
+        }),
+    ]
+}
+
+/// What clients say that only read, in turns.
+fn reading() -> impl Strategy<Value = Vec<(usize, Move)>> {
+    let turn = |client: usize| reads(client).prop_map(move |one| (client, one));
+    prop::collection::vec(prop_oneof![turn(0), turn(1)], 1..14)
+}
+
 /// Moves that come one after the other.
 fn moves(client: usize, with_copy: bool) -> impl Strategy<Value = Vec<Move>> {
     let query = |sql: String| format!("Query {sql:?}");
@@ -220,13 +268,19 @@ struct Weather {
     refusals: usize,
     /// One in so many times a client has said something it leaves; never if zero.
     partings: usize,
+    /// Only replicas are lost, before their client has heard anything, and not too often.
+    is_merciful: bool,
 }
 
-const FAIR: Weather = Weather { is_rough: false, losses: 0, refusals: 0, partings: 0 };
+const FAIR: Weather =
+    Weather { is_rough: false, losses: 0, refusals: 0, partings: 0, is_merciful: false };
 
-const ROUGH: Weather = Weather { is_rough: true, losses: 0, refusals: 0, partings: 0 };
+const ROUGH: Weather = Weather { is_rough: true, ..FAIR };
 
-const STORM: Weather = Weather { is_rough: true, losses: 60, refusals: 10, partings: 80 };
+const STORM: Weather = Weather { losses: 60, refusals: 10, partings: 80, ..ROUGH };
+
+/// Replicas die under their reads.
+const PLAGUE: Weather = Weather { losses: 6, is_merciful: true, ..ROUGH };
 
 /// A server connection in the pool, or leased.
 struct Connection {
@@ -246,6 +300,8 @@ struct Seat {
     from_server: Vec<u8>,
     heard: Vec<u8>,
     facts: Vec<String>,
+    /// Connections lost since it has said something.
+    losses: u32,
 }
 
 /// What can happen next.
@@ -288,6 +344,7 @@ impl World {
             from_server: Vec::new(),
             heard: Vec::new(),
             facts: Vec::new(),
+            losses: 0,
         });
         let mut world = Self {
             seats: seats.collect(),
@@ -320,6 +377,7 @@ impl World {
     fn say(&mut self, seat: usize, words: &str) {
         let bytes = encode(Speaker::Client, words).unwrap();
         self.seats[seat].to_session.extend(bytes);
+        self.seats[seat].losses = 0;
         for _ in 0..MOST_EVENTS {
             let events = self.possible();
             if events.is_empty() {
@@ -424,9 +482,18 @@ impl World {
     }
 
     fn loses(&mut self, seat: usize) -> bool {
-        self.weather.losses > 0
-            && self.seats[seat].connection.is_some()
-            && self.dice.below(self.weather.losses) == 0
+        let it = &self.seats[seat];
+        let Some(connection) = it.connection.filter(|_| self.weather.losses > 0) else {
+            return false;
+        };
+        let is_borne = self.connections[connection].role == Target::Replica
+            && it.heard.is_empty()
+            && it.losses < MAX_REPLAYS;
+        if self.weather.is_merciful && !is_borne || self.dice.below(self.weather.losses) > 0 {
+            return false;
+        }
+        self.seats[seat].losses += 1;
+        true
     }
 
     fn leaves(&mut self) -> bool {
@@ -489,7 +556,8 @@ impl World {
             model.hear(&std::mem::take(&mut seat_.to_server));
             model.hear(&std::mem::take(&mut outcome.to_server));
             seat_.from_server.extend(model.take_replies());
-            assert!(seat_.from_server.is_empty(), "replies are under way");
+            let unread = std::mem::take(&mut seat_.from_server);
+            assert!(kept.is_none() || unread.is_empty(), "replies are under way");
             match kept {
                 Some((_, facts)) => {
                     let connection = &mut self.connections[at];
@@ -600,6 +668,17 @@ proptest! {
         seed in any::<u64>(),
     ) {
         check_same(&conversation, &[STARTUP], ROUGH, seed);
+    }
+
+    /// … and who only reads does not notice that replicas die, or that they refuse what was taken for
+    /// a read.
+    #[test]
+    fn who_only_reads_does_not_notice_what_becomes_of_replicas(
+        conversation in reading(),
+        seed in any::<u64>(),
+    ) {
+        check_same(&conversation, &[], ROUGH, seed);
+        check_same(&conversation, &[], PLAGUE, seed);
     }
 
     /// Whatever is lost or refused, every question gets its ReadyForQuery, and no client sees

@@ -20,6 +20,8 @@ const MANY: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Op {
     Select(u32),
+    /// A read that no standby does.
+    Draw,
     Insert,
     CopyIn,
     CopyOut,
@@ -296,7 +298,7 @@ impl Server {
     }
 
     fn describe(&mut self, op: &Op) {
-        if let Op::Select(_) = op {
+        if let Op::Select(_) | Op::Draw = op {
             self.say("RowDescription v:text");
         }
     }
@@ -320,6 +322,11 @@ impl Server {
                 self.say(&format!("CommandComplete \"SELECT {rows}\""));
             }
             Op::Inspect => self.inspect(),
+            Op::Draw => {
+                self.check_writable("draw()")?;
+                self.row();
+                self.say("CommandComplete \"SELECT 1\"");
+            }
             Op::Insert => self.write("INSERT", "INSERT 0 1")?,
             Op::TempTable => {
                 self.write("CREATE TABLE", "CREATE TABLE")?;
@@ -593,7 +600,7 @@ impl Server {
             self.say("ParameterDescription");
         }
         match op {
-            Some(Op::Select(_)) => self.say("RowDescription v:text"),
+            Some(Op::Select(_) | Op::Draw) => self.say("RowDescription v:text"),
             _ => self.say("NoData"),
         }
         Ok(())
@@ -665,6 +672,7 @@ fn parse_one(statement: &str) -> Op {
     let lower = statement.to_ascii_lowercase().replace('"', "");
     let words: Vec<&str> = lower.split_whitespace().collect();
     match words.as_slice() {
+        ["select", "draw"] => Op::Draw,
         ["select", "many"] => Op::Select(MANY),
         ["select", "broken"] => Op::ExecuteError,
         ["select", _] => Op::Select(1),
