@@ -130,3 +130,52 @@ impl Outgoing {
         self.parts.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const INPUT: &[u8] = b"0123456789";
+
+    /// Input bytes that pass next, or bytes of our own.
+    fn add(out: &mut Outgoing, at: &mut usize, pieces: &[Option<u8>]) {
+        for piece in pieces {
+            match piece {
+                None => {
+                    out.pass(*at..*at + 1);
+                    *at += 1;
+                }
+                Some(byte) => out.own(|own| own.push(*byte)),
+            }
+        }
+    }
+
+    fn bytes(out: &Outgoing) -> Vec<u8> {
+        out.slices(INPUT).flatten().copied().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_back_is_what_came_since_the_mark(
+            before in prop::collection::vec(any::<Option<u8>>(), 0..5),
+            since in prop::collection::vec(any::<Option<u8>>(), 0..5),
+            is_copied: bool,
+        ) {
+            let (mut out, mut at) = (Outgoing::default(), 0);
+            add(&mut out, &mut at, &before);
+            let (kept, mark) = (bytes(&out), out.mark());
+            add(&mut out, &mut at, &since);
+            let all = bytes(&out);
+            let mut taken = Vec::new();
+            if is_copied {
+                out.take_since(mark, INPUT, &mut taken);
+                prop_assert_eq!([&*kept, &*taken].concat(), all);
+            } else {
+                out.cut(mark);
+            }
+            prop_assert_eq!(bytes(&out), kept);
+            prop_assert_eq!(out.mark(), mark);
+        }
+    }
+}

@@ -219,6 +219,14 @@ impl Replay {
         }
     }
 
+    /// pgweir has given a reply in the server's place.
+    pub(super) fn gave_reply(&mut self, owed: Option<Owed>) {
+        self.replied(owed);
+        if self.is_prompt {
+            self.heard();
+        }
+    }
+
     /// The client hears something that cannot be taken back.
     pub(super) fn heard(&mut self) {
         if self.state == State::Unheard {

@@ -539,7 +539,7 @@ impl<R: Router> Session<R> {
                 _ => return,
             };
             to_client.own(|out| out.extend_from_slice(reply));
-            self.replay.replied(attached.pipeline.pop());
+            self.replay.gave_reply(attached.pipeline.pop());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Hostile peers: whatever either side sends, the session neither panics nor keeps without bound.
 
-use pgweir_protocol::session::MAX_PORTALS;
+use pgweir_protocol::session::{MAX_PORTALS, MAX_REPLAYED, MAX_WITHHELD};
 use pgweir_protocol::settings::{MAX_SAVEPOINTS, MAX_SETTINGS};
 use pgweir_protocol::verdict::Target;
 use proptest::prelude::*;
@@ -210,4 +210,42 @@ fn a_client_with_more_savepoints_than_are_followed_is_bound_to_its_server() {
         answer(&mut client, "CommandComplete \"SAVEPOINT\" | ReadyForQuery T");
     }
     assert_eq!(client.pins(), ["untrackable_setting"]);
+}
+
+/// Plays a read of this text on a replica that says this and is lost; returns what came of it.
+fn lost_after(sql: &str, words: &str) -> Outcome {
+    let mut client = client();
+    let mut outcome = Outcome::default();
+    client.client_says(&encode(Speaker::Client, &format!("Query {sql:?}")).unwrap(), &mut outcome);
+    let facts = fresh_facts(1, &ServerSetup::default());
+    client.attach(None, facts, Some(Target::Replica), &mut outcome);
+    if !words.is_empty() {
+        client.server_says(&encode(Speaker::Server, words).unwrap(), &mut outcome);
+    }
+    let mut after = Outcome::default();
+    client.lose("it closed the connection", &mut after);
+    after
+}
+
+#[test]
+fn a_read_runs_again_up_to_a_length() {
+    // The message's tag and length, and the end of its text.
+    let longest = MAX_REPLAYED - 6;
+    let text = |length: usize| format!("select {}", "1".repeat(length - "select ".len()));
+    assert_eq!(lost_after(&text(longest), "").facts, ["attach replica"]);
+    let refused = lost_after(&text(longest + 1), "");
+    assert!(refused.facts.is_empty() && !refused.to_client.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn the_head_of_an_answer_is_withheld_up_to_a_length() {
+    let head = |length: usize| {
+        let column = |_| "c:int4".to_owned();
+        let columns: Vec<String> = (0..length.div_ceil(20)).map(column).collect();
+        format!("RowDescription {}", columns.join(" "))
+    };
+    let whole = lost_after("select 1", &head(MAX_WITHHELD / 2));
+    assert_eq!((whole.facts, whole.to_client), (vec!["attach replica".to_owned()], Vec::new()));
+    let longer = lost_after("select 1", &head(2 * MAX_WITHHELD));
+    assert!(longer.facts.is_empty() && !longer.to_client.is_empty());
 }
