@@ -40,7 +40,7 @@ pub const MAX_WITHHELD: usize = 64 << 10;
 pub const MAX_REPLAYS: u32 = 2;
 
 /// The capacity in bytes that an empty buffer may keep: a client at rest costs little.
-const KEPT_CAPACITY: usize = 4 << 10;
+const KEPT_CAPACITY: usize = 1 << 10;
 
 /// What is known of the work under way, for the case that it has to run again.
 #[derive(Debug)]
@@ -143,8 +143,10 @@ impl Replay {
 
     fn clear(&mut self) {
         self.said.clear();
-        if self.said.capacity() > KEPT_CAPACITY {
-            self.said = Vec::new();
+        for buffer in [&mut self.said, &mut self.withheld] {
+            if buffer.is_empty() && buffer.capacity() > KEPT_CAPACITY {
+                *buffer = Vec::new();
+            }
         }
         self.begins.clear();
         self.unnamed = UnnamedUse::No;
