@@ -111,6 +111,9 @@ pub enum Work {
     Writing,
 }
 
+/// How many connections are given up, one after the other, whose settings cannot be undone.
+const MAX_TRIES: u8 = 3;
+
 /// Makes a server's session fail the way the lost one did; what follows gets PostgreSQL's own 25P02.
 const FAIL: &str = "BEGIN;DO $$BEGIN RAISE EXCEPTION USING ERRCODE='08006', \
      MESSAGE='pgweir: the server connection of this transaction was lost'; END$$";
@@ -206,6 +209,7 @@ impl<R: Router> Session<R> {
             (Errand::Lend | Errand::TakeBack, Some(_)) => attached.tainted = true,
             (Errand::Inspect, error) => self.inspected(error.is_some()),
             (Errand::Settings, None) => {
+                self.tries = 0;
                 self.track.synchronised();
                 attached.facts.unlisted =
                     attached.facts.unlisted.filter(|client| *client == self.id);
@@ -225,7 +229,9 @@ impl<R: Router> Session<R> {
     }
 
     fn errand_failed(&mut self, errand: Errand, error: Vec<u8>) {
-        if errand == Errand::Settings && self.forgets_refused(&error) {
+        if errand == Errand::Settings
+            && (self.forgets_refused(&error) || self.tries_another(&error))
+        {
             return;
         }
         let Link::Attached(attached) = &mut self.link else {
@@ -240,6 +246,24 @@ impl<R: Router> Session<R> {
         let begun = errand == Errand::Begin;
         self.give_up_resuming(begun);
         self.refusal.refuse_next(error);
+    }
+
+    /// The statement_timeout that the last client has left in force runs while it is reset: a
+    /// connection where that is too short is given up for another.
+    fn tries_another(&mut self, error: &[u8]) -> bool {
+        let report = ServerReport::parse(error.get(HEADER_LENGTH..).unwrap_or_default());
+        let is_cancelled = report.is_some_and(|report| report.code == SqlState::QUERY_CANCELED);
+        let Link::Attached(attached) = &mut self.link else {
+            return false;
+        };
+        let can_leave = attached.stage == Stage::Awaited && self.resume.is_none();
+        if !is_cancelled || !can_leave || self.tries >= MAX_TRIES {
+            return false;
+        }
+        self.tries += 1;
+        attached.tainted = true;
+        attached.stage = Stage::Leaving;
+        true
     }
 
     /// What was a good value may be none any more: a tablespace is dropped, a library turns out not to

@@ -181,6 +181,8 @@ pub struct Session<R> {
     /// What the client's work may have done to its session without saying so.
     doubt: Doubt,
     sequences: Sequences,
+    /// Connections given up since the last that could be brought to the client's settings.
+    tries: u8,
     /// The client's statements whose results are not what they were, until it closes them.
     outdated: Vec<u64>,
     refusal: Refusal,
@@ -215,6 +217,7 @@ impl<R: Router> Session<R> {
             resume: None,
             doubt: Doubt::default(),
             sequences: Sequences::of(start.id),
+            tries: 0,
             outdated: Vec::new(),
             refusal: Refusal::default(),
             replay: Replay::default(),

@@ -520,7 +520,10 @@ impl<R: Router> Session<R> {
         } else {
             self.track.settle();
         }
-        self.portals.clear();
+        // Those of a pipeline that the client is still sending are not bound yet.
+        if !self.in_pipeline {
+            self.portals.clear();
+        }
     }
 
     /// Gives the replies of pgweir's own whose turn has come.
