@@ -39,32 +39,27 @@ fn line(is_slow: bool, noted: &Noted, identity: &Identity, times: Times) {
     let client = identity.peer.map_or_else(|| "local".to_owned(), |peer| peer.to_string());
     let (user, database) = (identity.user.as_str(), identity.database.as_str());
     let (duration_ms, wait_ms) = (millis(times.took), millis(times.waited));
+    // An event's level and message are part of its place in the code.
+    macro_rules! event {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                statement,
+                class,
+                reason,
+                node,
+                duration_ms,
+                wait_ms,
+                user,
+                database,
+                client,
+                $message
+            )
+        };
+    }
     if is_slow {
-        tracing::warn!(
-            statement,
-            class,
-            reason,
-            node,
-            duration_ms,
-            wait_ms,
-            user,
-            database,
-            client,
-            "slow query"
-        );
+        event!(warn, "slow query");
     } else {
-        tracing::info!(
-            statement,
-            class,
-            reason,
-            node,
-            duration_ms,
-            wait_ms,
-            user,
-            database,
-            client,
-            "query"
-        );
+        event!(info, "query");
     }
 }
 
