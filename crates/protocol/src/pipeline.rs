@@ -186,10 +186,47 @@ impl Owed {
     }
 }
 
+/// A prepared statement, as a client's message speaks of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Meant<'a> {
+    /// By the client's name for it, and as the one shared between clients that this is.
+    Named(&'a [u8], Option<u64>),
+    /// The unnamed one.
+    Unnamed,
+}
+
+impl Meant<'_> {
+    /// Whether a message gives this statement, to the client or to the server, or takes it away: were
+    /// the message skipped, the statement would be another.
+    fn is_changed_by(&self, owed: &Owed) -> bool {
+        match (self, owed) {
+            (
+                Self::Named(name, _),
+                Owed::Known { name: changed }
+                | Owed::Closed { name: changed, .. }
+                | Owed::Parse(Parsed::Named { name: changed, .. })
+                | Owed::Execute { dropped: Some((changed, _)), .. },
+            ) if **changed == **name => true,
+            (
+                Self::Named(_, Some(id)),
+                Owed::Parse(Parsed::Carried(statement) | Parsed::Named { statement, .. })
+                | Owed::Evict(Some(statement)),
+            ) => statement.id == *id,
+            (
+                Self::Unnamed,
+                Owed::Parse(Parsed::Unnamed(_) | Parsed::CarriedUnnamed) | Owed::Evict(None),
+            ) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Replies owed, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Pipeline {
     owed: VecDeque<Owed>,
+    /// How many of them answer a Sync.
+    syncs: usize,
     /// The server waits for copy data; it ignores Sync and Flush meanwhile.
     copying_in: bool,
     /// The server has met an error and skips everything up to a Sync that is still to come.
@@ -198,8 +235,9 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn push(&mut self, owed: Owed) {
-        if matches!(owed, Owed::Sync | Owed::OwnSync) {
+        if is_sync(&owed) {
             self.skipping = false;
+            self.syncs += 1;
         }
         self.owed.push_back(owed);
     }
@@ -210,7 +248,9 @@ impl Pipeline {
 
     pub(crate) fn pop(&mut self) -> Option<Owed> {
         self.copying_in = false;
-        self.owed.pop_front()
+        let owed = self.owed.pop_front();
+        self.syncs -= usize::from(owed.as_ref().is_some_and(is_sync));
+        owed
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -236,6 +276,22 @@ impl Pipeline {
     /// What is owed, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Owed> {
         self.owed.iter()
+    }
+
+    /// Whether a statement is what a pipeline sent earlier, and not answered yet, has made of it: an
+    /// error there undoes that.
+    pub(crate) fn may_undo(&self, statement: Meant<'_>) -> bool {
+        if self.syncs == 0 {
+            return false;
+        }
+        let mut is_earlier = false;
+        for owed in self.owed.iter().rev() {
+            if statement.is_changed_by(owed) {
+                return is_earlier;
+            }
+            is_earlier |= is_sync(owed);
+        }
+        false
     }
 
     /// Whether a query of pgweir's own is on its way.
@@ -283,6 +339,7 @@ impl Pipeline {
             match owed {
                 Owed::Sync => {
                     self.owed.remove(at);
+                    self.syncs -= 1;
                     ignored = true;
                 }
                 Owed::CopyEnd => {
@@ -304,7 +361,7 @@ impl Pipeline {
     /// After an error outside a simple query: takes out everything the server will skip.
     pub(crate) fn skip_to_sync(&mut self) -> Vec<Owed> {
         self.copying_in = false;
-        let end = self.owed.iter().position(|owed| matches!(owed, Owed::Sync | Owed::OwnSync));
+        let end = self.owed.iter().position(is_sync);
         self.skipping = end.is_none();
         self.owed.drain(..end.unwrap_or(self.owed.len())).collect()
     }
@@ -312,6 +369,11 @@ impl Pipeline {
     /// Takes out everything: the server is gone.
     pub(crate) fn drain(&mut self) -> Vec<Owed> {
         self.copying_in = false;
+        self.syncs = 0;
         self.owed.drain(..).collect()
     }
+}
+
+fn is_sync(owed: &Owed) -> bool {
+    matches!(owed, Owed::Sync | Owed::OwnSync)
 }

@@ -195,6 +195,9 @@ impl<R: Router> Session<R> {
     ) -> Result<(), Step> {
         match &self.link {
             Link::Attached(attached) if attached.is_busy() => Err(Step::Wait(Next::Reply)),
+            Link::Attached(attached) if self.hangs_on_earlier(attached, frame) => {
+                Err(Step::Wait(Next::Reply))
+            }
             Link::Attached(_) if self.in_pipeline => Ok(()),
             _ => {
                 self.begin_work(frame, to_server)?;

@@ -6,7 +6,7 @@ use crate::error::ProtocolError;
 use crate::frame::{HEADER_LENGTH, put_frame, put_length, split_cstr};
 use crate::message;
 use crate::outgoing::Outgoing;
-use crate::pipeline::{Bound, Owed, Parsed};
+use crate::pipeline::{Bound, Meant, Owed, Parsed};
 use crate::prepared::{Statement, Unnamed};
 use crate::settings::SettingsMap;
 use crate::verdict::{Pins, Router, Target, Verdict};
@@ -61,6 +61,27 @@ impl<R: Router> Session<R> {
         match step {
             Ok(step) => step,
             Err(error) => fatal(&error, to_client),
+        }
+    }
+
+    /// Whether a message is about a statement that an error in an earlier pipeline, still on its way,
+    /// would make another: then it waits for the end of that one. A server sees the error first, too.
+    pub(super) fn hangs_on_earlier(&self, attached: &Attached, frame: Frame<'_>) -> bool {
+        let body = frame.arrived_body();
+        let named = match (frame.header.tag, body) {
+            (b'B', _) => split_cstr(body).and_then(|(_, rest)| split_cstr(rest)),
+            (b'D' | b'C', [b'S', name @ ..]) => split_cstr(name),
+            // One without a name takes the place of any other.
+            (b'P', [first, ..]) if *first != 0 => split_cstr(body),
+            _ => None,
+        };
+        named.is_some_and(|(name, _)| attached.pipeline.may_undo(self.meant(name)))
+    }
+
+    fn meant<'a>(&self, name: &'a [u8]) -> Meant<'a> {
+        match name {
+            [] => Meant::Unnamed,
+            _ => Meant::Named(name, self.statements.named.get(name).map(|named| named.id)),
         }
     }
 
@@ -134,6 +155,10 @@ impl<R: Router> Session<R> {
         let environment = named_in(&self.environment, &self.track.now().client);
         let epoch = self.router.schema_epoch();
         let statement = self.registry.intern(&environment, tail, &verdict, epoch);
+        if attached.pipeline.may_undo(Meant::Named(name, Some(statement.id))) {
+            self.foresight.put_back(verdict);
+            return Step::Wait(Next::Reply);
+        }
         let name: Box<[u8]> = name.into();
         self.statements.named.insert(name.clone(), statement.clone());
         if attached.facts.statements.touch(statement.id) {
