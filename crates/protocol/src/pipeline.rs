@@ -169,6 +169,14 @@ impl Owed {
         }
     }
 
+    /// Whether the last of its replies is ReadyForQuery.
+    fn ends_with_ready(&self) -> bool {
+        matches!(
+            self,
+            Self::Query { .. } | Self::Errand(_) | Self::FunctionCall | Self::Sync | Self::OwnSync
+        )
+    }
+
     /// How the SQL was judged that this is the answer to.
     pub(crate) fn verdict(&self) -> Option<&Verdict> {
         match self {
@@ -189,8 +197,10 @@ impl Owed {
 /// A prepared statement, as a client's message speaks of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meant<'a> {
-    /// By the client's name for it, and as the one shared between clients that this is.
-    Named(&'a [u8], Option<u64>),
+    /// By the client's name for it.
+    Named(&'a [u8]),
+    /// As one that clients share.
+    Shared(u64),
     /// The unnamed one.
     Unnamed,
 }
@@ -201,14 +211,14 @@ impl Meant<'_> {
     fn is_changed_by(&self, owed: &Owed) -> bool {
         match (self, owed) {
             (
-                Self::Named(name, _),
+                Self::Named(name),
                 Owed::Known { name: changed }
                 | Owed::Closed { name: changed, .. }
                 | Owed::Parse(Parsed::Named { name: changed, .. })
                 | Owed::Execute { dropped: Some((changed, _)), .. },
-            ) if **changed == **name => true,
+            ) => **changed == **name,
             (
-                Self::Named(_, Some(id)),
+                Self::Shared(id),
                 Owed::Parse(Parsed::Carried(statement) | Parsed::Named { statement, .. })
                 | Owed::Evict(Some(statement)),
             ) => statement.id == *id,
@@ -225,8 +235,8 @@ impl Meant<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Pipeline {
     owed: VecDeque<Owed>,
-    /// How many of them answer a Sync.
-    syncs: usize,
+    /// How many of them are ReadyForQuery, or end with it.
+    ends: usize,
     /// The server waits for copy data; it ignores Sync and Flush meanwhile.
     copying_in: bool,
     /// The server has met an error and skips everything up to a Sync that is still to come.
@@ -237,8 +247,8 @@ impl Pipeline {
     pub(crate) fn push(&mut self, owed: Owed) {
         if is_sync(&owed) {
             self.skipping = false;
-            self.syncs += 1;
         }
+        self.ends += usize::from(owed.ends_with_ready());
         self.owed.push_back(owed);
     }
 
@@ -249,7 +259,7 @@ impl Pipeline {
     pub(crate) fn pop(&mut self) -> Option<Owed> {
         self.copying_in = false;
         let owed = self.owed.pop_front();
-        self.syncs -= usize::from(owed.as_ref().is_some_and(is_sync));
+        self.ends -= usize::from(owed.as_ref().is_some_and(Owed::ends_with_ready));
         owed
     }
 
@@ -278,10 +288,15 @@ impl Pipeline {
         self.owed.iter()
     }
 
+    /// Whether whole pieces of work are on their way, ahead of the one that is being sent.
+    pub(crate) fn has_pieces(&self) -> bool {
+        self.ends > 0
+    }
+
     /// Whether a statement is what a pipeline sent earlier, and not answered yet, has made of it: an
     /// error there undoes that.
     pub(crate) fn may_undo(&self, statement: Meant<'_>) -> bool {
-        if self.syncs == 0 {
+        if !self.has_pieces() {
             return false;
         }
         let mut is_earlier = false;
@@ -289,7 +304,7 @@ impl Pipeline {
             if statement.is_changed_by(owed) {
                 return is_earlier;
             }
-            is_earlier |= is_sync(owed);
+            is_earlier |= owed.ends_with_ready();
         }
         false
     }
@@ -339,7 +354,7 @@ impl Pipeline {
             match owed {
                 Owed::Sync => {
                     self.owed.remove(at);
-                    self.syncs -= 1;
+                    self.ends -= 1;
                     ignored = true;
                 }
                 Owed::CopyEnd => {
@@ -363,13 +378,15 @@ impl Pipeline {
         self.copying_in = false;
         let end = self.owed.iter().position(is_sync);
         self.skipping = end.is_none();
-        self.owed.drain(..end.unwrap_or(self.owed.len())).collect()
+        let skipped: Vec<Owed> = self.owed.drain(..end.unwrap_or(self.owed.len())).collect();
+        self.ends -= skipped.iter().filter(|owed| owed.ends_with_ready()).count();
+        skipped
     }
 
     /// Takes out everything: the server is gone.
     pub(crate) fn drain(&mut self) -> Vec<Owed> {
         self.copying_in = false;
-        self.syncs = 0;
+        self.ends = 0;
         self.owed.drain(..).collect()
     }
 }

@@ -241,6 +241,12 @@ impl ServerStatements {
         self.held.get(&id).is_some()
     }
 
+    /// Which statement would have to leave for one that the server does not hold.
+    pub(crate) fn leaves_for(&self, id: u64) -> Option<u64> {
+        let is_full = self.held.len() >= self.held.capacity() && self.held.peek(&id).is_none();
+        self.held.iter().next().map(|(oldest, _)| *oldest).filter(|_| is_full)
+    }
+
     /// Notes that the server is being given a statement; returns the one that has to leave.
     pub fn insert(&mut self, statement: Arc<Statement>) -> Option<Arc<Statement>> {
         let leaves = if self.held.len() >= self.held.capacity() {

@@ -309,6 +309,12 @@ impl Verdict {
         self.effects.iter().any(|(_, effect)| changes(effect))
     }
 
+    /// Whether prepared statements of any kind come or go.
+    #[must_use]
+    pub fn changes_any_statement(&self) -> bool {
+        self.changes_statements() || self.forgets_statements()
+    }
+
     /// The verdict on an EXECUTE, judged like the statement it runs.
     #[must_use]
     pub fn executing(&self, body: &Self) -> Self {

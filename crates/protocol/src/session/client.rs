@@ -379,6 +379,7 @@ impl<R: Router> Session<R> {
         };
         attached.ran.write |= verdict.is_write;
         attached.ran.definition |= verdict.changes_schema;
+        attached.ran.control |= verdict.controls_transaction;
         let role = attached.role;
         self.note_sequences(verdict);
         if !verdict.pins_when_sent.is_empty() {

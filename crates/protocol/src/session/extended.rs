@@ -68,6 +68,11 @@ impl<R: Router> Session<R> {
     /// would make another: then it waits for the end of that one. A server sees the error first, too.
     pub(super) fn hangs_on_earlier(&self, attached: &Attached, frame: Frame<'_>) -> bool {
         let body = frame.arrived_body();
+        if frame.header.tag == b'E' {
+            let portal = split_cstr(body).map_or(body, |(portal, _)| portal);
+            return attached.pipeline.has_pieces()
+                && self.verdict_of_portal(portal).changes_any_statement();
+        }
         let named = match (frame.header.tag, body) {
             (b'B', _) => split_cstr(body).and_then(|(_, rest)| split_cstr(rest)),
             (b'D' | b'C', [b'S', name @ ..]) => split_cstr(name),
@@ -75,14 +80,15 @@ impl<R: Router> Session<R> {
             (b'P', [first, ..]) if *first != 0 => split_cstr(body),
             _ => None,
         };
-        named.is_some_and(|(name, _)| attached.pipeline.may_undo(self.meant(name)))
-    }
-
-    fn meant<'a>(&self, name: &'a [u8]) -> Meant<'a> {
-        match name {
-            [] => Meant::Unnamed,
-            _ => Meant::Named(name, self.statements.named.get(name).map(|named| named.id)),
+        let Some((name, _)) = named.filter(|_| attached.pipeline.has_pieces()) else {
+            return false;
+        };
+        if name.is_empty() {
+            return attached.pipeline.may_undo(Meant::Unnamed);
         }
+        let shared = self.statements.named.get(name);
+        attached.pipeline.may_undo(Meant::Named(name))
+            || shared.is_some_and(|statement| attached.is_unsettled(statement.id))
     }
 
     fn parse(&mut self, frame: Frame<'_>, to_server: &mut Outgoing) -> Result<Step, ProtocolError> {
@@ -155,14 +161,14 @@ impl<R: Router> Session<R> {
         let environment = named_in(&self.environment, &self.track.now().client);
         let epoch = self.router.schema_epoch();
         let statement = self.registry.intern(&environment, tail, &verdict, epoch);
-        if attached.pipeline.may_undo(Meant::Named(name, Some(statement.id))) {
+        if attached.is_unsettled(statement.id) {
             self.foresight.put_back(verdict);
             return Step::Wait(Next::Reply);
         }
         let name: Box<[u8]> = name.into();
         self.statements.named.insert(name.clone(), statement.clone());
         if attached.facts.statements.touch(statement.id) {
-            if attached.status != TransactionStatus::Failed {
+            if !attached.may_have_failed() {
                 attached.owe(Owed::Known { name });
                 return Step::Took(frame.header.length);
             }
@@ -470,6 +476,23 @@ impl<R: Router> Session<R> {
 }
 
 impl Attached {
+    /// Whether it is up to pipelines on their way if the server holds a statement, or the one that has
+    /// to make room for it.
+    fn is_unsettled(&self, id: u64) -> bool {
+        let may_undo = |id| self.pipeline.may_undo(Meant::Shared(id));
+        self.pipeline.has_pieces()
+            && (may_undo(id) || self.facts.statements.leaves_for(id).is_some_and(may_undo))
+    }
+
+    /// Whether the server is in a failed transaction, or will be when it reads the next message.
+    fn may_have_failed(&self) -> bool {
+        match self.status {
+            TransactionStatus::Failed => true,
+            TransactionStatus::Transaction => self.pipeline.has_pieces(),
+            TransactionStatus::Idle => self.pipeline.has_pieces() && self.ran.control,
+        }
+    }
+
     /// Prepares a statement on the server unless it holds it already.
     fn carry(&mut self, statement: &Arc<Statement>, to_server: &mut Outgoing) {
         if self.facts.statements.touch(statement.id) {

@@ -60,13 +60,15 @@ pub(super) struct LastWords {
     pub(super) blames_client: bool,
 }
 
-/// What has run since the last transaction's end.
+/// What has been sent since the last transaction's end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Ran {
     /// Something that counts as a write.
     pub(super) write: bool,
     /// Something that may have changed the schema.
     pub(super) definition: bool,
+    /// Something that begins or ends a transaction, or a part of one, since the last ReadyForQuery.
+    pub(super) control: bool,
 }
 
 /// How far the session is with a server connection.

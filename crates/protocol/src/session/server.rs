@@ -466,6 +466,7 @@ impl<R: Router> Session<R> {
         let owed = attached.pipeline.pop().ok_or(broken)?;
         let failed = std::mem::take(&mut attached.failed);
         attached.status = status;
+        attached.ran.control = attached.ran.control && attached.pipeline.controls_transaction();
         let is_ours = matches!(owed, Owed::Errand(_));
         if status == TransactionStatus::Idle && std::mem::take(&mut attached.ran.definition) {
             self.router.schema_changed();

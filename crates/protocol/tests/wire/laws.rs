@@ -220,6 +220,10 @@ fn moves(client: usize, with_copy: bool) -> impl Strategy<Value = Vec<Move>> {
         2 => one(prop::collection::vec(sql(client).prop_map(query), 2..4)
             .prop_map(|queries| queries.join(" | ")).boxed()),
         8 => one(pipeline(client).boxed()),
+        3 => one(prop::collection::vec(
+            prop_oneof![4 => pipeline(client).boxed(), 1 => sql(client).prop_map(query).boxed()],
+            2..4,
+        ).prop_map(|pieces| pieces.join(" | ")).boxed()),
         1 => one(Just("Query \"discard all\"".to_owned()).boxed()),
         1 => one(Just("FunctionCall 1".to_owned()).boxed()),
         1 => one(Just("Sync".to_owned()).boxed()),
