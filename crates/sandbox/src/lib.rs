@@ -32,6 +32,7 @@
 //! ```
 
 mod account;
+mod citus;
 mod environment;
 mod error;
 mod files;
@@ -48,6 +49,7 @@ mod template;
 mod wait;
 mod watchdog;
 
+pub use citus::{CitusBuilder, CitusCluster};
 pub use environment::Login;
 pub use error::{LogTail, SandboxError};
 pub use node::{Node, StopMode};

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pgweir_sandbox::{HOST, Login, Node, Sandbox, SandboxError, StopMode, hba_for_everyone};
+use pgweir_sandbox::{
+    CitusCluster, HOST, Login, Node, Sandbox, SandboxError, StopMode, hba_for_everyone,
+};
 
 /// Long enough for anything that is going to happen.
 const SOON: Duration = Duration::from_secs(30);
@@ -509,4 +511,27 @@ fn waiting_on_a_frozen_server_keeps_to_the_deadline() {
 fn temporary_data_is_on_disk_on_request() {
     let sandbox = Sandbox::builder().replicas(0).on_disk().start().unwrap();
     assert!(!sandbox.dir().starts_with("/dev/shm"), "{}", sandbox.dir().display());
+}
+
+#[test]
+fn a_citus_cluster_knows_its_workers_and_goes_on_where_it_was() {
+    if !Sandbox::citus_available() {
+        eprintln!("SKIPPED: the Citus extension is not installed beside PostgreSQL");
+        return;
+    }
+    let dir = Scratch::new("citus");
+    for round in 0..2 {
+        let cluster = CitusCluster::builder().dir(&dir.0).database("app").start().unwrap();
+        if round == 0 {
+            cluster
+                .psql("CREATE TABLE t (id int); SELECT create_distributed_table('t', 'id'); INSERT INTO t SELECT generate_series(1, 100)")
+                .unwrap();
+        }
+        let ports: Vec<String> = cluster.primaries().map(|node| node.port().to_string()).collect();
+        let listed = cluster.psql("SELECT nodeport FROM pg_dist_node ORDER BY groupid").unwrap();
+        assert_eq!(listed.lines().collect::<Vec<_>>(), ports);
+        for node in cluster.primaries() {
+            assert_eq!(node.psql_in("app", "SELECT count(*) FROM t").unwrap(), "100");
+        }
+    }
 }
