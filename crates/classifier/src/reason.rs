@@ -33,6 +33,8 @@ pub enum Reason {
     UnloggedRelation(Box<str>),
     /// A foreign table: another server's rows, or this server's files.
     ForeignRelation(Box<str>),
+    /// In a cluster that shards: only the coordinator has it, or has it so.
+    CoordinatorOnly(Box<str>),
     /// A function of the user's that changes settings, or leaves other state behind.
     ChangesSession(Box<str>),
     /// It executes what an SQL `PREPARE` has prepared.
@@ -87,7 +89,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every word that [`Reason::as_str`] can say.
-    pub const WORDS: [&'static str; 37] = [
+    pub const WORDS: [&'static str; 38] = [
         "harmless",
         "empty",
         "session_setting",
@@ -101,6 +103,7 @@ impl Reason {
         "temporary_relation",
         "unlogged_relation",
         "foreign_relation",
+        "coordinator_only",
         "changes_session",
         "sql_execute",
         "pins",
@@ -151,6 +154,7 @@ impl Reason {
             Self::TemporaryRelation(_) => "temporary_relation",
             Self::UnloggedRelation(_) => "unlogged_relation",
             Self::ForeignRelation(_) => "foreign_relation",
+            Self::CoordinatorOnly(_) => "coordinator_only",
             Self::ChangesSession(_) => "changes_session",
             Self::SqlExecute => "sql_execute",
             Self::Pins(_) => "pins",
@@ -187,6 +191,7 @@ impl Reason {
             | Self::TemporaryRelation(name)
             | Self::UnloggedRelation(name)
             | Self::ForeignRelation(name)
+            | Self::CoordinatorOnly(name)
             | Self::ChangesSession(name)
             | Self::UnknownRelation(name)
             | Self::CatalogUnread(name)

@@ -16,6 +16,7 @@ use super::body::{self, Body};
 use super::extensions;
 use super::facts::{Class, FIRST_USER_OID, Facts, Function, Named, ObjectId};
 use super::names::{Kinds, Traits, Use};
+use super::sharding;
 
 /// How many steps of the way to what decided are shown.
 const SHOWN_STEPS: usize = 6;
@@ -26,8 +27,10 @@ pub(crate) trait Vouched {
     fn vouched(&self, schema: Option<&str>, name: &str) -> Option<Verdict>;
     /// What to make of one that nobody vouches for.
     fn unknown(&self) -> Verdict;
-    /// The servers' major version.
-    fn server_version(&self) -> u16;
+    /// A function of PostgreSQL's own, as this crate's tables have it; `None` if they do not.
+    fn own_function(&self, schema: Option<&str>, name: &str) -> Option<Verdict>;
+    /// Whether the cluster shards: objects that not every node has are the coordinator's.
+    fn is_sharded(&self) -> bool;
 }
 
 /// What an object is in itself.
@@ -45,6 +48,8 @@ pub(crate) enum Why {
     Foreign,
     /// A sequence.
     Sequence,
+    /// In a cluster that shards: not every node has it, or has the same.
+    CoordinatorOnly,
 }
 
 /// An object and all that it leads to.
@@ -216,7 +221,9 @@ impl<'f> Builder<'f> {
         for relation in &facts.relations {
             if relation.oid < FIRST_USER_OID {
                 let own = builtins::relation(Some(&relation.schema), &relation.name);
-                let verdict = own.unwrap_or(Verdict::Read);
+                let least =
+                    if self.vouched.is_sharded() { Verdict::Primary } else { Verdict::Read };
+                let verdict = own.unwrap_or(Verdict::Read).max(least);
                 let object =
                     self.object(&relation.name, verdict, Traits::NONE, Why::ServerRelation);
                 self.by_id.insert((Class::Relation, relation.oid), object);
@@ -226,7 +233,7 @@ impl<'f> Builder<'f> {
                 "Sp" | "Su" => (Verdict::Primary, Why::Sequence),
                 "fp" => (Verdict::Primary, Why::Foreign),
                 kind if kind.ends_with('u') => (Verdict::Primary, Why::Unlogged),
-                _ => (Verdict::Read, Why::Nothing),
+                _ => self.by_place(Class::Relation, relation.oid),
             };
             self.named(Class::Relation, relation, verdict, why);
             self.named(Class::Target, relation, Verdict::Read, Why::Nothing);
@@ -237,14 +244,26 @@ impl<'f> Builder<'f> {
         self.database.targets.insert(Box::default(), vec![entry]);
     }
 
+    /// What an object amounts to that is harmless in itself, by where it is.
+    fn by_place(&self, class: Class, oid: u32) -> (Verdict, Why) {
+        let is_everywhere = oid < FIRST_USER_OID || self.facts.everywhere.contains(&(class, oid));
+        if is_everywhere || !self.vouched.is_sharded() {
+            (Verdict::Read, Why::Nothing)
+        } else {
+            (Verdict::Primary, Why::CoordinatorOnly)
+        }
+    }
+
     /// Types, operators, and the names of functions.
     fn names(&mut self) {
         let facts = self.facts;
         for named in &facts.types {
-            self.named(Class::Type, named, Verdict::Read, Why::Nothing);
+            let (verdict, why) = self.by_place(Class::Type, named.oid);
+            self.named(Class::Type, named, verdict, why);
         }
         for named in &facts.operators {
-            self.named(Class::Operator, named, Verdict::Read, Why::Nothing);
+            let (verdict, why) = self.by_place(Class::Operator, named.oid);
+            self.named(Class::Operator, named, verdict, why);
         }
         for function in &facts.functions {
             let object =
@@ -299,6 +318,14 @@ impl<'f> Builder<'f> {
                 body.verdict = Verdict::Primary;
                 body.why = "it changes the session";
             }
+            let mut why = Why::Function(body.why);
+            if body.verdict == Verdict::Read
+                && !self.settled.contains(&object)
+                && let (verdict @ Verdict::Primary, place) =
+                    self.by_place(Class::Function, function.oid)
+            {
+                (body.verdict, why) = (verdict, place);
+            }
             self.note_settings(function, &body);
             for used in body.uses.iter().collect::<HashSet<_>>() {
                 self.uses_by_name(object, used.as_use());
@@ -306,7 +333,7 @@ impl<'f> Builder<'f> {
             if let Some(object) = self.database.objects.get_mut(object) {
                 object.verdict = body.verdict;
                 object.traits = body.traits;
-                object.why = Why::Function(body.why);
+                object.why = why;
             }
         }
     }
@@ -323,7 +350,10 @@ impl<'f> Builder<'f> {
             .and_then(|extension| extensions::function(extension, &function.name))
         {
             let traits = if known > Verdict::Primary { Traits::SESSION } else { Traits::NONE };
-            return Body::of(known, "", traits);
+            return match sharding::defines(&function.name) && known > Verdict::Primary {
+                true => Body::of(known, "", traits.with(Traits::DEFINES)),
+                false => Body::of(known, "", traits),
+            };
         }
         match (function.kind, function.language.as_str(), &function.body, &function.alias) {
             ('a', ..) => Body::of(Verdict::Read, "", Traits::NONE),
@@ -347,7 +377,7 @@ impl<'f> Builder<'f> {
 
     /// A function of PostgreSQL's own, as this crate's tables have it; `None` if they do not.
     fn own_verdict(&self, schema: Option<&str>, name: &str) -> (Option<Verdict>, Traits) {
-        let verdict = builtins::function(schema, name, self.vouched.server_version());
+        let verdict = self.vouched.own_function(schema, name);
         (verdict, builtins::traits(name))
     }
 
@@ -374,8 +404,10 @@ impl<'f> Builder<'f> {
                 self.uses_own(object, None, name, Verdict::Read);
             }
             Use::Relation { schema, name } => {
-                let own = builtins::relation(schema, name).filter(|own| *own > Verdict::Read);
-                if let Some(verdict) = own {
+                let least =
+                    if self.vouched.is_sharded() { Verdict::Primary } else { Verdict::Read };
+                let own = builtins::relation(schema, name).map(|own| own.max(least));
+                if let Some(verdict) = own.filter(|own| *own > Verdict::Read) {
                     let own = self.object(name, verdict, Traits::NONE, Why::ServerRelation);
                     self.uses.push((object, own));
                 }

@@ -9,6 +9,8 @@
 //! PostgreSQL's own objects have numbers below [`FIRST_USER_OID`]; they are known by name.
 //! Manual: "System Catalogs".
 
+use std::collections::HashSet;
+
 /// The first number that an object of the user's can have (`FirstNormalObjectId` in `transam.h`).
 pub(crate) const FIRST_USER_OID: u32 = 16_384;
 
@@ -128,6 +130,8 @@ pub(crate) struct Facts {
     pub(crate) operands: Vec<(ObjectId, ObjectId)>,
     /// Objects whose stored trees write or lock rows.
     pub(crate) writers: Vec<ObjectId>,
+    /// Objects that every node of a cluster that shards has, and answers alike.
+    pub(crate) everywhere: HashSet<ObjectId>,
 }
 
 impl Facts {
@@ -154,6 +158,9 @@ impl Facts {
             "e" => self.uses.push((cells.object()?, cells.object()?)),
             "d" => self.operands.push((cells.object()?, cells.object()?)),
             "x" => self.writers.push(cells.object()?),
+            "s" => {
+                self.everywhere.insert(cells.object()?);
+            }
             _ => return None,
         }
         Some(())
@@ -168,6 +175,7 @@ impl Facts {
             ('e', self.uses.len()),
             ('d', self.operands.len()),
             ('x', self.writers.len()),
+            ('s', self.everywhere.len()),
         ];
         match counts.into_iter().find(|(_, count)| *count > MAX_ROWS) {
             Some((kind, _)) => Err(Unusable::TooMany(kind)),

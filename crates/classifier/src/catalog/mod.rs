@@ -11,6 +11,7 @@ mod database;
 mod extensions;
 pub mod facts;
 pub(crate) mod names;
+pub mod sharding;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -71,6 +72,7 @@ pub struct Catalog {
     read_functions: Arc<HashSet<Box<str>>>,
     write_functions: Arc<HashSet<Box<str>>>,
     unknown_functions: UnknownFunctions,
+    is_sharded: bool,
     knowledge: Knowledge,
 }
 
@@ -89,6 +91,7 @@ impl Catalog {
             read_functions: Arc::default(),
             write_functions: Arc::default(),
             unknown_functions: UnknownFunctions::default(),
+            is_sharded: false,
             knowledge: Knowledge::Nothing,
         }
     }
@@ -119,6 +122,14 @@ impl Catalog {
     #[must_use]
     pub fn with_unknown_functions(mut self, policy: UnknownFunctions) -> Self {
         self.unknown_functions = policy;
+        self
+    }
+
+    /// Of a cluster that shards: reads go to nodes that have catalogs of their own, and of the user's
+    /// objects only those that [`sharding::QUESTIONS`] name.
+    #[must_use]
+    pub fn with_sharding(mut self) -> Self {
+        self.is_sharded = true;
         self
     }
 
@@ -210,7 +221,7 @@ impl Catalog {
     #[must_use]
     pub fn function(&self, schema: Option<&str>, name: &str) -> Verdict {
         self.vouched(schema, name)
-            .or_else(|| builtins::function(schema, name, self.server_version))
+            .or_else(|| self.own_function(schema, name))
             .unwrap_or_else(|| self.unknown())
     }
 
@@ -246,18 +257,27 @@ impl Catalog {
         if let Some(verdict) = self.vouched(schema, name) {
             return of_function(verdict, name);
         }
-        let own = builtins::function(schema, name, self.server_version);
+        let own = self.own_function(schema, name);
         let own = own.map(|verdict| of_function(verdict, name));
         let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
         // `name(x)` may be a cast.
         known.or_else(|| self.meant(Use::Type { schema, name })).unwrap_or_else(|| {
             match (&self.knowledge, self.unknown_functions) {
                 // It may be known to write in a moment.
-                (Knowledge::Unread(_), _) => self.unread(name).with_traits(Traits::SESSION),
+                (Knowledge::Unread(_), _) => self.unread(name).with_traits(self.of_unread(name)),
                 (_, UnknownFunctions::Read) => Finding::HARMLESS,
                 _ => of_function(Verdict::Unknown, name),
             }
         })
+    }
+
+    /// What a function may do that is not known, but for its name.
+    fn of_unread(&self, name: &str) -> Traits {
+        if self.is_sharded && sharding::defines(name) {
+            Traits::SESSION.with(Traits::DEFINES)
+        } else {
+            Traits::SESSION
+        }
     }
 
     /// Something of the user's, while the database's objects are not known.
@@ -291,7 +311,7 @@ impl Catalog {
         if let Some(finding) = self.meant(used) {
             return finding;
         }
-        if own == Some(Verdict::Read) {
+        if own == Some(Verdict::Read) && !self.is_sharded {
             return Finding::HARMLESS;
         }
         let reason = match (own, &self.knowledge) {
@@ -316,6 +336,9 @@ impl Catalog {
         if unread && !builtins::is_type(schema, name) {
             return self.unread(name);
         }
+        if self.is_sharded && sharding::is_number_of_objects(name) {
+            return of_function(Verdict::Primary, name);
+        }
         self.meant(used).unwrap_or(Finding::HARMLESS)
     }
 }
@@ -338,8 +361,19 @@ impl Vouched for Catalog {
         }
     }
 
-    fn server_version(&self) -> u16 {
-        self.server_version
+    fn own_function(&self, schema: Option<&str>, name: &str) -> Option<Verdict> {
+        let verdict = builtins::function(schema, name, self.server_version)?;
+        if !self.is_sharded {
+            return Some(verdict);
+        }
+        match schema {
+            Some("information_schema") => Some(verdict.max(Verdict::Primary)),
+            _ => Some(sharding::of_own_function(name, verdict)),
+        }
+    }
+
+    fn is_sharded(&self) -> bool {
+        self.is_sharded
     }
 }
 
@@ -353,6 +387,10 @@ impl Names for Catalog {
             Use::Type { schema, name } => self.type_of(used, schema, name),
             Use::Target { .. } | Use::Query => self.meant(used).unwrap_or(Finding::HARMLESS),
         }
+    }
+
+    fn is_sharded(&self) -> bool {
+        self.is_sharded
     }
 
     fn knows_relations(&self) -> bool {
@@ -387,6 +425,7 @@ fn finding_of(database: &Database, object: &Object) -> Finding {
         (_, Why::Unlogged) => (Access::Primary, Reason::UnloggedRelation(way)),
         (_, Why::Foreign) => (Access::Primary, Reason::ForeignRelation(way)),
         (_, Why::Sequence) => (Access::Primary, Reason::SequenceState(way)),
+        (_, Why::CoordinatorOnly) => (Access::Primary, Reason::CoordinatorOnly(way)),
         (_, Why::ServerRelation) => (Access::Primary, Reason::ServerRelation(way)),
         (Verdict::Primary, _) if object.traits.has(Traits::SESSION) => {
             (Access::Primary, Reason::ChangesSession(way))

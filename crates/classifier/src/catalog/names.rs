@@ -156,6 +156,11 @@ pub(crate) trait Names {
     /// What this use amounts to.
     fn finding(&self, used: Use<'_>) -> Finding;
 
+    /// True for a cluster that shards: a read may run on a node with catalogs of its own.
+    fn is_sharded(&self) -> bool {
+        false
+    }
+
     /// True if relations are known: guesses from their names are not needed.
     fn knows_relations(&self) -> bool;
 }

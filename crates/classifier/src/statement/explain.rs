@@ -6,7 +6,7 @@ use pg_query::protobuf::ExplainStmt;
 
 use super::Judge;
 use super::constant::constant;
-use crate::StatementLabel;
+use crate::{Access, Reason, StatementLabel};
 
 impl Judge<'_> {
     pub(super) fn explain(&mut self, node: &ExplainStmt) -> StatementLabel {
@@ -14,6 +14,11 @@ impl Judge<'_> {
         let mut label = self.inner(node.query.as_deref(), !runs);
         label.kind = "EXPLAIN";
         label.control = crate::Control::None;
+        if self.names.is_sharded() && label.access < Access::Primary {
+            // A plan names the node that made it.
+            label.access = Access::Primary;
+            label.reason = Reason::CoordinatorOnly("EXPLAIN".into());
+        }
         label
     }
 

@@ -1,7 +1,7 @@
 //! Expressions.
 
 use pg_query::NodeRef;
-use pg_query::protobuf::{AExpr, AExprKind, ColumnRef, TypeName};
+use pg_query::protobuf::{AExpr, AExprKind, ColumnRef, SqlValueFunctionOp, TypeName};
 
 use super::{Walk, children, qualified, string};
 use crate::catalog::names::Use;
@@ -10,6 +10,12 @@ use crate::{Access, Reason};
 impl<'a> Walk<'a> {
     /// True if the node is of this family.
     pub(super) fn expression(&mut self, node: NodeRef<'a>) -> bool {
+        if let NodeRef::SqlvalueFunction(function) = node
+            && function.op() == SqlValueFunctionOp::SvfopCurrentSchema
+            && self.names.is_sharded()
+        {
+            self.asks(Use::Function { schema: None, name: "current_schema", arguments: Some(0) });
+        }
         is_leaf(node)
             || self.operation(node)
             || self.choice(node)
