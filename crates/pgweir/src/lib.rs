@@ -14,6 +14,7 @@ pub mod demo;
 pub mod gateway;
 mod heals;
 pub mod http;
+pub mod import;
 pub mod offline;
 mod random;
 pub mod route;

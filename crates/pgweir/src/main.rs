@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use pgweir::cli::{self, Command};
-use pgweir::{demo, offline, run};
+use pgweir::{demo, import, offline, run};
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -29,6 +29,7 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Route { config, json, sql } => {
             Ok(offline::run(config.as_deref(), json, &sql, &mut out)?)
         }
+        Command::Import(files) => Ok(import::run(&files, &mut out, &mut io::stderr())?),
         Command::Config { schema } => {
             cli::print_config::run(schema, &mut out)?;
             Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use crate::import::Import;
 use crate::telemetry::log::LogFormat;
 
 /// What pgweir is asked to do.
@@ -47,6 +48,8 @@ pub enum Command {
         /// The statements.
         sql: String,
     },
+    /// Make a configuration of PgBouncer's.
+    Import(Import),
     /// Print the reference configuration.
     Config {
         /// Print its JSON Schema instead.
@@ -99,6 +102,18 @@ enum Words {
         json: bool,
         /// One or several statements
         sql: String,
+    },
+    /// Make a configuration of PgBouncer's: what has no counterpart is named on stderr
+    Import {
+        /// PgBouncer's configuration
+        #[arg(value_name = "PGBOUNCER.INI")]
+        ini: PathBuf,
+        /// PgBouncer's users [default: the auth_file of its configuration]
+        #[arg(long, value_name = "USERLIST.TXT")]
+        userlist: Option<PathBuf>,
+        /// The file to write, with users.toml beside it [default: stdout]
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Print the reference configuration: every key, its default and why
     Config {
@@ -158,6 +173,9 @@ impl From<Words> for Command {
             }
             Words::Check(File { config }) => Self::Check { config },
             Words::Route { config, json, sql } => Self::Route { config, json, sql },
+            Words::Import { ini, userlist, output } => {
+                Self::Import(Import { ini, userlist, output })
+            }
             Words::Config { schema } => Self::Config { schema },
         }
     }
@@ -185,6 +203,11 @@ mod tests {
         Command::Route { config: config.map(PathBuf::from), json, sql: "select".into() }
     }
 
+    fn import(userlist: Option<&str>, output: Option<&str>) -> Command {
+        let [userlist, output] = [userlist, output].map(|file| file.map(PathBuf::from));
+        Command::Import(Import { ini: "a.ini".into(), userlist, output })
+    }
+
     #[test]
     fn command_lines() {
         assert!(std::env::var_os(CONFIG_VARIABLE).is_none(), "test without {CONFIG_VARIABLE}");
@@ -198,6 +221,9 @@ mod tests {
             ("check --config a.toml", Ok(Command::Check { config: "a.toml".into() })),
             ("route select", Ok(route(None, false))),
             ("route --json --config a.toml select", Ok(route(Some("a.toml"), true))),
+            ("import a.ini", Ok(import(None, None))),
+            ("import a.ini --userlist u --output o", Ok(import(Some("u"), Some("o")))),
+            ("import", Err(ErrorKind::MissingRequiredArgument)),
             ("config", Ok(Command::Config { schema: false })),
             ("config --schema", Ok(Command::Config { schema: true })),
             ("--version", Err(ErrorKind::DisplayVersion)),

@@ -10,6 +10,7 @@
 //! other: `[pool]` is the ground for each cluster's pool, and that for each database's.
 
 mod address;
+mod document;
 mod fields;
 mod files;
 mod load;
@@ -33,8 +34,11 @@ use std::collections::BTreeMap;
 use spec::Section;
 
 pub use address::Address;
+pub use document::document;
+pub(crate) use files::read_file;
 pub use problem::Problem;
 pub use quantity::Size;
+pub(crate) use quantity::duration_text;
 pub use reference::reference;
 pub use schema::schema;
 pub use secret::{MASK, Secret};
