@@ -159,9 +159,11 @@ impl ClientTask {
             self.after_server(cx)?;
             progress = true;
         }
-        progress |= self.read_server(cx)?;
+        let is_answered = self.read_server(cx)?;
         progress |= self.read_client(cx)?;
-        Ok(progress)
+        // The client was looked at behind the answer: only what the answer has led to is left.
+        let goes_on = self.server.is_some() || self.waiting.is_some() || self.runs_again;
+        Ok(progress || (is_answered && goes_on))
     }
 
     fn heed_signals(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {

@@ -67,11 +67,13 @@ impl<R: Router> Session<R> {
     /// Whether a message is about a statement that an error in an earlier pipeline, still on its way,
     /// would make another: then it waits for the end of that one. A server sees the error first, too.
     pub(super) fn hangs_on_earlier(&self, attached: &Attached, frame: Frame<'_>) -> bool {
+        if !attached.pipeline.has_pieces() {
+            return false;
+        }
         let body = frame.arrived_body();
         if frame.header.tag == b'E' {
             let portal = split_cstr(body).map_or(body, |(portal, _)| portal);
-            return attached.pipeline.has_pieces()
-                && self.verdict_of_portal(portal).changes_any_statement();
+            return self.verdict_of_portal(portal).changes_any_statement();
         }
         let named = match (frame.header.tag, body) {
             (b'B', _) => split_cstr(body).and_then(|(_, rest)| split_cstr(rest)),
@@ -80,7 +82,7 @@ impl<R: Router> Session<R> {
             (b'P', [first, ..]) if *first != 0 => split_cstr(body),
             _ => None,
         };
-        let Some((name, _)) = named.filter(|_| attached.pipeline.has_pieces()) else {
+        let Some((name, _)) = named else {
             return false;
         };
         if name.is_empty() {
