@@ -16,7 +16,6 @@ use crate::gateway::Gateway;
 use crate::http::staleness;
 use crate::run::{Server, raise_file_limit, runtime};
 use crate::telemetry::log::{self, LogFormat};
-use crate::telemetry::metrics::Served;
 
 /// Streaming replicas beside the primary.
 const REPLICAS: usize = 2;
@@ -107,13 +106,7 @@ async fn watch(gateway: &Arc<Gateway>) {
 }
 
 fn counts(gateway: &Gateway) -> Vec<[u64; 2]> {
-    gateway
-        .clusters()
-        .flat_map(|(name, _)| {
-            let served = gateway.metrics.served(name);
-            served.iter().map(Served::counts).collect::<Vec<_>>()
-        })
-        .collect()
+    gateway.clusters().flat_map(|(_, cluster)| cluster.nodes()).map(|node| node.counts()).collect()
 }
 
 fn table(

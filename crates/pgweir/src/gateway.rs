@@ -36,7 +36,7 @@ use crate::random;
 use crate::route::{Router, Shared};
 use crate::routes::{self, Routes};
 use crate::serve::MAX_QUESTIONS;
-use crate::telemetry::metrics::{Metrics, Served};
+use crate::telemetry::metrics::Metrics;
 
 /// Sets of startup parameters whose answers are remembered.
 const WELCOMES: usize = 1024;
@@ -137,8 +137,6 @@ pub(crate) enum Asks {
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub(crate) cluster: Arc<Cluster>,
-    /// What each of the cluster's nodes has served.
-    pub(crate) served: Arc<[Served]>,
     pub(crate) reads: ReadPolicy,
     pub(crate) sees_own_writes: bool,
     /// Which of its statements are logged.
@@ -178,7 +176,7 @@ impl Gateway {
         for (name, cluster) in &config.clusters {
             clusters.insert(name.clone(), Cluster::start(cluster_spec(name, cluster))?);
         }
-        let metrics = Arc::new(Metrics::new(clusters.values()));
+        let metrics = Arc::new(Metrics::default());
         let names = config.users.iter().map(|(name, _)| (name.to_owned(), OnceLock::new()));
         let gateway = Arc::new(Self {
             secrets: names.collect(),
@@ -248,14 +246,8 @@ impl Gateway {
             routes: self.routes.clone(),
             firewall: self.firewall.clone(),
         };
-        let nodes = cluster.nodes().iter().map(|node| node.name().into()).collect();
-        let router = Arc::new(Router::new(
-            database.into(),
-            catalog,
-            nodes,
-            shared,
-            effective.routing.self_heal,
-        ));
+        let router =
+            Arc::new(Router::new(database.into(), catalog, shared, effective.routing.self_heal));
         routers.insert(database.to_owned(), router.clone());
         router
     }
@@ -297,7 +289,6 @@ impl Gateway {
         consistency: &config::Consistency,
     ) -> Policy {
         Policy {
-            served: self.metrics.served(cluster.name()),
             cluster: cluster.clone(),
             reads: ReadPolicy {
                 reads: reads(routing.reads),

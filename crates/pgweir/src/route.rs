@@ -46,8 +46,6 @@ const UNSAFE_ENCODINGS: [&str; 7] =
 pub struct Router {
     database: Box<str>,
     catalog: Arc<DatabaseCatalog>,
-    /// The names of the cluster's nodes.
-    nodes: Arc<[Box<str>]>,
     shared: Shared,
     /// How often the schema has changed through pgweir.
     schema_epoch: AtomicU64,
@@ -72,14 +70,12 @@ impl Router {
     pub(crate) fn new(
         database: Box<str>,
         catalog: Arc<DatabaseCatalog>,
-        nodes: Arc<[Box<str>]>,
         shared: Shared,
         self_heal: bool,
     ) -> Self {
         Self {
             database,
             catalog,
-            nodes,
             shared,
             schema_epoch: AtomicU64::new(0),
             recalls_sequences: AtomicBool::new(false),
@@ -142,7 +138,7 @@ impl Router {
             reason: reason.into(),
             target,
         };
-        Enclosure::new(self.shared.routes.enter(kind, &self.nodes))
+        Enclosure::new(self.shared.routes.enter(kind))
     }
 
     /// Learns whether clients of this database ask for what they have drawn from sequences.
@@ -796,11 +792,10 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
         // A question to pgweir is not what the client means by its last statement.
         if verdict.question.is_none() {
             self.router.shared.metrics.sent(verdict, on);
-            let at = self.node.as_ref().map_or(usize::MAX, |node| usize::from(node.id().0));
-            if let Some(served) = self.policy.served.get(at) {
-                served.count(verdict.is_write);
+            if let Some(node) = &self.node {
+                node.count(verdict.is_write);
+                self.router.shared.routes.sent(verdict, node.shared_name(), on);
             }
-            self.router.shared.routes.sent(verdict, at, on);
             self.last_node.clone_from(&self.node);
         }
     }

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pgweir_protocol::verdict::{Target, Verdict};
@@ -18,6 +18,12 @@ pub(crate) const MAX_ROUTES: usize = 1000;
 
 /// The longest form of a statement that is kept to be shown, in bytes.
 pub(crate) const MAX_SHOWN_BYTES: usize = 1000;
+
+/// Nodes that are counted for in one piece of memory.
+const PLACES: usize = 4;
+
+/// Such pieces, at most: statements sent to more nodes than that are not counted by node.
+const MAX_TALLIES: usize = 64;
 
 /// How well it is known when a statement was last seen.
 const TICK: Duration = Duration::from_secs(1);
@@ -39,10 +45,7 @@ pub(crate) struct Kind {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) kind: Kind,
-    /// The names of the nodes that may be counted for.
-    nodes: Arc<[Box<str>]>,
-    /// By node: as a replica, as the primary.
-    sent: Box<[[AtomicU64; 2]]>,
+    sent: Tally,
     healed: AtomicU64,
     refused: AtomicU64,
     /// The tick in which it was last seen.
@@ -60,11 +63,10 @@ pub(crate) struct Routes {
 }
 
 impl Route {
-    fn new(kind: Kind, nodes: &Arc<[Box<str>]>, tick: u64) -> Self {
+    fn new(kind: Kind, tick: u64) -> Self {
         Self {
             kind,
-            nodes: nodes.clone(),
-            sent: nodes.iter().map(|_| <[AtomicU64; 2]>::default()).collect(),
+            sent: Tally::default(),
             healed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             seen: AtomicU64::new(tick),
@@ -74,12 +76,12 @@ impl Route {
 
     /// How many were sent to servers that were replicas then.
     pub(crate) fn to_replicas(&self) -> u64 {
-        self.sent.iter().map(|[replica, _]| replica.load(Ordering::Relaxed)).sum()
+        self.sent.counts().map(|(_, [replica, _])| replica).sum()
     }
 
     /// How many were sent to servers that were the primary then.
     pub(crate) fn to_primary(&self) -> u64 {
-        self.sent.iter().map(|[_, primary]| primary.load(Ordering::Relaxed)).sum()
+        self.sent.counts().map(|(_, [_, primary])| primary).sum()
     }
 
     /// How many the primary ran because a replica had refused them.
@@ -99,11 +101,52 @@ impl Route {
 
     /// Each node that got any, with how many.
     pub(crate) fn by_node(&self) -> impl Iterator<Item = (&str, u64)> {
-        let counts =
-            self.sent.iter().map(|both| both.each_ref().map(|one| one.load(Ordering::Relaxed)));
-        let all = self.nodes.iter().zip(counts);
-        all.map(|(name, [replica, primary])| (&**name, replica + primary))
-            .filter(|(_, count)| *count > 0)
+        self.sent.counts().map(|(name, [replica, primary])| (name, replica + primary))
+    }
+}
+
+/// Counts by node. Nodes come and go while a kind of statement is in use, and a cluster has few at a
+/// time: each gets the next free place when it is counted for first, and is found by its name's address.
+#[derive(Debug, Default)]
+struct Tally {
+    places: [OnceLock<Place>; PLACES],
+    /// When these are taken: as many again.
+    more: OnceLock<Box<Tally>>,
+}
+
+/// One node's counts.
+#[derive(Debug)]
+struct Place {
+    node: Arc<str>,
+    /// As a replica, as the primary.
+    sent: [AtomicU64; 2],
+}
+
+impl Tally {
+    fn count(&self, node: &Arc<str>, on: Target) {
+        let mut tally = self;
+        for _ in 0..MAX_TALLIES {
+            for place in &tally.places {
+                let new = || Place { node: node.clone(), sent: Default::default() };
+                let place = place.get_or_init(new);
+                // A node that was taken out of its cluster and is back has the same name again.
+                if Arc::ptr_eq(&place.node, node) || place.node == *node {
+                    let [replica, primary] = &place.sent;
+                    let count = if on == Target::Primary { primary } else { replica };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+            }
+            tally = tally.more.get_or_init(Box::default);
+        }
+    }
+
+    fn counts(&self) -> impl Iterator<Item = (&str, [u64; 2])> {
+        std::iter::successors(Some(self), |tally| tally.more.get().map(Box::as_ref))
+            .flat_map(|tally| tally.places.iter().filter_map(OnceLock::get))
+            .map(|place| {
+                (&*place.node, place.sent.each_ref().map(|count| count.load(Ordering::Relaxed)))
+            })
     }
 }
 
@@ -113,23 +156,20 @@ impl Routes {
     }
 
     /// The route of this kind of statement, for a verdict to carry.
-    pub(crate) fn enter(&self, kind: Kind, nodes: &Arc<[Box<str>]>) -> Arc<Route> {
+    pub(crate) fn enter(&self, kind: Kind) -> Arc<Route> {
         let mut listed = self.lock();
         if let Some(route) = listed.get(&kind) {
             return route.clone();
         }
-        let route = Arc::new(Route::new(kind, nodes, self.tick.load(Ordering::Relaxed)));
+        let route = Arc::new(Route::new(kind, self.tick.load(Ordering::Relaxed)));
         list(&mut listed, &route);
         route
     }
 
-    /// A statement with this verdict is on its way to a node, by its number, of this role.
-    pub(crate) fn sent(&self, verdict: &Verdict, node: usize, on: Target) {
+    /// A statement with this verdict is on its way to a node, by its name, of this role.
+    pub(crate) fn sent(&self, verdict: &Verdict, node: &Arc<str>, on: Target) {
         let Some(route) = verdict.enclosed.get::<Route>() else { return };
-        let counts = route.sent.get(node);
-        if let Some(count) = counts.and_then(|both| both.get(usize::from(on == Target::Primary))) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        route.sent.count(node, on);
         self.seen(route, verdict);
     }
 
@@ -218,12 +258,12 @@ mod tests {
         }
     }
 
-    fn nodes() -> Arc<[Box<str>]> {
-        ["a:1".into(), "b:2".into()].into()
+    fn node() -> Arc<str> {
+        "a:1".into()
     }
 
     fn verdict(routes: &Routes, statement: &str) -> Verdict {
-        let route = routes.enter(kind(statement), &nodes());
+        let route = routes.enter(kind(statement));
         Verdict { enclosed: Enclosure::new(route), ..Verdict::unknown("") }
     }
 
@@ -235,10 +275,10 @@ mod tests {
     fn statements_of_one_kind_are_counted_together_by_node_and_role() {
         let routes = Routes::new(Instant::now());
         let (first, second) = (verdict(&routes, "select 0"), verdict(&routes, "select 0"));
-        routes.sent(&first, 0, Target::Primary);
-        routes.sent(&second, 1, Target::Replica);
-        routes.sent(&second, 1, Target::Primary);
-        routes.sent(&second, usize::MAX, Target::Primary);
+        let (a, b): (Arc<str>, Arc<str>) = ("a:1".into(), "b:2".into());
+        routes.sent(&first, &a, Target::Primary);
+        routes.sent(&second, &b, Target::Replica);
+        routes.sent(&second, &b, Target::Primary);
         routes.refused(&second);
         let [route] = &routes.all()[..] else { panic!("one kind") };
         assert_eq!((route.to_replicas(), route.to_primary(), route.refused()), (1, 2, 1));
@@ -246,10 +286,23 @@ mod tests {
     }
 
     #[test]
+    fn nodes_come_and_go_and_one_that_is_back_goes_on_where_it_was() {
+        let routes = Routes::new(Instant::now());
+        let sent = verdict(&routes, "select 0");
+        for number in 0..PLACES * 2 {
+            routes.sent(&sent, &format!("n:{number}").into(), Target::Replica);
+        }
+        routes.sent(&sent, &"n:0".into(), Target::Primary);
+        let [route] = &routes.all()[..] else { panic!("one kind") };
+        assert_eq!(route.by_node().count(), PLACES * 2);
+        assert_eq!(route.by_node().next(), Some(("n:0", 2)));
+    }
+
+    #[test]
     fn the_least_recently_used_leaves_and_comes_back_when_it_is_used() {
         let routes = Routes::new(Instant::now());
         let first = verdict(&routes, "first");
-        routes.sent(&first, 0, Target::Primary);
+        routes.sent(&first, &node(), Target::Primary);
         for number in 1..MAX_ROUTES {
             routes.tick.store(number as u64, Ordering::Relaxed);
             verdict(&routes, &format!("select {number}"));
@@ -259,7 +312,7 @@ mod tests {
         assert!(!statements(&routes).contains(&"first".to_owned()));
         assert_eq!(routes.all().len(), MAX_ROUTES);
 
-        routes.sent(&first, 0, Target::Primary);
+        routes.sent(&first, &node(), Target::Primary);
         let all = routes.all();
         assert_eq!(
             (all.len(), &*all[0].kind.statement, all[0].to_primary()),

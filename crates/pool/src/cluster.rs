@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use pgweir_protocol::auth::Credentials;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::board::Board;
 use crate::control::{Control, ControlError, Question, Questioner, Rows};
-use crate::dial::{CancelHandle, ConnectError, Dialer, Login, ServerConnection};
+use crate::dial::{ConnectError, Login, ServerConnection};
 use crate::error::PoolError;
 use crate::monitor::Monitor;
-use crate::node::{Node, NodeId};
+use crate::node::Node;
 use crate::pool_set::{Origin, PoolSet};
+use crate::roster::{Change, Roster};
 use crate::select::MAX_NODES;
-use crate::spec::{ClusterSpec, MonitorSpec, PoolSpec};
+use crate::spec::{ClusterSpec, MonitorSpec, NodeSpec, PoolSpec};
 use crate::tls::TlsError;
 use crate::topology::{Health, Topology};
 use crate::tracker::Tracker;
@@ -44,18 +45,15 @@ pub enum ClusterError {
     /// Its TLS settings cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Its monitor's settings cannot be used.
-    #[error("monitor: {0}")]
-    Monitor(#[from] ControlError),
 }
 
 /// A cluster: one primary and its standbys behind one name.
 pub struct Cluster {
     name: String,
-    nodes: Vec<Arc<Node>>,
-    monitor: MonitorSpec,
-    dialer: Dialer,
-    controls: Vec<Control>,
+    /// What it is made of.
+    rosters: watch::Sender<Arc<Roster>>,
+    /// The number of the roster that the monitor heeds.
+    heeded: watch::Receiver<u64>,
     board: Arc<Board>,
     runtime: Handle,
     sets: Mutex<Sets>,
@@ -85,46 +83,86 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`], when the specification cannot be used.
     pub fn start(spec: ClusterSpec) -> Result<Arc<Self>, ClusterError> {
-        if spec.nodes.is_empty() {
-            return Err(ClusterError::NoNodes);
-        }
-        if spec.nodes.len() > MAX_NODES {
-            return Err(ClusterError::TooManyNodes { found: spec.nodes.len() });
-        }
-        let dialer = Dialer::new(&spec.tls)?;
-        let alarm = Arc::new(Notify::new());
-        let ids = (0..).map(NodeId);
-        let nodes: Vec<_> = ids
-            .zip(&spec.nodes)
-            .map(|(id, node)| Arc::new(Node::new(id, node, Arc::clone(&alarm))))
-            .collect();
-        let controls: Vec<_> =
-            nodes.iter().map(|node| Control::new(Arc::clone(node), dialer.clone())).collect();
+        Ok(Self::begin(Change::new(spec)?))
+    }
+
+    /// The same for a specification that is known to be usable.
+    #[must_use]
+    pub fn begin(change: Change) -> Arc<Self> {
+        let name = change.spec.name.clone();
+        let roster = Arc::new(Roster::first(change));
+        let nodes: Vec<_> = roster.nodes().cloned().collect();
         let board = Arc::new(Board::new(Tracker::new(&nodes).draw()));
-        let mut tasks = JoinSet::new();
-        let monitor = Monitor {
-            cluster: spec.name.clone(),
-            nodes: nodes.clone(),
-            spec: spec.monitor.clone(),
-            max_connections: spec.max_connections,
-            board: Arc::clone(&board),
-            alarm,
-        };
-        monitor.start(&controls, &mut tasks)?;
+        let heeded = watch::Sender::new(roster.number);
+        let rosters = watch::Sender::new(roster);
         let cluster = Arc::new(Self {
-            name: spec.name,
-            nodes,
-            monitor: spec.monitor,
-            dialer,
-            controls,
-            board,
+            heeded: heeded.subscribe(),
+            board: Arc::clone(&board),
             runtime: Handle::current(),
             sets: Mutex::default(),
-            tasks: Mutex::new(tasks),
+            tasks: Mutex::default(),
+            name,
+            rosters,
         });
+        let rosters = cluster.rosters.subscribe();
+        let monitor = Monitor { cluster: cluster.name.clone(), rosters, heeded, board };
+        cluster.tasks().spawn(monitor.run());
         let housekeeper = keep_house(Arc::downgrade(&cluster), cluster.changes());
         cluster.tasks().spawn(housekeeper);
-        Ok(cluster)
+        cluster
+    }
+
+    /// Takes over another specification, and returns when the monitor heeds it. Nodes are the same if
+    /// host and port are: what is known of them, and their connections, stay. Leases on a node that is
+    /// gone stay as they are, and are closed when they come back.
+    pub async fn change(&self, change: Change) {
+        self.replace_roster(|roster| roster.changed(change)).await;
+    }
+
+    /// Takes over a list of servers that were found by asking (the workers of a Citus coordinator),
+    /// which belong to the cluster besides those of its specification. Returns when the monitor heeds
+    /// it.
+    pub async fn set_found(&self, found: Vec<NodeSpec>) {
+        if self.roster().found != found {
+            self.replace_roster(|roster| roster.with_found(found)).await;
+        }
+    }
+
+    async fn replace_roster(&self, make: impl FnOnce(&Roster) -> Roster) {
+        let number = {
+            // Pools that are made meanwhile are made for the old nodes or for the new ones.
+            let sets = self.sets();
+            let roster = Arc::new(make(&self.roster()));
+            for set in sets.by_account.values() {
+                // Before anybody is sent there.
+                set.follow(&roster);
+            }
+            let number = roster.number;
+            self.rosters.send_replace(roster);
+            number
+        };
+        // It fails when the cluster is being shut down.
+        let _ = self.heeded.clone().wait_for(|heeded| *heeded >= number).await;
+        self.leave_gone();
+    }
+
+    /// Closes the pools of nodes to which nobody is sent any more.
+    fn leave_gone(&self) {
+        let sets = self.sets();
+        let (roster, topology) = (self.roster(), self.snapshot());
+        for set in sets.by_account.values() {
+            set.leave(&roster, &topology);
+        }
+    }
+
+    fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.rosters.borrow())
+    }
+
+    /// What it was told to be, last.
+    #[must_use]
+    pub fn spec(&self) -> ClusterSpec {
+        self.roster().spec.clone()
     }
 
     /// Stops watching, closes idle connections, refuses whoever waits. Leases that are out stay as
@@ -156,10 +194,10 @@ impl Cluster {
         &self.name
     }
 
-    /// Its servers, in the order of the configuration.
+    /// Its servers now, in the order of the configuration.
     #[must_use]
-    pub fn nodes(&self) -> &[Arc<Node>] {
-        &self.nodes
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        self.roster().nodes().cloned().collect()
     }
 
     /// What is known about it now; cheap, for short looks.
@@ -213,8 +251,7 @@ impl Cluster {
             database,
             user,
             spec,
-            nodes: &self.nodes,
-            dialer: &self.dialer,
+            roster: &self.roster(),
             board: &self.board,
             runtime: &self.runtime,
         });
@@ -253,15 +290,7 @@ impl Cluster {
     ) -> Result<ServerConnection, ConnectError> {
         let login =
             Login { database, user, credentials, known: None, parameters, prepared_statements: 0 };
-        self.dialer.connect(node, login, timeout).await
-    }
-
-    /// Asks a server to cancel what runs on a connection.
-    ///
-    /// # Errors
-    /// [`ConnectError`].
-    pub async fn cancel(&self, handle: &CancelHandle) -> Result<(), ConnectError> {
-        self.dialer.cancel(handle).await
+        self.roster().dialer.connect(node, login, timeout).await
     }
 
     /// The secret that a role logs in with, as `pg_authid` has it: of the primary, or of any node
@@ -271,10 +300,10 @@ impl Cluster {
     /// # Errors
     /// [`ControlError`].
     pub async fn role_secret(&self, user: &str) -> Result<Option<String>, ControlError> {
-        let database = &self.monitor.database;
-        let rows = match self.ask(database, ROLE_SECRET, &[user]).await {
+        let database = self.roster().spec.monitor.database.clone();
+        let rows = match self.ask(&database, ROLE_SECRET, &[user]).await {
             Err(error) if error.is_insufficient_privilege() => {
-                self.ask(database, ROLE_SECRET_BY_VIEW, &[user]).await?
+                self.ask(&database, ROLE_SECRET_BY_VIEW, &[user]).await?
             }
             answer => answer?,
         };
@@ -293,8 +322,8 @@ impl Cluster {
         sql: &str,
         parameters: &[&str],
     ) -> Result<Rows, ControlError> {
-        let user = self.monitor.user.as_str();
-        self.ask_as(user, self.monitor.password.as_deref(), database, sql, parameters).await
+        let MonitorSpec { user, password, .. } = &self.roster().spec.monitor;
+        self.ask_as(user, password.as_deref(), database, sql, parameters).await
     }
 
     /// The same for a question that takes longer, on a connection that is closed behind the answer.
@@ -307,9 +336,10 @@ impl Cluster {
         sql: &str,
         timeout: Duration,
     ) -> Result<Rows, ControlError> {
+        let monitor = &self.roster().spec.monitor;
         let questioner = Questioner {
-            user: self.monitor.user.clone(),
-            password: self.monitor.password.clone(),
+            user: monitor.user.clone(),
+            password: monitor.password.clone(),
             database: database.to_owned(),
         };
         let control = self.someone_to_ask().ok_or(ControlError::Nobody)?;
@@ -334,15 +364,18 @@ impl Cluster {
             database: database.to_owned(),
         };
         let control = self.someone_to_ask().ok_or(ControlError::Nobody)?;
-        control.ask(&questioner, Question { sql, parameters }, self.monitor.timeout).await
+        let timeout = self.roster().spec.monitor.timeout;
+        control.ask(&questioner, Question { sql, parameters }, timeout).await
     }
 
     /// The primary, or a node that answers.
-    fn someone_to_ask(&self) -> Option<&Control> {
+    fn someone_to_ask(&self) -> Option<Arc<Control>> {
         let topology = self.topology();
-        let answers = |view: &crate::NodeView| view.health == Health::Up;
-        let index = topology.primary.or_else(|| topology.nodes.iter().position(answers))?;
-        self.controls.get(index)
+        let answers = |view: &&crate::NodeView| view.health == Health::Up;
+        let view = topology.primary().or_else(|| topology.nodes.iter().find(answers))?;
+        let roster = self.roster();
+        let member = roster.members.iter().find(|member| Arc::ptr_eq(&member.node, &view.node))?;
+        Some(Arc::clone(&member.control))
     }
 
     /// Forgets the pools that nobody uses; gives the others.
@@ -364,6 +397,7 @@ async fn keep_house(cluster: Weak<Cluster>, mut changes: watch::Receiver<u64>) {
             return;
         };
         let (topology, now) = (cluster.snapshot(), Instant::now());
+        cluster.leave_gone();
         let sets = cluster.pool_sets_in_use(now);
         drop(cluster);
         for set in sets {

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::dial::{ConnectError, Dialer, Encryption};
 use crate::node::Node;
+use crate::spec::MonitorSpec;
 use crate::stream::Stream;
 
 /// Connections per node, database and role that questions may use at the same time.
@@ -108,6 +109,8 @@ pub type Rows = Vec<Vec<Option<String>>>;
 pub(crate) struct Control {
     node: Arc<Node>,
     dialer: Dialer,
+    /// Who asks how the node is.
+    prober: Questioner,
     questioners: Mutex<HashMap<Questioner, Pool>>,
 }
 
@@ -115,16 +118,21 @@ pub(crate) struct Control {
 pub(crate) type ProbeConnection = Object;
 
 impl Control {
-    pub(crate) fn new(node: Arc<Node>, dialer: Dialer) -> Self {
-        Self { node, dialer, questioners: Mutex::new(HashMap::new()) }
+    pub(crate) fn new(node: Arc<Node>, dialer: Dialer, monitor: &MonitorSpec) -> Self {
+        let prober = Questioner {
+            user: monitor.user.clone(),
+            password: monitor.password.clone(),
+            database: monitor.database.clone(),
+        };
+        Self { node, dialer, prober, questioners: Mutex::new(HashMap::new()) }
     }
 
     /// A pool of one connection, for probes.
     ///
     /// # Errors
     /// [`ControlError::Unusable`], when the library refuses the settings.
-    pub(crate) fn probes(&self, questioner: &Questioner) -> Result<Pool, ControlError> {
-        self.pool(questioner, 1)
+    pub(crate) fn probes(&self) -> Result<Pool, ControlError> {
+        self.pool(&self.prober, 1)
     }
 
     /// Asks, and gives the answer's rows as text.

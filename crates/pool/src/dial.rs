@@ -19,7 +19,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use crate::node::Node;
 use crate::spec::{SslMode, TlsSpec};
 use crate::stream::{Stream, tune};
-use crate::tls::{TlsError, connector, server_name, tls_server_end_point};
+use crate::tls::{TlsError, connector, read_authorities, server_name, tls_server_end_point};
 
 /// Length of a message that a server may send before it is ready, at most, in bytes. Notices and
 /// parameters are short; a length beyond this is no PostgreSQL.
@@ -145,6 +145,8 @@ pub struct ServerConnection {
     pub opened_at: Instant,
     /// Keys that the login derived from a password, for the next login.
     pub derived: Option<DerivedKeys>,
+    /// What opened it.
+    pub(crate) dialer: Dialer,
 }
 
 impl ServerConnection {
@@ -158,6 +160,7 @@ impl ServerConnection {
             local: self.stream.local_address(),
             encryption: self.stream.encryption(),
             opened_at: self.opened_at,
+            dialer: self.dialer.clone(),
         }))
     }
 }
@@ -176,9 +179,18 @@ struct Backend {
     local: Option<SocketAddr>,
     encryption: Option<String>,
     opened_at: Instant,
+    dialer: Dialer,
 }
 
 impl CancelHandle {
+    /// Asks the server to cancel what runs on the connection.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn cancel(&self) -> Result<(), ConnectError> {
+        self.0.dialer.cancel(self).await
+    }
+
     /// The server it leads to.
     #[must_use]
     pub fn node(&self) -> &Arc<Node> {
@@ -240,11 +252,26 @@ pub(crate) enum Encryption {
 pub(crate) struct Dialer {
     mode: SslMode,
     tls: Option<TlsConnector>,
+    /// The certificates that it trusts, as they are in their file.
+    authorities: Option<Arc<[u8]>>,
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Dialer").field("mode", &self.mode).finish_non_exhaustive()
+    }
 }
 
 impl Dialer {
     pub(crate) fn new(spec: &TlsSpec) -> Result<Self, TlsError> {
-        Ok(Self { mode: spec.mode, tls: connector(spec)? })
+        let authorities = read_authorities(spec)?;
+        let tls = connector(spec, authorities.as_deref())?;
+        Ok(Self { mode: spec.mode, tls, authorities: authorities.map(Arc::from) })
+    }
+
+    /// Whether both open the same connections.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.mode, &self.authorities) == (other.mode, &other.authorities)
     }
 
     /// How to try, in order; libpq's rules (manual: table 34.1).
@@ -286,13 +313,38 @@ impl Dialer {
     ) -> Result<ServerConnection, ConnectError> {
         let minor = node.protocol_minor();
         let stream = self.transport(node, encryption).await?;
-        match log_in(stream, node, login, minor).await {
+        match self.log_in(stream, node, login, minor).await {
             Err(error) if minor > OLDEST_MINOR && error.may_be_about_version() => {
                 let stream = self.transport(node, encryption).await?;
-                log_in(stream, node, login, OLDEST_MINOR).await
+                self.log_in(stream, node, login, OLDEST_MINOR).await
             }
             outcome => outcome,
         }
+    }
+
+    /// Logs in, and waits until the server is ready.
+    async fn log_in(
+        &self,
+        mut stream: Stream,
+        node: &Arc<Node>,
+        login: Login<'_>,
+        minor: u16,
+    ) -> Result<ServerConnection, ConnectError> {
+        let startup = encode_startup(minor, login.user, login.database, login.parameters);
+        stream.write_all(&startup).await?;
+        stream.flush().await?;
+        let mut input = BytesMut::new();
+        let derived = authenticate(&mut stream, &mut input, login, minor).await?;
+        let told = settle(&mut stream, &mut input).await?;
+        if !input.is_empty() {
+            let reason = "the server sent more behind its first ReadyForQuery".to_owned();
+            return Err(ConnectError::Protocol(reason));
+        }
+        let Told { pid, key, parameters } = told;
+        let facts = Box::new(ServerFacts::new(pid, key, parameters, login.prepared_statements));
+        let (node, opened_at) = (Arc::clone(node), Instant::now());
+        let dialer = self.clone();
+        Ok(ServerConnection { stream, facts, node, opened_at, derived, dialer })
     }
 
     /// Opens a socket, encrypted or not, with nothing said on it yet.
@@ -321,7 +373,7 @@ impl Dialer {
 
     /// Asks the server to cancel what runs on a connection, and waits until it has taken note: it
     /// closes the connection then (manual: 55.2.8 "Canceling Requests in Progress").
-    pub(crate) async fn cancel(&self, handle: &CancelHandle) -> Result<(), ConnectError> {
+    async fn cancel(&self, handle: &CancelHandle) -> Result<(), ConnectError> {
         let request = async {
             let backend = &handle.0;
             let is_encrypted = backend.encryption.is_some();
@@ -378,28 +430,6 @@ struct Told {
     pid: i32,
     key: Vec<u8>,
     parameters: Vec<(String, String)>,
-}
-
-async fn log_in(
-    mut stream: Stream,
-    node: &Arc<Node>,
-    login: Login<'_>,
-    minor: u16,
-) -> Result<ServerConnection, ConnectError> {
-    let startup = encode_startup(minor, login.user, login.database, login.parameters);
-    stream.write_all(&startup).await?;
-    stream.flush().await?;
-    let mut input = BytesMut::new();
-    let derived = authenticate(&mut stream, &mut input, login, minor).await?;
-    let told = settle(&mut stream, &mut input).await?;
-    if !input.is_empty() {
-        let reason = "the server sent more behind its first ReadyForQuery".to_owned();
-        return Err(ConnectError::Protocol(reason));
-    }
-    let Told { pid, key, parameters } = told;
-    let facts = Box::new(ServerFacts::new(pid, key, parameters, login.prepared_statements));
-    let (node, opened_at) = (Arc::clone(node), Instant::now());
-    Ok(ServerConnection { stream, facts, node, opened_at, derived })
 }
 
 /// Proves the user to the server; gives the keys that this derived from a password.

@@ -42,7 +42,7 @@ impl Lease {
         self.slot.pool.node()
     }
 
-    /// The server's place in the cluster.
+    /// The server's number in the cluster.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.node().id()

@@ -25,6 +25,7 @@ mod node_pool;
 mod pace;
 mod pool_set;
 mod probe;
+mod roster;
 mod select;
 mod spec;
 mod stream;
@@ -43,6 +44,7 @@ pub use lsn::{Lsn, NotAnLsn};
 pub use node::{Node, NodeId};
 pub use node_pool::{IdleServer, NodePoolStats};
 pub use pool_set::{Checkout, PoolSet};
+pub use roster::Change;
 pub use select::{
     Access, Candidate, Dice, Fit, Ineligible, MAX_NODES, NoNode, Seen, Want, explain, select,
 };

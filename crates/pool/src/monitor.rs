@@ -5,19 +5,21 @@
 //! has seen. So all nodes are asked at the same time, and one that hangs skips rounds without holding
 //! anybody up.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep_until;
 
 use crate::board::Board;
-use crate::control::{Control, ControlError, Questioner};
-use crate::node::Node;
+use crate::control::Control;
+use crate::node::NodeId;
 use crate::pace::Pace;
 use crate::probe::Prober;
-use crate::spec::MonitorSpec;
+use crate::roster::{Member, Roster};
+use crate::select::MAX_NODES;
 use crate::topology::{Role, Topology};
 use crate::tracker::{Failure, Observation, Tracker};
 
@@ -26,67 +28,105 @@ const OUTCOMES_PER_NODE: usize = 2;
 
 /// What came of a node's probe.
 struct Outcome {
-    index: usize,
+    node: NodeId,
     outcome: Result<Observation, Failure>,
 }
 
 /// What the monitor works with.
 pub(crate) struct Monitor {
     pub(crate) cluster: String,
-    pub(crate) nodes: Vec<Arc<Node>>,
-    pub(crate) spec: MonitorSpec,
-    /// Server connections per node, as configured; 0 is what the node allows.
-    pub(crate) max_connections: u32,
+    /// What the cluster is made of, and word of every change.
+    pub(crate) rosters: watch::Receiver<Arc<Roster>>,
+    /// The number of the roster that is heeded.
+    pub(crate) heeded: watch::Sender<u64>,
     pub(crate) board: Arc<Board>,
-    /// Rung when a node is suspected or taken out of service.
-    pub(crate) alarm: Arc<Notify>,
 }
 
 impl Monitor {
-    /// Starts the tasks.
-    ///
-    /// # Errors
-    /// [`ControlError::Unusable`], when the library refuses the settings.
-    pub(crate) fn start(
-        self,
-        controls: &[Control],
-        tasks: &mut JoinSet<()>,
-    ) -> Result<(), ControlError> {
-        let questioner = Questioner {
-            user: self.spec.user.clone(),
-            password: self.spec.password.clone(),
-            database: self.spec.database.clone(),
-        };
-        let rounds = watch::Sender::new(0_u64);
-        let (sender, outcomes) = mpsc::channel(self.nodes.len() * OUTCOMES_PER_NODE);
-        for (index, (node, control)) in self.nodes.iter().zip(controls).enumerate() {
-            let pool = control.probes(&questioner)?;
-            let prober = Prober::new(Arc::clone(node), pool, self.spec.timeout);
-            tasks.spawn(watch_node(index, prober, rounds.subscribe(), sender.clone()));
-        }
-        let coordinator = Coordinator {
-            tracker: Tracker::new(&self.nodes),
-            pace: Pace::new(self.spec.interval, Instant::now()),
-            rounds,
+    /// Watches for as long as it is let.
+    pub(crate) async fn run(mut self) {
+        let roster = Arc::clone(&self.rosters.borrow_and_update());
+        let nodes: Vec<_> = roster.nodes().cloned().collect();
+        let (reports, outcomes) = mpsc::channel(MAX_NODES * OUTCOMES_PER_NODE);
+        let mut coordinator = Coordinator {
+            tracker: Tracker::new(&nodes),
+            pace: Pace::new(roster.spec.monitor.interval, Instant::now()),
+            watches: Watches {
+                rounds: watch::Sender::new(0),
+                reports,
+                tasks: JoinSet::new(),
+                by_node: HashMap::new(),
+            },
             outcomes,
             wanted: None,
+            roster,
             monitor: self,
         };
-        tasks.spawn(coordinator.run());
-        Ok(())
+        coordinator.watch();
+        coordinator.run().await;
+    }
+}
+
+/// The tasks that ask, one per node.
+struct Watches {
+    rounds: watch::Sender<u64>,
+    reports: mpsc::Sender<Outcome>,
+    tasks: JoinSet<()>,
+    by_node: HashMap<NodeId, Watch>,
+}
+
+/// The task that asks one node, and what it asks over.
+struct Watch {
+    control: Arc<Control>,
+    task: AbortHandle,
+}
+
+impl Watches {
+    /// Watches the members of a roster and nobody else. Those that are watched the same way go on.
+    /// Gives the nodes that cannot be watched, and why.
+    fn follow(&mut self, roster: &Roster) -> Vec<Outcome> {
+        self.by_node.retain(|_, watch| {
+            let same = |member: &Member| Arc::ptr_eq(&member.control, &watch.control);
+            let stays = roster.members.iter().any(same);
+            if !stays {
+                watch.task.abort();
+            }
+            stays
+        });
+        while self.tasks.try_join_next().is_some() {}
+        let mut failures = Vec::new();
+        for Member { node, control } in &roster.members {
+            if self.by_node.contains_key(&node.id()) {
+                continue;
+            }
+            match control.probes() {
+                Ok(pool) => {
+                    let prober = Prober::new(Arc::clone(node), pool, roster.spec.monitor.timeout);
+                    let rounds = self.rounds.subscribe();
+                    let reports = self.reports.clone();
+                    let task = self.tasks.spawn(watch_node(node.id(), prober, rounds, reports));
+                    self.by_node.insert(node.id(), Watch { control: Arc::clone(control), task });
+                }
+                Err(error) => {
+                    let outcome = Err(Failure::Gone(error.to_string()));
+                    failures.push(Outcome { node: node.id(), outcome });
+                }
+            }
+        }
+        failures
     }
 }
 
 /// Asks one node, once per round at most, until the coordinator is gone.
 async fn watch_node(
-    index: usize,
+    node: NodeId,
     mut prober: Prober,
     mut rounds: watch::Receiver<u64>,
-    outcomes: mpsc::Sender<Outcome>,
+    reports: mpsc::Sender<Outcome>,
 ) {
     while rounds.changed().await.is_ok() {
         let outcome = prober.probe().await;
-        if outcomes.send(Outcome { index, outcome }).await.is_err() {
+        if reports.send(Outcome { node, outcome }).await.is_err() {
             return;
         }
     }
@@ -95,23 +135,28 @@ async fn watch_node(
 /// Decides when to ask, and draws conclusions.
 struct Coordinator {
     monitor: Monitor,
+    roster: Arc<Roster>,
     tracker: Tracker,
     pace: Pace,
-    rounds: watch::Sender<u64>,
+    watches: Watches,
     outcomes: mpsc::Receiver<Outcome>,
     /// The time that every replica is to be fresh as of, for somebody has written before it.
     wanted: Option<Instant>,
 }
 
 impl Coordinator {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         loop {
             let due = self.pace.next();
             tokio::select! {
+                changed = self.monitor.rosters.changed() => match changed {
+                    Ok(()) => self.change(),
+                    Err(_) => return,
+                },
                 () = sleep_until(due.into()) => self.begin_round(),
                 Some(outcome) = self.outcomes.recv() => self.record(outcome),
                 () = self.monitor.board.nudged() => self.pace.hurry(),
-                () = self.monitor.alarm.notified() => {
+                () = self.roster.alarm.notified() => {
                     self.pace.hurry();
                     self.publish();
                 }
@@ -125,15 +170,35 @@ impl Coordinator {
             self.wanted = Some(now);
         }
         self.pace.begin_round(now);
-        self.rounds.send_modify(|round| *round += 1);
+        self.watches.rounds.send_modify(|round| *round += 1);
     }
 
-    fn record(&mut self, Outcome { index, outcome }: Outcome) {
-        if let (Ok(observation), Some(node)) = (&outcome, self.monitor.nodes.get(index)) {
+    /// Heeds a new roster. Of the nodes that stay nothing is forgotten; the new ones are asked at once.
+    fn change(&mut self) {
+        self.roster = Arc::clone(&self.monitor.rosters.borrow_and_update());
+        let nodes: Vec<_> = self.roster.nodes().cloned().collect();
+        self.tracker.adopt(&nodes);
+        self.pace.set_interval(self.roster.spec.monitor.interval);
+        self.pace.hurry();
+        self.watch();
+        self.publish();
+        self.monitor.heeded.send_replace(self.roster.number);
+    }
+
+    fn watch(&mut self) {
+        for failure in self.watches.follow(&self.roster) {
+            self.record(failure);
+        }
+    }
+
+    fn record(&mut self, Outcome { node, outcome }: Outcome) {
+        // One that was taken out of the cluster meanwhile has nothing to say any more.
+        let Some(index) = self.tracker.place(node) else { return };
+        if let (Ok(observation), Some(member)) = (&outcome, self.roster.members.get(index)) {
             let allowed = observation.server.connection_limit;
-            let configured = self.monitor.max_connections;
-            node.note_version(observation.server.version);
-            node.admission.set_limit(if configured == 0 { allowed } else { configured });
+            let configured = self.roster.spec.max_connections;
+            member.node.note_version(observation.server.version);
+            member.node.admission.set_limit(if configured == 0 { allowed } else { configured });
         }
         self.tracker.record(index, outcome);
         self.publish();
@@ -167,8 +232,13 @@ impl Coordinator {
     /// Logs what has changed.
     fn log(&self, before: &Topology, now: &Topology) {
         let cluster = self.monitor.cluster.as_str();
-        for (index, view) in now.nodes.iter().enumerate() {
-            let was = before.nodes.get(index).map(|was| (was.role, was.health));
+        for view in &before.nodes {
+            if now.view(view.node.id()).is_none() {
+                tracing::info!(cluster, node = view.node.name(), "node removed");
+            }
+        }
+        for view in &now.nodes {
+            let was = before.view(view.node.id()).map(|was| (was.role, was.health));
             if was != Some((view.role, view.health)) {
                 tracing::info!(
                     cluster,
@@ -181,7 +251,8 @@ impl Coordinator {
                 );
             }
         }
-        if before.primary != now.primary {
+        let primary = |topology: &Topology| topology.primary().map(|view| view.node.id());
+        if primary(before) != primary(now) {
             let name = now.primary().map(|view| view.node.name());
             match name {
                 Some(primary) => tracing::info!(cluster, primary, "the primary is"),

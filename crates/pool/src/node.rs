@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pgweir_protocol::startup::{NEWEST_MINOR, OLDEST_MINOR};
@@ -15,26 +15,22 @@ use crate::spec::{NodeSpec, RoleHint};
 /// The first version of PostgreSQL that speaks protocol 3.2.
 const SPEAKS_NEWEST_MINOR: i32 = 180_000;
 
-/// A node's place in [`crate::ClusterSpec::nodes`] and in [`crate::Topology::nodes`].
+/// A node's number. As long as its cluster is there, no other node gets it: nodes come and go, and
+/// their places in [`crate::Topology::nodes`] change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(pub u16);
-
-impl NodeId {
-    /// As an index.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
+pub struct NodeId(pub u32);
 
 /// One server of a cluster.
 pub struct Node {
     id: NodeId,
     host: String,
     port: u16,
-    name: String,
-    weight: u32,
-    hint: RoleHint,
+    name: Arc<str>,
+    weight: AtomicU32,
+    /// A [`RoleHint`].
+    hint: AtomicU8,
+    /// Reads and writes sent to it.
+    sent: [AtomicU64; 2],
     in_flight: AtomicU32,
     incarnation: AtomicU32,
     suspicions: AtomicU32,
@@ -53,9 +49,10 @@ impl Node {
             id,
             host: spec.host.clone(),
             port: spec.port,
-            name: format!("{}:{}", spec.host, spec.port),
-            weight: spec.weight.max(1),
-            hint: spec.role,
+            name: format!("{}:{}", spec.host, spec.port).into(),
+            weight: AtomicU32::new(spec.weight.max(1)),
+            hint: AtomicU8::new(spec.role as u8),
+            sent: Default::default(),
             in_flight: AtomicU32::new(0),
             incarnation: AtomicU32::new(0),
             suspicions: AtomicU32::new(0),
@@ -68,7 +65,7 @@ impl Node {
         }
     }
 
-    /// Its place in the cluster.
+    /// Its number in the cluster.
     #[must_use]
     pub const fn id(&self) -> NodeId {
         self.id
@@ -92,16 +89,50 @@ impl Node {
         &self.name
     }
 
+    /// The same, to keep.
+    #[must_use]
+    pub fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Its share of the reads relative to the other nodes, at least 1.
     #[must_use]
-    pub const fn weight(&self) -> u32 {
-        self.weight
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
     }
 
     /// What it may become.
     #[must_use]
-    pub const fn hint(&self) -> RoleHint {
-        self.hint
+    pub fn hint(&self) -> RoleHint {
+        let hint = self.hint.load(Ordering::Relaxed);
+        [RoleHint::Primary, RoleHint::Replica]
+            .into_iter()
+            .find(|known| *known as u8 == hint)
+            .unwrap_or_default()
+    }
+
+    /// Whether a specification means this node.
+    pub(crate) fn is(&self, spec: &NodeSpec) -> bool {
+        (self.host.as_str(), self.port) == (spec.host.as_str(), spec.port)
+    }
+
+    /// Takes over what a specification says of it that may change.
+    pub(crate) fn heed(&self, spec: &NodeSpec) {
+        self.weight.store(spec.weight.max(1), Ordering::Relaxed);
+        self.hint.store(spec.role as u8, Ordering::Relaxed);
+    }
+
+    /// Counts a statement that is on its way to the node.
+    pub fn count(&self, is_write: bool) {
+        if let Some(count) = self.sent.get(usize::from(is_write)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads and writes sent to it so far.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 2] {
+        self.sent.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Leases of its connections that are out now, over all pools.

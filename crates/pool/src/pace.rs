@@ -35,6 +35,11 @@ impl Pace {
         Self { interval, last_round, gap: None, stock: EXTRA_ROUNDS, stocked_at: now }
     }
 
+    /// Rounds come at another interval from now on.
+    pub(crate) fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval.max(MIN_PROBE_GAP);
+    }
+
     /// Something has happened that the next round should tell more about, soon.
     pub(crate) const fn hurry(&mut self) {
         self.gap = Some(MIN_PROBE_GAP);

@@ -16,15 +16,19 @@ use crate::error::{Congestion, PoolError};
 use crate::lease::Lease;
 use crate::node::Node;
 use crate::node_pool::{IdleServer, NodePool, NodePoolStats, Opener, Opening, Place};
+use crate::roster::Roster;
 use crate::select::{Access, Dice, NoNode, Want, balance, eligible_for_reads, select};
 use crate::spec::{PoolSpec, ReadPolicy, Reads};
-use crate::topology::{Health, Role, Topology};
+use crate::topology::{Health, NodeView, Role, Topology};
 use crate::waiting::Waiting;
 
 /// The pools of one database and user.
 pub struct PoolSet {
     account: Arc<Account>,
-    pools: Vec<Arc<NodePool>>,
+    /// One per node, in the order of the nodes.
+    pools: ArcSwap<Vec<Arc<NodePool>>>,
+    opener: Arc<dyn Opener>,
+    runtime: Handle,
     pub(crate) board: Arc<Board>,
     random: AtomicU64,
     turn: AtomicU64,
@@ -58,7 +62,7 @@ pub(crate) enum Attempt {
 struct Account {
     database: String,
     user: String,
-    dialer: Dialer,
+    dialer: ArcSwap<Dialer>,
     spec: ArcSwap<PoolSpec>,
     credentials: ArcSwap<Credentials>,
     /// The keys that the last login derived from a password.
@@ -79,7 +83,8 @@ impl Opener for AccountOpener {
                 parameters: &[],
                 prepared_statements: spec.prepared_statements,
             };
-            let connection = account.dialer.connect(&node, login, spec.connect_timeout).await?;
+            let dialer = account.dialer.load_full();
+            let connection = dialer.connect(&node, login, spec.connect_timeout).await?;
             if connection.derived.is_some() && connection.derived != *known {
                 account.derived.store(Arc::new(connection.derived.clone()));
             }
@@ -95,8 +100,7 @@ pub(crate) struct Origin<'a> {
     pub(crate) database: &'a str,
     pub(crate) user: &'a str,
     pub(crate) spec: &'a PoolSpec,
-    pub(crate) nodes: &'a [Arc<Node>],
-    pub(crate) dialer: &'a Dialer,
+    pub(crate) roster: &'a Roster,
     pub(crate) board: &'a Arc<Board>,
     pub(crate) runtime: &'a Handle,
 }
@@ -109,24 +113,17 @@ impl PoolSet {
         let account = Arc::new(Account {
             database: origin.database.to_owned(),
             user: origin.user.to_owned(),
-            dialer: origin.dialer.clone(),
+            dialer: ArcSwap::from_pointee(origin.roster.dialer.clone()),
             spec: ArcSwap::from_pointee(origin.spec.clone()),
             credentials: ArcSwap::from_pointee(Credentials::None),
             derived: ArcSwap::from_pointee(None),
         });
         let opener: Arc<dyn Opener> = Arc::new(AccountOpener(Arc::clone(&account)));
-        let pool = |node: &Arc<Node>| {
-            NodePool::new(
-                Arc::clone(node),
-                Arc::clone(&opener),
-                origin.runtime.clone(),
-                origin.spec,
-                !TEMPLATES.contains(&origin.database),
-            )
-        };
-        Arc::new(Self {
+        let set = Self {
             account,
-            pools: origin.nodes.iter().map(pool).collect(),
+            pools: ArcSwap::default(),
+            opener,
+            runtime: origin.runtime.clone(),
             board: Arc::clone(origin.board),
             random: AtomicU64::new(getrandom::u64().unwrap_or_default()),
             turn: AtomicU64::new(0),
@@ -134,7 +131,53 @@ impl PoolSet {
             resumed: Notify::new(),
             is_closed: AtomicBool::new(false),
             used_at: Mutex::new(Instant::now()),
-        })
+        };
+        set.follow(origin.roster);
+        Arc::new(set)
+    }
+
+    fn pool(&self, node: &Arc<Node>) -> Arc<NodePool> {
+        NodePool::new(
+            Arc::clone(node),
+            Arc::clone(&self.opener),
+            self.runtime.clone(),
+            &self.spec(),
+            !TEMPLATES.contains(&self.database()),
+        )
+    }
+
+    /// Makes pools for the nodes of a roster that have none. Those of nodes that it has no longer stay
+    /// as long as somebody may be sent there: [`PoolSet::leave`] closes them.
+    pub(crate) fn follow(&self, roster: &Roster) {
+        let before = self.pools.load_full();
+        let pool_of = |node: &Arc<Node>| {
+            before.iter().find(|pool| Arc::ptr_eq(pool.node(), node)).map(Arc::clone)
+        };
+        let mut pools: Vec<_> =
+            roster.nodes().map(|node| pool_of(node).unwrap_or_else(|| self.pool(node))).collect();
+        pools.extend(before.iter().filter(|pool| !roster.has(pool.node())).map(Arc::clone));
+        self.pools.store(Arc::new(pools));
+        if !self.account.dialer.load().is_like(&roster.dialer) {
+            self.account.dialer.store(Arc::new(roster.dialer.clone()));
+            self.reconnect();
+        }
+    }
+
+    /// Closes the pools of nodes that belong to the cluster no longer: idle connections at once, those
+    /// that are leased when they come back. Whoever waits there looks elsewhere.
+    pub(crate) fn leave(&self, roster: &Roster, topology: &Topology) {
+        let pools = self.pools.load_full();
+        let is_gone = |pool: &&Arc<NodePool>| {
+            !roster.has(pool.node()) && topology.view(pool.node().id()).is_none()
+        };
+        if !pools.iter().any(|pool| is_gone(&pool)) {
+            return;
+        }
+        let kept = pools.iter().filter(|pool| !is_gone(pool)).map(Arc::clone).collect();
+        self.pools.store(Arc::new(kept));
+        for pool in pools.iter().filter(is_gone) {
+            pool.close();
+        }
     }
 
     /// The database.
@@ -157,8 +200,11 @@ impl PoolSet {
 
     /// Sets new bounds. What is over them ends with its lease.
     pub fn set_spec(&self, spec: &PoolSpec) {
+        if *self.spec() == *spec {
+            return;
+        }
         self.account.spec.store(Arc::new(spec.clone()));
-        for pool in &self.pools {
+        for pool in self.pools.load().iter() {
             pool.set_spec(spec);
         }
     }
@@ -171,7 +217,7 @@ impl PoolSet {
         }
         self.account.credentials.store(Arc::new(credentials));
         self.account.derived.store(Arc::new(None));
-        for pool in &self.pools {
+        for pool in self.pools.load().iter() {
             pool.forget_trouble();
         }
     }
@@ -209,7 +255,8 @@ impl PoolSet {
             Ok(index) => index,
             Err(nobody) => return Attempt::Nobody(nobody),
         };
-        let Some(chosen) = self.pools.get(index) else {
+        let pools = self.pools.load();
+        let Some(chosen) = pool_at(&pools, &topology, index) else {
             return Attempt::Nobody(NoNode::NoPrimary);
         };
         if let Some(lease) = chosen.try_checkout(&want.fit) {
@@ -218,7 +265,7 @@ impl PoolSet {
         let pool = if want.access == Access::Primary || chosen.has_room() {
             chosen
         } else {
-            match self.elsewhere(&topology, policy, want, now, dice, index) {
+            match Self::elsewhere(&pools, &topology, policy, want, now, dice, index) {
                 Elsewhere::Ready(lease) => return Attempt::Ready(lease),
                 Elsewhere::Room(pool) => pool,
                 Elsewhere::Nothing => chosen,
@@ -229,21 +276,21 @@ impl PoolSet {
 
     /// Looks for a node that can serve a read sooner than the one that balance chose: one with an
     /// idle connection, or else with room for another.
-    fn elsewhere(
-        &self,
+    fn elsewhere<'p>(
+        pools: &'p [Arc<NodePool>],
         topology: &Topology,
         policy: &ReadPolicy,
         want: &Want,
         now: Instant,
         dice: Dice,
         chosen: usize,
-    ) -> Elsewhere<'_> {
+    ) -> Elsewhere<'p> {
         let mut others = eligible_for_reads(topology, policy, want, now);
         others.remove(chosen);
         let mut room = Elsewhere::Nothing;
         while let Some(index) = balance(topology, others, policy.balance, dice) {
             others.remove(index);
-            let Some(pool) = self.pools.get(index) else {
+            let Some(pool) = pool_at(pools, topology, index) else {
                 continue;
             };
             if let Some(lease) = pool.try_checkout(&want.fit) {
@@ -269,11 +316,11 @@ impl PoolSet {
     /// Whether a place in the queue of this node's pool is still one that leads to a connection.
     pub(crate) fn is_worth_waiting(&self, place: &Place, want: &Want) -> bool {
         let topology = self.board.topology();
-        let index = place.pool().node().id().index();
-        let Some(view) = topology.nodes.get(index) else {
+        let node = place.pool().node().id();
+        let Some(view) = topology.view(node) else {
             return false;
         };
-        let is_primary = topology.primary == Some(index);
+        let is_primary = topology.is_primary(node);
         match want.access {
             Access::Primary => is_primary,
             Access::Replica => {
@@ -348,7 +395,7 @@ impl PoolSet {
 
     /// Lets every client get a connection that is opened from now on.
     pub fn reconnect(&self) {
-        for pool in &self.pools {
+        for pool in self.pools.load().iter() {
             pool.renew();
         }
     }
@@ -356,13 +403,13 @@ impl PoolSet {
     /// The state and the history of the pools, one per node.
     #[must_use]
     pub fn stats(&self) -> Vec<NodePoolStats> {
-        self.pools.iter().map(|pool| pool.stats()).collect()
+        self.pools.load().iter().map(|pool| pool.stats()).collect()
     }
 
     /// The idle connections of all nodes.
     #[must_use]
     pub fn idle_servers(&self) -> Vec<IdleServer> {
-        self.pools.iter().flat_map(|pool| pool.idle_servers()).collect()
+        self.pools.load().iter().flat_map(|pool| pool.idle_servers()).collect()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -372,17 +419,28 @@ impl PoolSet {
     /// Closes the pools for good.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        for pool in &self.pools {
+        for pool in self.pools.load().iter() {
             pool.close();
         }
         self.resume();
+    }
+
+    /// The pools of the nodes that something is known of.
+    fn with_views<'t>(
+        &self,
+        topology: &'t Topology,
+    ) -> impl Iterator<Item = (Arc<NodePool>, &'t NodeView)> {
+        let pools = self.pools.load_full();
+        topology.nodes.iter().enumerate().filter_map(move |(index, view)| {
+            Some((Arc::clone(pool_at(&pools, topology, index)?), view))
+        })
     }
 
     /// Keeps house in every pool.
     pub(crate) fn tend(&self, topology: &Topology, now: Instant) {
         // Paused pools keep nothing open: their servers may be about to be restarted.
         let is_paused = self.is_paused();
-        for (pool, view) in self.pools.iter().zip(&topology.nodes) {
+        for (pool, view) in self.with_views(topology) {
             let is_lost = view.health == Health::Down || view.role == Role::Fenced;
             pool.tend(now, !is_lost && !is_paused && !view.node.is_draining());
         }
@@ -390,7 +448,7 @@ impl PoolSet {
 
     /// The roles or the health of nodes have changed: what failed before may work now.
     pub(crate) fn encourage(&self, topology: &Topology) {
-        for (pool, view) in self.pools.iter().zip(&topology.nodes) {
+        for (pool, view) in self.with_views(topology) {
             if view.health == Health::Up {
                 pool.forget_trouble();
             }
@@ -406,8 +464,20 @@ impl PoolSet {
     pub(crate) fn is_abandoned(&self, now: Instant, after: Duration) -> bool {
         let used_at = *self.used_at.lock().unwrap_or_else(PoisonError::into_inner);
         now.saturating_duration_since(used_at) >= after
-            && self.pools.iter().all(|pool| pool.is_empty())
+            && self.pools.load().iter().all(|pool| pool.is_empty())
     }
+}
+
+/// The pool of the node at a place of a topology. The pools are in the order of the nodes but for the
+/// moment in which some come or go.
+fn pool_at<'p>(
+    pools: &'p [Arc<NodePool>],
+    topology: &Topology,
+    index: usize,
+) -> Option<&'p Arc<NodePool>> {
+    let node = &topology.nodes.get(index)?.node;
+    let is_its = |pool: &&Arc<NodePool>| Arc::ptr_eq(pool.node(), node);
+    pools.get(index).filter(is_its).or_else(|| pools.iter().find(is_its))
 }
 
 /// What another node than the chosen one has to offer.

@@ -207,7 +207,9 @@ pub fn select(
         return serving_primary(topology).ok_or(NoNode::NoPrimary);
     }
     let eligible = eligible_for_reads(topology, policy, want, now);
-    if let Some(preferred) = want.prefer.map(NodeId::index).filter(|&index| eligible.has(index)) {
+    if let Some(preferred) =
+        want.prefer.and_then(|node| topology.place(node)).filter(|&index| eligible.has(index))
+    {
         return Ok(preferred);
     }
     if let Some(chosen) = balance(topology, eligible, policy.balance, dice) {
@@ -464,7 +466,7 @@ mod tests {
     fn view(index: usize, weight: u32, role: Role, fresh_as_of: Option<Instant>) -> NodeView {
         let host = format!("db{index}");
         let spec = NodeSpec { host, port: 5432, weight, role: RoleHint::Auto };
-        let id = NodeId(u16::try_from(index).unwrap());
+        let id = NodeId(u32::try_from(index).unwrap());
         NodeView {
             node: Arc::new(Node::new(id, &spec, Arc::new(Notify::new()))),
             role,

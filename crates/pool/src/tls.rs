@@ -4,6 +4,7 @@
 //! its key: encryption against listeners, not against impostors. With one, the certificate must lead
 //! to it, and with `verify-full` it must carry the node's name as well.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,12 +72,34 @@ struct Verifier {
     provider: Arc<CryptoProvider>,
 }
 
+/// Reads the certificates of a specification, if it uses any.
+///
+/// # Errors
+/// [`TlsError::CaFile`].
+pub(crate) fn read_authorities(spec: &TlsSpec) -> Result<Option<Vec<u8>>, TlsError> {
+    let Some(path) = spec.ca_file.as_ref().filter(|_| spec.mode != SslMode::Disable) else {
+        return Ok(None);
+    };
+    let wrong = |error: io::Error| TlsError::CaFile {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    std::fs::read(path).map(Some).map_err(wrong)
+}
+
 /// Makes the TLS side of connections to a cluster's servers; `None` with [`SslMode::Disable`].
 ///
 /// # Errors
-/// [`TlsError`], when the certificates cannot be read or are missing.
-pub(crate) fn connector(spec: &TlsSpec) -> Result<Option<TlsConnector>, TlsError> {
-    let check = match (spec.mode, &spec.ca_file) {
+/// [`TlsError`], when the certificates are missing or something else.
+pub(crate) fn connector(
+    spec: &TlsSpec,
+    authorities: Option<&[u8]>,
+) -> Result<Option<TlsConnector>, TlsError> {
+    let trusted = match (&spec.ca_file, authorities) {
+        (Some(path), Some(pem)) => Some(Trusted::parse(path, pem)?),
+        _ => None,
+    };
+    let check = match (spec.mode, trusted) {
         (SslMode::Disable, _) => return Ok(None),
         (SslMode::Allow | SslMode::Prefer | SslMode::Require, None) => Check::Nothing,
         (SslMode::VerifyCa, None) => {
@@ -85,8 +108,8 @@ pub(crate) fn connector(spec: &TlsSpec) -> Result<Option<TlsConnector>, TlsError
         (SslMode::VerifyFull, None) => {
             return Err(TlsError::NothingToVerifyAgainst { mode: "verify-full" });
         }
-        (SslMode::VerifyFull, Some(path)) => Check::ChainAndName(Trusted::load(path)?),
-        (_, Some(path)) => Check::Chain(Trusted::load(path)?),
+        (SslMode::VerifyFull, Some(trusted)) => Check::ChainAndName(trusted),
+        (_, Some(trusted)) => Check::Chain(trusted),
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(Verifier { check, provider: Arc::clone(&provider) });
@@ -109,10 +132,10 @@ pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
 }
 
 impl Trusted {
-    fn load(path: &Path) -> Result<Self, TlsError> {
+    fn parse(path: &Path, pem: &[u8]) -> Result<Self, TlsError> {
         let wrong = |reason: String| TlsError::CaFile { path: path.display().to_string(), reason };
-        let exact = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        let exact = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
             .map_err(|error| wrong(error.to_string()))?;
         if exact.is_empty() {
             return Err(wrong("holds no certificate".to_owned()));

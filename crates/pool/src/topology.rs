@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::lsn::Lsn;
-use crate::node::Node;
+use crate::node::{Node, NodeId};
 
 /// A cluster as the monitor last saw it.
 #[derive(Debug, Clone, Default)]
 pub struct Topology {
-    /// Its nodes, in the order of the configuration: a [`crate::NodeId`] is an index into this.
+    /// Its nodes, in the order of the configuration.
     pub nodes: Vec<NodeView>,
-    /// The one node that may be written to, while there is one and it answers.
+    /// Where among them the one node is that may be written to, while there is one and it answers.
     pub primary: Option<usize>,
     /// Grows when a node's role or health changes, or it is taken out of service or back; not when
     /// freshness does.
     pub generation: u64,
-    /// Whether every node has answered, or failed to, at least once. Before that nobody is primary:
-    /// the one that has answered might be the one that lost its place.
+    /// Whether every node has answered, or failed to, at least once. Before that nobody is primary at
+    /// first: the one that has answered might be the one that lost its place. Nodes that are added
+    /// later do not undo what is known.
     pub known: bool,
     /// When a primary was last asked with success.
     pub primary_seen: Option<Instant>,
@@ -78,6 +79,24 @@ pub enum Health {
 }
 
 impl Topology {
+    /// A node's place among them, if it belongs to the cluster (still).
+    #[must_use]
+    pub fn place(&self, node: NodeId) -> Option<usize> {
+        self.nodes.iter().position(|view| view.node.id() == node)
+    }
+
+    /// What is known of a node, if it belongs to the cluster (still).
+    #[must_use]
+    pub fn view(&self, node: NodeId) -> Option<&NodeView> {
+        self.nodes.iter().find(|view| view.node.id() == node)
+    }
+
+    /// Whether it is this node that may be written to.
+    #[must_use]
+    pub fn is_primary(&self, node: NodeId) -> bool {
+        self.primary().is_some_and(|view| view.node.id() == node)
+    }
+
     /// The view of the primary, while there is one.
     #[must_use]
     pub fn primary(&self) -> Option<&NodeView> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::freshness::{Freshness, PrimaryPosition};
 use crate::lsn::{Lsn, WalLayout};
-use crate::node::Node;
+use crate::node::{Node, NodeId};
 use crate::spec::RoleHint;
 use crate::topology::{Health, NodeView, Role, Topology};
 
@@ -71,13 +71,16 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) struct Tracker {
     nodes: Vec<Record>,
+    /// Every node was heard once: those that join later do not undo what was found out.
+    is_settled: bool,
     reign: Option<Reign>,
     generation: u64,
     drawn: Vec<Drawn>,
 }
 
-/// What of a node a generation stands for: its role, its health, whether it is out of service.
-type Drawn = (Role, Health, bool);
+/// What of a node a generation stands for: which it is, its role, its health, whether it is out of
+/// service.
+type Drawn = (NodeId, Role, Health, bool);
 
 /// What one node said last.
 #[derive(Debug)]
@@ -91,10 +94,12 @@ struct Record {
     fresh_as_of: Option<Instant>,
 }
 
-/// The rule of one primary, and what was written under it. It outlives the primary's health.
+/// The rule of one primary, and what was written under it. It outlives the primary's health, and its
+/// place in the cluster.
 #[derive(Debug)]
 struct Reign {
-    node: usize,
+    /// `None` when the node has been taken out of the cluster.
+    node: Option<usize>,
     timeline: u32,
     system: Option<i64>,
     marks: Freshness,
@@ -103,16 +108,9 @@ struct Reign {
 
 impl Tracker {
     pub(crate) fn new(nodes: &[Arc<Node>]) -> Self {
-        let record = |node: &Arc<Node>| Record {
-            node: Arc::clone(node),
-            health: Health::Unknown,
-            streak: 0,
-            said: None,
-            error: None,
-            fresh_as_of: None,
-        };
         let mut tracker = Self {
-            nodes: nodes.iter().map(record).collect(),
+            nodes: nodes.iter().map(Record::new).collect(),
+            is_settled: false,
             reign: None,
             generation: 0,
             drawn: Vec::new(),
@@ -120,6 +118,33 @@ impl Tracker {
         // What everybody begins with: the first answer is news then, an only node's too.
         tracker.draw();
         tracker
+    }
+
+    /// Takes over a new list of nodes: those that stay keep what is known of them.
+    pub(crate) fn adopt(&mut self, nodes: &[Arc<Node>]) {
+        let mut before = std::mem::take(&mut self.nodes);
+        let reigning = self.reign.as_ref().and_then(|reign| before.get(reign.node?));
+        let reigning = reigning.map(|record| record.node.id());
+        for node in nodes {
+            let known = before.iter().position(|record| Arc::ptr_eq(&record.node, node));
+            let record = known.map(|index| before.swap_remove(index));
+            self.nodes.push(record.unwrap_or_else(|| Record::new(node)));
+        }
+        let place = reigning.and_then(|node| self.place(node));
+        if let Some(reign) = &mut self.reign {
+            reign.node = place;
+        }
+        // Nobody is left who was heard: as at the start, nobody is believed before all have been.
+        self.is_settled &= self.nodes.iter().any(|record| record.health != Health::Unknown);
+        if !self.is_settled {
+            self.reign = None;
+        }
+        self.settle();
+    }
+
+    /// A node's place.
+    pub(crate) fn place(&self, node: NodeId) -> Option<usize> {
+        self.nodes.iter().position(|record| record.node.id() == node)
     }
 
     /// Takes what came of a probe of one node.
@@ -131,9 +156,15 @@ impl Tracker {
             Ok(observation) => record.pass(observation),
             Err(failure) => record.fail(failure),
         }
-        self.enthrone();
+        self.settle();
         self.mark(index);
         self.measure();
+    }
+
+    /// Decides who reigns, once every node has been heard.
+    fn settle(&mut self) {
+        self.is_settled |= self.is_known();
+        self.enthrone();
     }
 
     /// Draws the snapshot. Its generation grows when something that matters has changed since.
@@ -142,8 +173,7 @@ impl Tracker {
         let primary = self.reigning();
         let nodes: Vec<NodeView> =
             (0..self.nodes.len()).filter_map(|index| self.view(index, primary)).collect();
-        let drawn: Vec<Drawn> =
-            nodes.iter().map(|view| (view.role, view.health, view.node.is_draining())).collect();
+        let drawn: Vec<Drawn> = nodes.iter().map(Self::stamp).collect();
         if drawn != self.drawn {
             self.generation += 1;
             self.drawn = drawn;
@@ -156,6 +186,10 @@ impl Tracker {
             primary_seen: self.reign.as_ref().and_then(|reign| reign.marks.newest()),
             primary_lsn: self.reign.as_ref().map(|reign| reign.position.insert),
         }
+    }
+
+    fn stamp(view: &NodeView) -> Drawn {
+        (view.node.id(), view.role, view.health, view.node.is_draining())
     }
 
     /// Whether every replica that answers is fresh as of `at`, or there is nothing to wait for.
@@ -186,29 +220,35 @@ impl Tracker {
 
     /// The reigning primary, while it may be written to.
     fn reigning(&self) -> Option<usize> {
-        let reign = self.reign.as_ref().filter(|_| self.is_known())?;
-        let record = self.nodes.get(reign.node)?;
+        let reign = self.reign.as_ref().filter(|_| self.is_settled)?;
+        let node = reign.node?;
+        let record = self.nodes.get(node)?;
         let timeline = record.claim()?;
         let holds = record.serves() && timeline == reign.timeline && !self.is_outdated(record);
-        holds.then_some(reign.node)
+        holds.then_some(node)
     }
 
-    /// The highest timeline that a node of the same system is known to be on. A node that may only
-    /// be a replica proves nothing by what it became by accident.
+    /// The highest timeline that a node of the same system is known to be on, or that was written by
+    /// one that has been taken out of the cluster. A node that may only be a replica proves nothing
+    /// by what it became by accident.
     fn highest_timeline(&self, record: &Record) -> Option<u32> {
         let kin = self.nodes.iter().filter(|other| other.system() == record.system());
-        kin.filter(|other| other.node.hint() != RoleHint::Replica)
+        let known = kin
+            .filter(|other| other.node.hint() != RoleHint::Replica)
             .filter_map(Record::timeline)
-            .max()
+            .max();
+        let reign = self.reign.as_ref();
+        let written = reign.filter(|reign| Some(reign.system) == record.system());
+        known.max(written.map(|reign| reign.timeline))
     }
 
     fn is_outdated(&self, record: &Record) -> bool {
         record.timeline() < self.highest_timeline(record)
     }
 
-    /// Lets the node with the best claim reign, once every node has been heard.
+    /// Lets the node with the best claim reign.
     fn enthrone(&mut self) {
-        if !self.is_known() {
+        if !self.is_settled {
             return;
         }
         let best = (0..self.nodes.len())
@@ -224,16 +264,17 @@ impl Tracker {
         let Answer::Primary { timeline, position } = &observation.answer else {
             return;
         };
-        let system = observation.server.system;
-        let continues = self.reign.as_ref().is_some_and(|reign| {
-            (reign.node, reign.timeline, reign.system) == (index, *timeline, system)
+        let server = &observation.server;
+        let continues = self.reign.as_mut().is_some_and(|reign| {
+            reign.is_continued(index, *timeline, server.system, position.insert)
         });
         if !continues {
-            let server = &observation.server;
+            let system = server.system;
             let mut marks = Freshness::new(server.layout, server.wal_writer_delay);
             marks.mark(*position);
             let (timeline, position) = (*timeline, *position);
-            self.reign = Some(Reign { node: index, timeline, system, marks, position });
+            let node = Some(index);
+            self.reign = Some(Reign { node, timeline, system, marks, position });
         }
     }
 
@@ -247,7 +288,7 @@ impl Tracker {
             return None;
         };
         let kin = self.nodes.iter().filter(|other| other.system() == record.system()).count();
-        let reigns = self.reign.as_ref().is_some_and(|reign| reign.node == index);
+        let reigns = self.reign.as_ref().is_some_and(|reign| reign.node == Some(index));
         Some((kin, timeline, reigns, position.insert))
     }
 
@@ -255,7 +296,7 @@ impl Tracker {
     fn mark(&mut self, index: usize) {
         let Some(reign) = &mut self.reign else { return };
         let said = self.nodes.get(index).and_then(|record| record.said.as_ref());
-        let Some(observation) = said.filter(|_| reign.node == index) else {
+        let Some(observation) = said.filter(|_| reign.node == Some(index)) else {
             return;
         };
         if let Answer::Primary { timeline, position } = &observation.answer
@@ -362,16 +403,49 @@ impl Tracker {
                 let why = format!("says that it is the primary, but {} is", other.node.name());
                 (Role::Fenced, Some(why))
             }
-            None if self.reign.as_ref().is_some_and(|reign| reign.node == index) => {
+            None if self.reign.as_ref().is_some_and(|reign| reign.node == Some(index)) => {
                 (Role::Primary, None)
             }
-            None if self.is_known() && record.serves() => (Role::Fenced, None),
+            None if self.is_settled && record.serves() => (Role::Fenced, None),
             None => (Role::Primary, None),
         }
     }
 }
 
+impl Reign {
+    /// Whether it is the rule of this node: it was so far, or the node takes the place of one that
+    /// was taken out of the cluster, and writes the same log on. Such is a server that is reached at
+    /// another address from now on; what is known of its standbys stays true.
+    fn is_continued(
+        &mut self,
+        node: usize,
+        timeline: u32,
+        system: Option<i64>,
+        insert: Lsn,
+    ) -> bool {
+        if (self.timeline, self.system) != (timeline, system) {
+            return false;
+        }
+        let writes_on = system.is_some() && insert >= self.position.insert;
+        if self.node.is_none() && writes_on {
+            self.node = Some(node);
+        }
+        self.node == Some(node)
+    }
+}
+
 impl Record {
+    fn new(node: &Arc<Node>) -> Self {
+        Self {
+            node: Arc::clone(node),
+            health: Health::Unknown,
+            streak: 0,
+            said: None,
+            error: None,
+            fresh_as_of: None,
+        }
+    }
+
     fn pass(&mut self, observation: Observation) {
         if self.said.as_ref().is_some_and(|before| observation.answer.runs_back(&before.answer)) {
             self.node.reincarnate();
@@ -460,7 +534,6 @@ mod tests {
 
     use super::*;
     use crate::freshness::DEFAULT_WAL_WRITER_DELAY;
-    use crate::node::NodeId;
     use crate::spec::NodeSpec;
 
     struct Scene {
@@ -478,18 +551,29 @@ mod tests {
         }
     }
 
+    fn node(number: u32, role: RoleHint) -> Arc<Node> {
+        let spec = NodeSpec { host: format!("db{number}"), port: 5432, weight: 1, role };
+        Arc::new(Node::new(NodeId(number), &spec, Arc::new(Notify::new())))
+    }
+
     impl Scene {
         fn new(hints: &[RoleHint]) -> Self {
-            let nodes: Vec<_> = hints
-                .iter()
-                .enumerate()
-                .map(|(index, &role)| {
-                    let spec = NodeSpec { host: format!("db{index}"), port: 5432, weight: 1, role };
-                    let id = NodeId(u16::try_from(index).unwrap());
-                    Arc::new(Node::new(id, &spec, Arc::new(Notify::new())))
-                })
-                .collect();
+            let nodes: Vec<_> =
+                (0..).zip(hints).map(|(number, &role)| node(number, role)).collect();
             Self { tracker: Tracker::new(&nodes), now: Instant::now() }
+        }
+
+        /// Takes over a list of nodes by their numbers; those that are not there yet are new.
+        fn adopt(&mut self, numbers: &[u32]) {
+            let known = |number| {
+                let place = self.tracker.place(NodeId(number))?;
+                Some(Arc::clone(&self.tracker.nodes[place].node))
+            };
+            let nodes: Vec<_> = numbers
+                .iter()
+                .map(|&number| known(number).unwrap_or_else(|| node(number, AUTO)))
+                .collect();
+            self.tracker.adopt(&nodes);
         }
 
         fn tick(&mut self) -> Instant {
@@ -708,5 +792,63 @@ mod tests {
         assert_eq!(scene.tracker.draw().generation, generation);
         scene.silent(1);
         assert_eq!(scene.tracker.draw().generation, generation + 1);
+    }
+
+    #[test]
+    fn what_is_known_of_a_node_stays_while_others_come_and_go() {
+        let mut scene = Scene::new(&[AUTO; 3]);
+        let mark = scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.replica(2, 1, 100);
+        let generation = scene.tracker.draw().generation;
+        scene.adopt(&[3, 2, 0]);
+        let roles = vec![Role::Unknown, Role::Replica, Role::Primary];
+        assert_eq!(scene.roles(), (Some(2), roles), "a new node does not make anybody wait");
+        assert_eq!(scene.fresh(1), Some(mark));
+        let topology = scene.tracker.draw();
+        assert!(!topology.known);
+        assert_eq!(topology.generation, generation + 1);
+        scene.replica(0, 1, 100);
+        assert_eq!(scene.fresh(0), Some(mark));
+        assert!(scene.tracker.draw().known);
+    }
+
+    #[test]
+    fn a_primary_that_moves_to_another_address_keeps_its_replicas_fresh() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        let mark = scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.adopt(&[2, 1]);
+        assert_eq!(scene.roles().0, None);
+        assert_eq!(scene.fresh(1), Some(mark), "reads go on");
+        scene.primary(0, 1, 120);
+        assert_eq!(scene.roles().0, Some(0));
+        assert_eq!(scene.fresh(1), Some(mark));
+    }
+
+    #[test]
+    fn what_a_node_wrote_that_is_gone_fences_those_that_never_saw_it() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 2, 100);
+        scene.primary(1, 1, 900);
+        assert_eq!(scene.roles().0, Some(0));
+        scene.adopt(&[1, 2]);
+        scene.gone(1);
+        assert_eq!(scene.roles(), (None, vec![Role::Fenced, Role::Unknown]));
+        scene.primary(1, 2, 120);
+        scene.primary(1, 2, 120);
+        assert_eq!(scene.roles(), (Some(1), vec![Role::Fenced, Role::Primary]));
+    }
+
+    #[test]
+    fn a_cluster_of_new_nodes_alone_begins_from_the_beginning() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 5, 100);
+        scene.replica(1, 5, 100);
+        scene.adopt(&[2, 3]);
+        scene.primary(0, 1, 50);
+        assert_eq!(scene.roles().0, None);
+        scene.replica(1, 1, 50);
+        assert_eq!(scene.roles().0, Some(0));
     }
 }

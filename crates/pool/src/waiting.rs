@@ -188,7 +188,11 @@ impl Wait {
     /// No connection could be opened: decides whether that is the client's answer.
     async fn unserved(&mut self, place: &Place, unserved: Unserved) -> Result<Next, PoolError> {
         let Unserved::Failed(error) = unserved else {
-            return Err(PoolError::ShuttingDown);
+            if self.set.is_closed() {
+                return Err(PoolError::ShuttingDown);
+            }
+            // The node has been taken out of the cluster.
+            return Ok(Next::Look);
         };
         let node = place.pool().node();
         if error.fault() != Fault::Login {
@@ -202,7 +206,7 @@ impl Wait {
         }
         // A replica may not have heard yet of a role, a password or a database that the primary
         // knows: what counts is the primary's answer.
-        let is_primary = self.set.board.topology().primary == Some(node.id().index());
+        let is_primary = self.set.board.topology().is_primary(node.id());
         if self.want.access == Access::Replica
             && !is_primary
             && self.policy.reads != Reads::ReplicasOnly

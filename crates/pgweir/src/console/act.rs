@@ -165,11 +165,11 @@ fn clients(scope: Option<&str>, gateway: &Gateway) -> Vec<Arc<ClientHandle>> {
 /// The nodes of this name, of whatever cluster.
 fn nodes(name: &str, gateway: &Gateway) -> Result<Vec<Arc<Node>>, Report> {
     let all = || gateway.clusters().flat_map(|(_, cluster)| cluster.nodes());
-    let meant: Vec<_> = all().filter(|node| node.name() == name).cloned().collect();
+    let meant: Vec<_> = all().filter(|node| node.name() == name).collect();
     if !meant.is_empty() {
         return Ok(meant);
     }
-    let names: Vec<&str> = all().map(|node| node.name()).collect();
+    let names: Vec<_> = all().map(|node| node.name().to_owned()).collect();
     let message = format!("pgweir: there is no node \"{name}\"");
     Err(Report::new(Severity::Error, SqlState::UNDEFINED_OBJECT, message)
         .with_hint(format!("The nodes are {}.", names.join(", "))))

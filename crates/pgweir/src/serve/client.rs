@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use pgweir_pool::{
-    Access, Checkout, Cluster, Fit, Lease, PoolError, PoolSet, Stream, Waiting, Want,
+    Access, Checkout, Fit, Lease, NodeId, PoolError, PoolSet, Stream, Waiting, Want,
 };
 use pgweir_protocol::message::TransactionStatus;
 use pgweir_protocol::outgoing::Outgoing;
@@ -500,7 +500,7 @@ impl ClientTask {
                 server.lease.give_back_at(facts, now);
             }
             _ => {
-                tokio::spawn(abandon(server.lease, self.policy.cluster.clone(), work));
+                tokio::spawn(abandon(server.lease, work));
             }
         }
     }
@@ -598,7 +598,7 @@ impl ClientTask {
         self.handle.attached(lease.cancel_handle(), now);
         self.meter.asked(|| now);
         self.session.router_mut().attached(lease.node());
-        let role = self.note_shown(usize::from(lease.node_id().0));
+        let role = self.note_shown(lease.node_id());
         self.server = Some(Server { lease, wire: Wire::default() });
         self.to_server.clear();
         self.session.attach(facts, role, &mut self.to_server);
@@ -613,12 +613,12 @@ impl ClientTask {
     /// How fresh a replica is is known as of its last probe, and replicas are probed one after the
     /// other. So a client goes on to any replica that was as fresh within [`Policy::slack`]: what
     /// it has read can be missing there for no longer than that.
-    fn note_shown(&mut self, node: usize) -> Target {
+    fn note_shown(&mut self, node: NodeId) -> Target {
         let topology = self.policy.cluster.topology();
-        let (role, fresh_as_of) = if topology.primary == Some(node) {
+        let (role, fresh_as_of) = if topology.is_primary(node) {
             (Target::Primary, topology.primary_seen)
         } else {
-            let view = topology.nodes.get(node);
+            let view = topology.view(node);
             (Target::Replica, view.and_then(|view| view.fresh_as_of))
         };
         let shown = fresh_as_of.and_then(|fresh| fresh.checked_sub(self.policy.slack));
@@ -640,9 +640,9 @@ impl ClientTask {
 /// A read whose client is gone is of no use to anybody, and is cancelled. Anything else runs to its
 /// end, as PostgreSQL has it for a client of its own that goes away (manual, 20.3.2
 /// `client_connection_check_interval`, off by default).
-async fn abandon(lease: Lease, cluster: Arc<Cluster>, work: Work) {
+async fn abandon(lease: Lease, work: Work) {
     if work == Work::Reading
-        && let Err(error) = cluster.cancel(lease.cancel_handle()).await
+        && let Err(error) = lease.cancel_handle().cancel().await
     {
         tracing::debug!(node = lease.node().name(), %error, "an abandoned read was not cancelled");
     }

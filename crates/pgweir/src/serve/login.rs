@@ -143,7 +143,7 @@ async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<Adm
             Some(Admitted::Session(Box::new(ClientTask::new(start)), place))
         }
         Ok((LetIn::Replication(server), place)) => {
-            let relay = Relay::new(stream, server, place.handle.clone());
+            let relay = Relay::new(stream, *server, place.handle.clone());
             Some(Admitted::Replication(Box::new(relay), place))
         }
         Ok((LetIn::Console, place)) => {
@@ -277,13 +277,8 @@ async fn cancel(gateway: &Gateway, pid: i32, key: &[u8]) {
     let Some(server) = gateway.clients.cancel(pid, key) else {
         return;
     };
-    for (_, cluster) in gateway.clusters() {
-        if cluster.nodes().iter().any(|node| Arc::ptr_eq(node, server.node())) {
-            if let Err(error) = cluster.cancel(&server).await {
-                tracing::warn!(%error, node = server.node().name(), "cancel request failed");
-            }
-            return;
-        }
+    if let Err(error) = server.cancel().await {
+        tracing::warn!(%error, node = server.node().name(), "cancel request failed");
     }
 }
 
@@ -292,7 +287,7 @@ async fn cancel(gateway: &Gateway, pid: i32, key: &[u8]) {
 /// A client that was let in.
 enum LetIn {
     Session(Box<Shared>),
-    Replication(replication::Server),
+    Replication(Box<replication::Server>),
     Console,
 }
 
@@ -354,7 +349,7 @@ async fn let_in_to_servers(
         Some(kind) => {
             let server = replication::open(stream, &entrant, kind, gateway).await?;
             tell_parameters(&server.connection.facts.reported, &mut out);
-            LetIn::Replication(server)
+            LetIn::Replication(Box::new(server))
         }
         None => {
             let shared = share(stream, entrant, place.id, gateway, &mut out).await?;

@@ -5,21 +5,16 @@
 //! the metrics are asked for, off the request path. The recorder is this gateway's own; the
 //! process-wide one of the `metrics` crate is not used.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use pgweir_pool::{Cluster, Node};
 use pgweir_protocol::verdict::{Target, Verdict};
 
 const METADATA: Metadata<'static> = Metadata::new("pgweir", Level::INFO, Some("pgweir"));
 
-/// Every metric counted on the request path, and the recorder behind them.
+/// Every metric counted on the request path.
 pub struct Metrics {
-    recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     /// Clients accepted.
     pub clients_accepted: Counter,
@@ -36,30 +31,6 @@ pub struct Metrics {
     /// Statements that the firewall did not let pass.
     pub firewall_refusals: Counter,
     reasons: Vec<[Counter; 2]>,
-    clusters: HashMap<String, Arc<[Served]>>,
-}
-
-/// Statements sent to one node, counted here besides: a counter of the recorder cannot be read.
-#[derive(Debug)]
-pub(crate) struct Served {
-    counters: [Counter; 2],
-    counts: [AtomicU64; 2],
-}
-
-impl Served {
-    /// A statement is on its way to the node.
-    pub(crate) fn count(&self, is_write: bool) {
-        let class = usize::from(is_write);
-        if let (Some(counter), Some(count)) = (self.counters.get(class), self.counts.get(class)) {
-            counter.increment(1);
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Reads and writes sent to the node so far.
-    pub(crate) fn counts(&self) -> [u64; 2] {
-        self.counts.each_ref().map(|count| count.load(Ordering::Relaxed))
-    }
 }
 
 impl fmt::Debug for Metrics {
@@ -68,21 +39,14 @@ impl fmt::Debug for Metrics {
     }
 }
 
-impl Metrics {
-    /// Metrics for these clusters, all at zero.
-    #[must_use]
-    pub fn new<'a>(clusters: impl Iterator<Item = &'a Arc<Cluster>>) -> Self {
+impl Default for Metrics {
+    /// All at zero.
+    fn default() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         let counter = |name: &'static str, help: &'static str, labels: Vec<Label>| {
             recorder.describe_counter(KeyName::from(name), Some(Unit::Count), help.into());
             recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
-        };
-        let by_class = |name, help, key: &'static str, value: String| {
-            ["read", "write"].map(|class| {
-                let labels = vec![Label::new(key, value.clone()), Label::new("class", class)];
-                counter(name, help, labels)
-            })
         };
         let reasons = pgweir_classifier::Reason::WORDS
             .iter()
@@ -94,16 +58,6 @@ impl Metrics {
                     counter(name, help, labels)
                 };
                 ["replica", "primary"].map(target)
-            })
-            .collect();
-        let served = |node: &Arc<Node>| {
-            let help = "Statements sent to servers, by node and class.";
-            let counters = by_class("pgweir_queries_total", help, "node", node.name().to_owned());
-            Served { counters, counts: Default::default() }
-        };
-        let clusters = clusters
-            .map(|cluster| {
-                (cluster.name().to_owned(), cluster.nodes().iter().map(served).collect())
             })
             .collect();
         let plain = |name, help| counter(name, help, Vec::new());
@@ -126,17 +80,12 @@ impl Metrics {
                 "Statements that the firewall did not let pass.",
             ),
             reasons,
-            clusters,
             handle,
-            recorder,
         }
     }
+}
 
-    /// The counters of a cluster's nodes, in the order of the nodes.
-    pub(crate) fn served(&self, cluster: &str) -> Arc<[Served]> {
-        self.clusters.get(cluster).cloned().unwrap_or_default()
-    }
-
+impl Metrics {
     /// A statement is on its way to a server.
     pub(crate) fn sent(&self, verdict: &Verdict, on: Target) {
         let place = usize::from(on == Target::Primary);
@@ -146,22 +95,46 @@ impl Metrics {
         }
     }
 
-    /// A gauge to be set while the metrics are rendered.
+    /// Everything, in Prometheus' text format: what is counted here, and what somebody has just
+    /// looked up.
+    #[must_use]
+    pub fn render(&self, observed: &Observed) -> String {
+        self.handle.run_upkeep();
+        let mut text = self.handle.render();
+        text.push_str(&observed.recorder.handle().render());
+        text
+    }
+}
+
+/// What others keep, as it is at one moment. Nothing is left over from an earlier one: a node that is
+/// gone has no state.
+pub struct Observed {
+    recorder: PrometheusRecorder,
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observed")
+    }
+}
+
+impl Default for Observed {
+    /// Nothing yet.
+    fn default() -> Self {
+        Self { recorder: PrometheusBuilder::new().build_recorder() }
+    }
+}
+
+impl Observed {
+    /// A gauge, to be set.
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Gauge {
         self.recorder.describe_gauge(KeyName::from(name), None, help.into());
         self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
-    /// A counter that somebody else keeps, to be set while the metrics are rendered.
+    /// A counter, to be brought up to what it has reached.
     pub fn counter(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Counter {
         self.recorder.describe_counter(KeyName::from(name), Some(Unit::Count), help.into());
         self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
-    }
-
-    /// Everything, in Prometheus' text format.
-    #[must_use]
-    pub fn render(&self) -> String {
-        self.handle.run_upkeep();
-        self.handle.render()
     }
 }

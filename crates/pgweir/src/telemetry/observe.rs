@@ -6,24 +6,24 @@ use metrics::Label;
 use pgweir_pool::{Cluster, Health, Role};
 
 use crate::gateway::Gateway;
+use crate::telemetry::metrics::Observed;
 
 /// Brings the metrics up to date and renders them.
 pub(crate) fn observe(gateway: &Gateway) -> String {
-    let metrics = &gateway.metrics;
-    let clients = metrics.gauge("pgweir_clients", "Clients connected.", Vec::new());
+    let observed = Observed::default();
+    let clients = observed.gauge("pgweir_clients", "Clients connected.", Vec::new());
     clients.set(count(gateway.client_count()));
     for (name, cluster) in gateway.clusters() {
-        observe_nodes(gateway, name, cluster);
-        observe_pools(gateway, name, cluster);
+        observe_nodes(&observed, name, cluster);
+        observe_pools(&observed, name, cluster);
     }
-    observe_cache(gateway);
-    observe_catalogs(gateway);
-    metrics.render()
+    observe_cache(&observed, gateway);
+    observe_catalogs(&observed, gateway);
+    gateway.metrics.render(&observed)
 }
 
-fn observe_nodes(gateway: &Gateway, name: &str, cluster: &Cluster) {
+fn observe_nodes(observed: &Observed, name: &str, cluster: &Cluster) {
     let now = Instant::now();
-    let metrics = &gateway.metrics;
     for view in &cluster.topology().nodes {
         let labels = |more: Option<Label>| {
             let mut labels = vec![
@@ -36,31 +36,37 @@ fn observe_nodes(gateway: &Gateway, name: &str, cluster: &Cluster) {
         for (role, word) in [(Role::Primary, "primary"), (Role::Replica, "replica")] {
             let help = "Whether the node has this role.";
             let labels = labels(Some(Label::new("role", word)));
-            metrics.gauge("pgweir_node_role", help, labels).set(truth(view.role == role));
+            observed.gauge("pgweir_node_role", help, labels).set(truth(view.role == role));
         }
         let help = "Whether the node answers its probes.";
-        metrics
+        observed
             .gauge("pgweir_node_up", help, labels(None))
             .set(truth(matches!(view.health, Health::Up | Health::Suspect)));
         let help = "Seconds since the moment whose commits are all visible on the replica.";
         if let Some(fresh) = view.fresh_as_of.filter(|_| view.role == Role::Replica) {
-            metrics
+            observed
                 .gauge("pgweir_node_staleness_seconds", help, labels(None))
                 .set(now.saturating_duration_since(fresh).as_secs_f64());
         }
+        let help = "Statements sent to servers, by node and class.";
+        for (class, count) in ["read", "write"].into_iter().zip(view.node.counts()) {
+            let node = Label::new("node", view.node.name().to_owned());
+            let labels = vec![node, Label::new("class", class)];
+            // A server of two clusters has the statements of both.
+            observed.counter("pgweir_queries_total", help, labels).increment(count);
+        }
         let help = "Server connections at work for clients.";
-        metrics
+        observed
             .gauge("pgweir_node_in_flight", help, labels(None))
             .set(f64::from(view.node.in_flight()));
         let help = "Server connections that belong to one client each, for replication or LISTEN.";
-        metrics
+        observed
             .gauge("pgweir_node_connections_apart", help, labels(None))
             .set(f64::from(view.node.connections_apart()));
     }
 }
 
-fn observe_pools(gateway: &Gateway, name: &str, cluster: &Cluster) {
-    let metrics = &gateway.metrics;
+fn observe_pools(observed: &Observed, name: &str, cluster: &Cluster) {
     for pools in cluster.pool_sets() {
         for stats in pools.stats() {
             let labels = |state: Option<&'static str>| {
@@ -76,29 +82,29 @@ fn observe_pools(gateway: &Gateway, name: &str, cluster: &Cluster) {
             let help = "Server connections by state.";
             let states = [("in_use", stats.in_use), ("idle", stats.idle), ("apart", stats.apart)];
             for (state, value) in states {
-                metrics
+                observed
                     .gauge("pgweir_pool_connections", help, labels(Some(state)))
                     .set(f64::from(value));
             }
             let help = "Clients waiting for a server connection.";
-            metrics.gauge("pgweir_pool_waiting", help, labels(None)).set(f64::from(stats.waiting));
+            observed.gauge("pgweir_pool_waiting", help, labels(None)).set(f64::from(stats.waiting));
             let help = "Server connections opened.";
-            metrics
+            observed
                 .counter("pgweir_pool_connects_total", help, labels(None))
                 .absolute(stats.connects);
             let help = "Attempts to open a server connection that failed.";
-            metrics
+            observed
                 .counter("pgweir_pool_connect_failures_total", help, labels(None))
                 .absolute(stats.connect_failures);
             let help = "Server connections leased to clients.";
-            metrics
+            observed
                 .counter("pgweir_pool_checkouts_total", help, labels(None))
                 .absolute(stats.checkouts);
         }
     }
 }
 
-fn observe_cache(gateway: &Gateway) {
+fn observe_cache(observed: &Observed, gateway: &Gateway) {
     let counters = gateway.cache_counters();
     let help = "Look-ups of verdicts on SQL texts.";
     let rows = [
@@ -108,25 +114,21 @@ fn observe_cache(gateway: &Gateway) {
     ];
     for (result, value) in rows {
         let labels = vec![Label::new("result", result)];
-        gateway
-            .metrics
-            .counter("pgweir_classifier_cache_lookups_total", help, labels)
-            .absolute(value);
+        observed.counter("pgweir_classifier_cache_lookups_total", help, labels).absolute(value);
     }
 }
 
-fn observe_catalogs(gateway: &Gateway) {
-    let metrics = &gateway.metrics;
+fn observe_catalogs(observed: &Observed, gateway: &Gateway) {
     for (database, router) in gateway.routers() {
         let labels = || vec![Label::new("database", database.clone())];
         let known = router.catalog().known();
         let help =
             "Whether what is in the database is known; until it is, doubt goes to the primary.";
-        metrics.gauge("pgweir_catalog_known", help, labels()).set(truth(known.catalog.is_read()));
+        observed.gauge("pgweir_catalog_known", help, labels()).set(truth(known.catalog.is_read()));
         let help = "Objects of the database that are known.";
-        metrics.gauge("pgweir_catalog_objects", help, labels()).set(count(known.catalog.len()));
+        observed.gauge("pgweir_catalog_objects", help, labels()).set(count(known.catalog.len()));
         let help = "Attempts to read the database's catalog that failed.";
-        metrics
+        observed
             .counter("pgweir_catalog_failures_total", help, labels())
             .absolute(router.catalog().failures());
     }

@@ -9,8 +9,9 @@ use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::admission::STARVATION_PATIENCE;
+use crate::dial::Dialer;
 use crate::node::NodeId;
-use crate::spec::{NodeSpec, RoleHint};
+use crate::spec::{NodeSpec, RoleHint, TlsSpec};
 
 /// A server that lets everybody in, unless it is told what else to say.
 #[derive(Default)]
@@ -54,7 +55,8 @@ impl Opener for FakeOpener {
             let stream = Stream::Unix(ours);
             // The pool measures ages on the system's clock.
             let opened_at = Instant::now();
-            Ok(ServerConnection { stream, facts, node, opened_at, derived: None })
+            let dialer = Dialer::new(&TlsSpec::default()).unwrap();
+            Ok(ServerConnection { stream, facts, node, opened_at, derived: None, dialer })
         })
     }
 }

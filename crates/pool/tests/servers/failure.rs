@@ -23,7 +23,7 @@ async fn while_the_primary_is_gone_reads_go_on_and_writes_wait_for_the_promoted_
     let writer = tokio::spawn(async move {
         let mut lease = checkout(&writer_set, &Want::primary()).await;
         run(&mut lease, "INSERT INTO written VALUES (1)").await;
-        lease.node_id().index()
+        lease.node_id().0
     });
     eventually(&cluster, "no primary", |topology| topology.primary.is_none()).await;
     // However long it takes: staleness stands still.
@@ -74,7 +74,7 @@ async fn an_old_primary_that_returns_gets_no_write_and_serves_again_once_it_foll
     is_fenced(&cluster, 0).await;
     for _ in 0..10 {
         let lease = checkout(&set, &Want::primary()).await;
-        assert_eq!(lease.node_id().index(), 1);
+        assert_eq!(lease.node_id().0, 1);
         give_back(lease);
     }
     // Even if it is the only one left.
@@ -150,7 +150,7 @@ async fn a_replica_that_dies_costs_its_own_leases_only_and_is_used_again_when_it
     for _ in 0..4 {
         leases.push(checkout(&set, &Want::replica()).await);
     }
-    assert!(leases.iter().any(|lease| lease.node_id().index() == 1));
+    assert!(leases.iter().any(|lease| lease.node_id().0 == 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

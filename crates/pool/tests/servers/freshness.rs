@@ -56,7 +56,7 @@ async fn a_replica_that_is_fresh_as_of_a_write_shows_it() {
                 let mut lease = try_checkout(&set, &REPLICAS_ONLY, &want).await.unwrap();
                 waited += acknowledged.elapsed();
                 let sql = format!("SELECT count(*) FROM written WHERE id = {id}");
-                assert_ne!(lease.node_id().index(), 0);
+                assert_ne!(lease.node_id().0, 0);
                 assert_eq!(crate::support::run(&mut lease, &sql).await, ["1"], "round {round}");
                 crate::support::give_back(lease);
             }
@@ -110,7 +110,7 @@ async fn a_replica_whose_replay_is_paused_is_not_fresh_until_it_goes_on() {
     let want = Want { fresh_after: Some(acknowledged), ..Want::replica() };
     for _ in 0..20 {
         let lease = try_checkout(&set, &REPLICAS_ONLY, &want).await.unwrap();
-        assert_eq!(lease.node_id().index(), 2);
+        assert_eq!(lease.node_id().0, 2);
         crate::support::give_back(lease);
     }
     sandbox.node(1).resume_replay().unwrap();

@@ -281,7 +281,7 @@ async fn everything_works_encrypted() {
     assert_eq!(ask(&set, &Want::primary(), sql).await, ["t"]);
     assert_eq!(cluster.ask("postgres", sql, &[]).await.unwrap()[0][0].as_deref(), Some("t"));
     let lease = try_checkout(&set, &POLICY, &Want::primary()).await.unwrap();
-    cluster.cancel(lease.cancel_handle()).await.unwrap();
+    lease.cancel_handle().cancel().await.unwrap();
     give_back(lease);
 }
 

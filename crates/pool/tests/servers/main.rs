@@ -9,4 +9,6 @@ mod login;
 #[cfg(test)]
 mod pools;
 #[cfg(test)]
+mod roster;
+#[cfg(test)]
 mod support;

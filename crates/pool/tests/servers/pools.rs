@@ -133,7 +133,7 @@ async fn a_running_statement_is_cancelled() {
     let sleeper = tokio::spawn(async move { query(&mut lease, "SELECT pg_sleep(60)").await });
     let running = format!("SELECT query FROM pg_stat_activity WHERE pid = {pid}");
     sandbox.primary().wait_for_answer(&running, "SELECT pg_sleep(60)", DEADLINE).unwrap();
-    cluster.cancel(&handle).await.unwrap();
+    handle.cancel().await.unwrap();
     let error = sleeper.await.unwrap().unwrap().unwrap_err();
     assert!(error.starts_with("57014"), "{error}");
 }
@@ -169,9 +169,9 @@ async fn a_drained_node_gets_no_new_leases() {
         Err(PoolError::NoReplica { nodes, .. }) => assert!(nodes[1].contains("draining")),
         other => panic!("expected NoReplica, got {other:?}"),
     }
-    assert_eq!(checkout(&set, &Want::replica()).await.node_id().index(), 0);
+    assert_eq!(checkout(&set, &Want::replica()).await.node_id().0, 0);
     cluster.nodes()[1].undrain();
-    assert_eq!(checkout(&set, &Want::replica()).await.node_id().index(), 1);
+    assert_eq!(checkout(&set, &Want::replica()).await.node_id().0, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -236,7 +236,7 @@ impl Server {
 fn server_row(view: &View<'_>, server: &Server) -> Row {
     let node = server.server.node();
     let topology = server.cluster.topology();
-    let role = topology.nodes.get(node.id().index()).map(|known| known.role.as_str());
+    let role = topology.view(node.id()).map(|known| known.role.as_str());
     let idle = server.client.is_none().then(|| micros(view.clock.since(server.since)));
     let mut row = server.socket(view);
     row.extend([
