@@ -586,7 +586,9 @@ fn more_statements_than_a_server_connection_keeps_all_work() {
             assert_eq!(client.reply().text(), format!("{number}|7"), "round {round}");
         }
     }
-    let kept = "/* pgweir: primary */ SELECT count(*) FROM pg_prepared_statements";
+    // Said so that nobody reads it: who lists statements is shown its own.
+    let kept = "/* pgweir: primary */ SELECT (xpath('//count/text()', \
+                query_to_xml('SELECT count(*) FROM pg_prepared_statements', true, true, '')))[1]";
     let kept: usize = client.ask(kept).parse().unwrap();
     assert!(kept <= 5, "{kept} statements are kept");
 }

@@ -340,6 +340,8 @@ pub enum Effect {
     UsesSequence,
     /// `currval`, `lastval`: the answer is what this session did on this very server connection.
     RecallsSequence,
+    /// `pg_prepared_statements`: the answer is what this very server connection has been told to prepare.
+    ListsStatements,
     /// Code ran that cannot be seen from here (a function of the user's, `DO`, `CALL`). It may have
     /// changed settings or left locks or temporary tables; nothing says that it did.
     RanHiddenCode,

@@ -356,6 +356,7 @@ fn remembered(label: &Label) -> Verdict {
     let executes = only.filter(|only| only.kind == "EXECUTE").and_then(executed);
     Verdict {
         recalls_sequences: label.effects().any(|sign| *sign == Sign::RecallsSequence),
+        lists_statements: label.effects().any(|sign| *sign == Sign::ListsStatements),
         deallocates: only.and_then(deallocated).map(Into::into),
         executes: executes.map(Into::into),
         mentions: label.effects().filter_map(mentioned).map(Into::into).collect(),
@@ -534,6 +535,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         | Sign::Execute(_)
         | Sign::UsesSequence
         | Sign::RecallsSequence
+        | Sign::ListsStatements
         | Sign::RanHiddenCode
         | Sign::DefinesObjects
         | Sign::AsksSetting(_)

@@ -269,6 +269,11 @@ impl ServerStatements {
         std::mem::replace(self, empty)
     }
 
+    /// What the server holds, the least recently used first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Statement>> {
+        self.held.iter().map(|(_, statement)| statement)
+    }
+
     /// How many statements the server holds.
     #[must_use]
     pub fn len(&self) -> usize {

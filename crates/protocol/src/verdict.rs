@@ -196,6 +196,8 @@ pub struct Verdict {
     pub hint: Option<Target>,
     /// It asks what the session has last drawn from a sequence.
     pub recalls_sequences: bool,
+    /// It asks what is prepared in the session.
+    pub lists_statements: bool,
     /// DEALLOCATE name is all there is.
     pub deallocates: Option<Box<str>>,
     /// EXECUTE name is all there is: what it does is up to the statement of that name.
@@ -269,6 +271,7 @@ impl Verdict {
             pins_when_sent: Pins::UNINSPECTED,
             hint: None,
             recalls_sequences: false,
+            lists_statements: false,
             deallocates: None,
             executes: None,
             mentions: Box::default(),

@@ -16,7 +16,6 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ("COPY IN and Terminate in the middle", UNFINISHED),
     ("Terminate behind an error without its Sync", UNFINISHED),
     ("a malformed message while the rest of a pipeline is skipped", UNFINISHED),
-    ("the protocol's statements and SQL's EXECUTE", SHOWN),
     ("a Sync with a body", "bytes in a Sync are dropped"),
     ("a Flush with a body", "bytes in a Flush are dropped"),
     ("a Parse that is skipped leaves the unnamed statement as it was", UNNAMED),
@@ -34,7 +33,6 @@ const PLAN: &str = "a server that prepares a statement anew after DDL judges it 
      nothing of its parameters before it fails";
 const REPLICA: &str = "what begins on a replica stays there to its ReadyForQuery";
 const RESET: &str = "the server resets to its own default, not to the client's startup parameter";
-const SHOWN: &str = "pg_prepared_statements shows the protocol's statements by pgweir's names";
 const UNFINISHED: &str = "answers that no Sync asked for are not fetched for one who breaks off";
 const UNNAMED: &str = "of an unnamed statement that a skipped Parse has replaced no copy is kept";
 const LONG: &str = "names of more than 63 bytes are not cut as the server cuts them";

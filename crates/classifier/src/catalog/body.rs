@@ -148,7 +148,9 @@ fn sql(text: &str, standard_strings: bool) -> Body {
 /// What is left of an effect of one of a function's statements when the function has returned.
 fn trait_of(effect: &Effect) -> Traits {
     match effect {
-        Effect::Set { local: true, .. } | Effect::Reset { local: true, .. } => Traits::NONE,
+        Effect::Set { local: true, .. }
+        | Effect::Reset { local: true, .. }
+        | Effect::ListsStatements => Traits::NONE,
         Effect::UsesSequence => Traits::USES_SEQUENCE,
         Effect::RecallsSequence => Traits::RECALLS_SEQUENCE,
         _ => Traits::SESSION,

@@ -42,6 +42,7 @@ impl<'a> Walk<'a> {
             "setseed" => self.pin(Pin::RandomSeed),
             "nextval" | "setval" => self.effect(Effect::UsesSequence),
             "currval" | "lastval" => self.effect(Effect::RecallsSequence),
+            "pg_prepared_statement" => self.effect(Effect::ListsStatements),
             "pg_advisory_lock"
             | "pg_advisory_lock_shared"
             | "pg_try_advisory_lock"

@@ -180,6 +180,9 @@ impl<'a> Walk<'a> {
     /// A relation that is read or written.
     fn relation(&mut self, relation: &'a pg_query::protobuf::RangeVar) {
         let (schema, name) = (non_empty(&relation.schemaname), relation.relname.as_str());
+        if name == "pg_prepared_statements" && schema.is_none_or(|schema| schema == "pg_catalog") {
+            self.effect(Effect::ListsStatements);
+        }
         let finding = self.names.finding(Use::Relation { schema, name });
         if finding.is_unresolved && schema.is_none() {
             self.unresolved.push((name, finding));

@@ -144,6 +144,7 @@ fn effect(effect: &Effect) -> String {
             format!("session_characteristics({})", characteristics(modes))
         }
         Effect::RecallsSequence => "recalls_sequence".into(),
+        Effect::ListsStatements => "lists_statements".into(),
         Effect::Discard(what) => match what {
             Discard::All => "discard(all)",
             Discard::Plans => "discard(plans)",

@@ -346,6 +346,7 @@ impl<R: Router> Session<R> {
         let verdict = self.verdict_of_portal(portal);
         self.bound_in_pipeline = true;
         self.lend_names(&verdict, to_server);
+        self.show_own_names(&verdict, to_server);
         self.note_sent(&verdict);
         let forgotten =
             if verdict.forgets_statements() { self.forget_named_statements() } else { None };

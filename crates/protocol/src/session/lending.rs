@@ -3,7 +3,8 @@
 //! A protocol-level statement goes by a name of pgweir's own on a server, and SQL would look for it
 //! under the client's. So before a text is sent that names one (EXECUTE, PREPARE, DEALLOCATE), the
 //! server is given the statement under the client's name as well, for as long as the client has the
-//! server. What SQL itself has prepared keeps its name and follows its client like a setting
+//! server. Where SQL lists what is prepared, it is lent all of the client's, and drops what is held under
+//! names of pgweir's own. What SQL itself has prepared keeps its name and follows its client like a setting
 //! ([`crate::prepared::SqlStatements`]).
 
 use std::sync::Arc;
@@ -129,16 +130,27 @@ impl<R: Router> Session<R> {
         if verdict.deallocates.is_some() {
             return false;
         }
+        let all = if verdict.lists_statements { self.all_unlent() } else { Vec::new() };
         let unlent = self.unlent(verdict);
         let Link::Attached(attached) = &mut self.link else {
             return false;
         };
-        if unlent.is_empty() || attached.status == TransactionStatus::Failed {
+        let hides = verdict.lists_statements && !attached.facts.statements.is_empty();
+        if attached.status == TransactionStatus::Failed
+            || (unlent.is_empty() && all.is_empty() && !hides)
+        {
             return false;
         }
-        for (name, statement) in unlent {
-            to_server.own(|out| put_parse(name.as_bytes(), &statement.parse, out));
-            attached.lent.push(name.as_bytes().into());
+        if verdict.lists_statements {
+            for held in attached.facts.statements.take().iter() {
+                to_server.own(|out| message::close_statement(&held.name, out));
+            }
+        }
+        let unlent =
+            unlent.into_iter().map(|(name, statement)| (name.as_bytes().into(), statement));
+        for (name, statement) in unlent.chain(all) {
+            to_server.own(|out| put_parse(&name, &statement.parse, out));
+            attached.lent.push(name);
         }
         to_server.own(message::sync);
         attached.pipeline.push(Owed::Errand(Errand::Lend));
@@ -155,6 +167,36 @@ impl<R: Router> Session<R> {
         for (name, statement) in unlent {
             to_server.own(|out| put_parse(name.as_bytes(), &statement.parse, out));
             let name: Box<[u8]> = name.as_bytes().into();
+            attached.lent.push(name.clone());
+            attached.owe(Owed::Parse(Parsed::Lent { name }));
+        }
+    }
+
+    /// The client's protocol-level statements that the server does not know by their names, oldest first.
+    fn all_unlent(&self) -> Vec<(Box<[u8]>, Arc<Statement>)> {
+        let named = self.statements.named.iter();
+        let unlent = named.filter(|(name, _)| !self.is_lent(name));
+        let mut all: Vec<(Box<[u8]>, Arc<Statement>)> =
+            unlent.map(|(name, statement)| (name.clone(), statement.clone())).collect();
+        all.sort_unstable_by(|(a, one), (b, other)| (one.id, a).cmp(&(other.id, b)));
+        all
+    }
+
+    /// Before an Execute that lists what is prepared: that is the client's statements, by its names.
+    /// What the portal runs it keeps.
+    pub(super) fn show_own_names(&mut self, verdict: &Verdict, to_server: &mut Outgoing) {
+        if !verdict.lists_statements {
+            return;
+        }
+        let all = self.all_unlent();
+        let Link::Attached(attached) = &mut self.link else {
+            return;
+        };
+        for held in attached.facts.statements.take().iter() {
+            attached.drop_statement(held.clone(), to_server);
+        }
+        for (name, statement) in all {
+            to_server.own(|out| put_parse(&name, &statement.parse, out));
             attached.lent.push(name.clone());
             attached.owe(Owed::Parse(Parsed::Lent { name }));
         }

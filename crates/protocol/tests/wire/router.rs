@@ -173,6 +173,7 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
             verdict.suits_replica = false;
         }
         "recalls sequences" => verdict.recalls_sequences = true,
+        "lists statements" => verdict.lists_statements = true,
         "changes schema" => verdict.changes_schema = true,
         "hidden code" => inspection(verdict).of = Pins::INSPECTED,
         "hint replica" => verdict.hint = Some(Target::Replica),
