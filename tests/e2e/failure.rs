@@ -92,6 +92,130 @@ fn a_frozen_replica_costs_a_read_its_turn_and_no_more() {
     wait_for_reads_on(&mut other, frozen);
 }
 
+/// A probe takes at most this long; what follows from a silent server is measured by it.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Beyond what a bound says, for a busy machine.
+const GRACE: Duration = Duration::from_secs(4);
+
+fn with_quick_probes(sandbox: &Sandbox) -> Weir {
+    Weir::start(sandbox, "clusters.main.monitor.timeout = \"500ms\"")
+}
+
+/// The node that runs a read that sleeps so long.
+fn reader<'a>(sandbox: &'a Sandbox, sleep: &str) -> &'a Node {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE state = 'active' AND query LIKE '%{sleep}%' AND pid <> pg_backend_pid()"
+    );
+    until("the read to run", SOON, || {
+        let mut nodes = sandbox.nodes().iter();
+        nodes.find(|node| node.psql(&sql).is_ok_and(|count| count != "0")).ok_or("it does not")
+    })
+}
+
+#[test]
+fn reads_under_way_on_a_replica_that_hangs_run_again_elsewhere() {
+    let sandbox = cluster();
+    let weir = with_quick_probes(&sandbox);
+    let mut clients: Vec<Client> = (0..6).map(|_| weir.postgres()).collect();
+    let (replies, took, frozen) = thread::scope(|scope| {
+        let readers: Vec<_> = clients
+            .iter_mut()
+            .map(|client| {
+                scope.spawn(|| {
+                    let reply = client.query("SELECT count(*), pg_sleep(1.25) FROM item");
+                    (reply, Instant::now())
+                })
+            })
+            .collect();
+        let frozen = reader(&sandbox, "pg_sleep(1.25)");
+        frozen.freeze().unwrap();
+        let begun = Instant::now();
+        let done: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+        let last = done.iter().map(|(_, at)| *at).max().unwrap();
+        let replies: Vec<_> = done.into_iter().map(|(reply, _)| reply).collect();
+        (replies, last - begun, frozen)
+    });
+    for reply in replies {
+        assert_eq!(reply.failure, None);
+        assert_eq!(reply.rows[0][0].as_deref(), Some("0"));
+    }
+    assert!(took < PROBE_TIMEOUT + Duration::from_millis(1350) + GRACE, "{took:?}");
+    assert!(weir.metrics().sum("pgweir_replays_total", &["cause=\"lost\""]) >= 1.0);
+    // What is open there is told when it is down; the place in the pool is free again.
+    frozen.thaw().unwrap();
+    for client in &mut clients {
+        assert_eq!(client.ask("SELECT count(*) FROM item"), "0");
+    }
+    until("no connection in use", SOON, || {
+        match weir.metrics().sum("pgweir_node_in_flight", &[]) {
+            0.0 => Ok(()),
+            busy => Err(busy),
+        }
+    });
+}
+
+#[test]
+fn what_was_open_on_a_server_that_hangs_is_told_and_its_client_goes_on() {
+    let sandbox = cluster();
+    let weir = with_quick_probes(&sandbox);
+    let [mut writer, mut open, mut reader] = [weir.postgres(), weir.postgres(), weir.postgres()];
+    reader.ask("BEGIN READ ONLY");
+    let replica = reader.where_ran("SELECT 1");
+    let replica = sandbox.nodes().iter().find(|node| node.address() == replica).unwrap();
+    open.ask("BEGIN");
+    open.ask("INSERT INTO item VALUES (1)");
+    // A connection to send the next write on.
+    writer.ask("INSERT INTO item VALUES (4)");
+    sandbox.primary().freeze().unwrap();
+    replica.freeze().unwrap();
+    writer.wire.send(&Message::new().query("INSERT INTO item VALUES (2)"));
+    // Nobody knows what became of that one, and it is not run again.
+    let lost = writer.reply().failure.expect("an error");
+    assert_eq!(lost.code(), "08007", "{lost}");
+    for client in [&mut open, &mut reader] {
+        let lost = client.fail("SELECT count(*) FROM item");
+        assert_eq!((lost.code(), lost.field('S')), ("08006", "ERROR"), "{lost}");
+        client.ask("ROLLBACK");
+    }
+    // The place of what was given up is free, long before the server is back.
+    until("no connection in use", SOON, || {
+        match weir.metrics().sum("pgweir_node_in_flight", &[]) {
+            0.0 => Ok(()),
+            busy => Err(busy),
+        }
+    });
+    assert_eq!(reader.ask("SELECT count(*) FROM item WHERE id <> 4"), "0");
+    sandbox.primary().thaw().unwrap();
+    replica.thaw().unwrap();
+    open.ask("INSERT INTO item VALUES (3)");
+    // It may have been executed, and not more than once.
+    let copies = sandbox.primary().psql("SELECT count(*) FROM item WHERE id = 2").unwrap();
+    assert!(["0", "1"].contains(&copies.as_str()), "{copies}");
+    assert_eq!(sandbox.primary().psql("SELECT count(*) FROM item WHERE id = 1").unwrap(), "0");
+}
+
+#[test]
+fn a_client_that_leaves_a_hanging_server_does_not_keep_its_place() {
+    let sandbox = cluster();
+    let weir = with_quick_probes(&sandbox);
+    let mut client = weir.postgres();
+    client.wire.send(&Message::new().query("DO 'BEGIN PERFORM pg_sleep(600); END'"));
+    let begun = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%'
+                 AND state = 'active' AND pid <> pg_backend_pid()";
+    sandbox.primary().wait_for_answer(begun, "1", SOON).unwrap();
+    drop(client);
+    sandbox.primary().freeze().unwrap();
+    until("its place to be free", SOON, || {
+        match weir.metrics().sum("pgweir_pool_connections", &["state=\"in_use\""]) {
+            0.0 => Ok(()),
+            busy => Err(busy),
+        }
+    });
+    sandbox.primary().thaw().unwrap();
+}
+
 #[test]
 fn without_replicas_the_primary_reads_unless_told_otherwise() {
     let sandbox = cluster();

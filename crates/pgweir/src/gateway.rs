@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 use pgweir_classifier::{CacheCounters, Firewall, LabelCache};
 use pgweir_pool::{
     Access, Balance, CancelHandle, Candidate, Cluster, ClusterError, Node, PoolSpec, ReadPolicy,
-    Reads, Want,
+    Reads, Standing, Want,
 };
 use pgweir_protocol::auth::ScramSecret;
 use pgweir_protocol::auth::scram::{DEFAULT_ITERATIONS, SALT_LENGTH};
@@ -201,7 +201,7 @@ impl Gateway {
             clusters,
         });
         for cluster in gateway.clusters.values() {
-            tokio::spawn(watch_fences(Arc::downgrade(&gateway), cluster.changes()));
+            tokio::spawn(watch_standings(Arc::downgrade(&gateway), cluster.changes()));
         }
         tokio::spawn(history::keep(Arc::downgrade(&gateway)));
         tokio::spawn(routes::keep_time(Arc::downgrade(&gateway.routes)));
@@ -400,12 +400,13 @@ pub(crate) fn want(access: Access) -> Want {
     }
 }
 
-/// Wakes the clients of servers that must not be written to any more: they may be idle, and wait for
-/// notifications that nobody will send there.
-async fn watch_fences(gateway: Weak<Gateway>, mut changes: watch::Receiver<u64>) {
+/// Wakes the clients of servers that are no place to stay: those that must not be written to any more,
+/// where a client may be idle and wait for notifications that nobody will send, and those that do not
+/// answer.
+async fn watch_standings(gateway: Weak<Gateway>, mut changes: watch::Receiver<u64>) {
     while changes.changed().await.is_ok() {
         let Some(gateway) = gateway.upgrade() else { return };
-        gateway.clients.wake_fenced();
+        gateway.clients.wake_displaced();
     }
 }
 
@@ -552,8 +553,11 @@ impl ClientHandle {
         std::mem::take(&mut running.is_cancelled)
     }
 
-    fn is_on_fenced(&self) -> bool {
-        self.server().is_some_and(|server| server.node().is_fenced())
+    /// Whether its server may be one to leave.
+    fn is_displaced(&self) -> bool {
+        self.server().is_some_and(|server| {
+            server.node().is_fenced() || server.node().standing() != Standing::Good
+        })
     }
 
     /// The server connection that works for the client.
@@ -711,9 +715,9 @@ impl Clients {
         totals
     }
 
-    fn wake_fenced(&self) {
+    fn wake_displaced(&self) {
         for shard in &self.shards {
-            for client in lock(shard).values().filter(|client| client.is_on_fenced()) {
+            for client in lock(shard).values().filter(|client| client.is_displaced()) {
                 client.waker.wake();
             }
         }

@@ -20,7 +20,7 @@ use crate::roster::{Change, Roster};
 use crate::select::MAX_NODES;
 use crate::spec::{ClusterSpec, MonitorSpec, NodeSpec, PoolSpec};
 use crate::tls::TlsError;
-use crate::topology::{Health, Topology};
+use crate::topology::Topology;
 use crate::tracker::Tracker;
 
 /// Databases and users with pools of their own, at most, per cluster.
@@ -371,7 +371,7 @@ impl Cluster {
     /// The primary, or a node that answers.
     fn someone_to_ask(&self) -> Option<Arc<Control>> {
         let topology = self.topology();
-        let answers = |view: &&crate::NodeView| view.health == Health::Up;
+        let answers = |view: &&crate::NodeView| view.health.serves_reads();
         let view = topology.primary().or_else(|| topology.nodes.iter().find(answers))?;
         let roster = self.roster();
         let member = roster.members.iter().find(|member| Arc::ptr_eq(&member.node, &view.node))?;

@@ -48,6 +48,9 @@ pub enum ControlError {
     /// No connection, or it was lost.
     #[error("{0}")]
     Unreachable(String),
+    /// Nothing answers at its address: its machine is off, or the network between.
+    #[error("{0}")]
+    NoWay(String),
     /// The answer is not what was asked for.
     #[error("{0}")]
     Unusable(String),
@@ -68,9 +71,20 @@ impl From<pg::Error> for ControlError {
                 code: report.code().code().to_owned(),
                 message: report.message().to_owned(),
             },
+            None if is_no_way(&error) => Self::NoWay(with_causes(&error)),
             None => Self::Unreachable(with_causes(&error)),
         }
     }
+}
+
+/// Whether the system says that there is no way to the server, as opposed to a server that says no.
+fn is_no_way(error: &pg::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| {
+        matches!(cause.kind(), HostUnreachable | NetworkUnreachable | TimedOut)
+    })
 }
 
 /// An error and what led to it: "error connecting to server: connection refused".

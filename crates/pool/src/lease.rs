@@ -97,7 +97,8 @@ impl Lease {
     /// Closes the connection of a client that is gone, and keeps its place until the server has closed
     /// it too: a server notices no end before it has run the statement that it is at, and a pool that
     /// forgot it meanwhile would give the server more to do than its size allows. What the server still
-    /// says is read and dropped, so that it gets there. Ends after [`WIND_DOWN_PATIENCE`].
+    /// says is read and dropped, so that it gets there. Ends after [`WIND_DOWN_PATIENCE`], and when the
+    /// node is given up: nothing more is heard of a dead machine, or across a dead network.
     pub async fn wind_down(mut self) {
         let ended = async {
             self.stream.shutdown().await?;
@@ -110,8 +111,12 @@ impl Lease {
             }
             Ok::<_, io::Error>(())
         };
+        let node = Arc::clone(self.slot.pool.node());
         // However it ends: behind this there is no connection any more.
-        let _ = timeout(WIND_DOWN_PATIENCE, ended).await;
+        tokio::select! {
+            _ = timeout(WIND_DOWN_PATIENCE, ended) => {}
+            () = node.given_up() => {}
+        }
     }
 
     /// Gives the connection back as it came.

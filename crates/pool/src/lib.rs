@@ -13,6 +13,7 @@
 mod admission;
 mod board;
 mod cluster;
+mod condition;
 mod control;
 mod dial;
 mod error;
@@ -36,6 +37,7 @@ mod waiting;
 
 pub use admission::{MAX_CONNECTING_PER_NODE, Reservation, SET_APART_SHARE, STARVATION_PATIENCE};
 pub use cluster::{Cluster, ClusterError, MAX_POOL_SETS};
+pub use condition::SLOW_START;
 pub use control::{ControlError, Rows};
 pub use dial::{CancelHandle, ConnectError, Fault, ServerConnection};
 pub use error::{Congestion, PoolError};
@@ -54,5 +56,5 @@ pub use spec::{
 };
 pub use stream::Stream;
 pub use tls::{TlsError, tls_server_end_point};
-pub use topology::{Health, NodeView, Role, Topology};
+pub use topology::{FULL_SHARE, Health, NodeView, Role, Standing, Topology};
 pub use waiting::Waiting;

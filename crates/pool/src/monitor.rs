@@ -20,7 +20,7 @@ use crate::pace::Pace;
 use crate::probe::Prober;
 use crate::roster::{Member, Roster};
 use crate::select::MAX_NODES;
-use crate::topology::{Role, Topology};
+use crate::topology::{Role, Standing, Topology};
 use crate::tracker::{Failure, Observation, Tracker};
 
 /// Outcomes per node that may lie unread before the node's task waits.
@@ -52,7 +52,7 @@ impl Monitor {
             tracker: Tracker::new(&nodes),
             pace: Pace::new(roster.spec.monitor.interval, Instant::now()),
             watches: Watches {
-                rounds: watch::Sender::new(0),
+                rounds: watch::Sender::new(Round::default()),
                 reports,
                 tasks: JoinSet::new(),
                 by_node: HashMap::new(),
@@ -69,7 +69,7 @@ impl Monitor {
 
 /// The tasks that ask, one per node.
 struct Watches {
-    rounds: watch::Sender<u64>,
+    rounds: watch::Sender<Round>,
     reports: mpsc::Sender<Outcome>,
     tasks: JoinSet<()>,
     by_node: HashMap<NodeId, Watch>,
@@ -117,14 +117,25 @@ impl Watches {
     }
 }
 
+/// A round of questions.
+#[derive(Debug, Clone, Default)]
+struct Round {
+    number: u64,
+    /// Who can wait.
+    spared: Vec<NodeId>,
+}
+
 /// Asks one node, once per round at most, until the coordinator is gone.
 async fn watch_node(
     node: NodeId,
     mut prober: Prober,
-    mut rounds: watch::Receiver<u64>,
+    mut rounds: watch::Receiver<Round>,
     reports: mpsc::Sender<Outcome>,
 ) {
     while rounds.changed().await.is_ok() {
+        if rounds.borrow_and_update().spared.contains(&node) {
+            continue;
+        }
         let outcome = prober.probe().await;
         if reports.send(Outcome { node, outcome }).await.is_err() {
             return;
@@ -170,7 +181,10 @@ impl Coordinator {
             self.wanted = Some(now);
         }
         self.pace.begin_round(now);
-        self.watches.rounds.send_modify(|round| *round += 1);
+        let spared = self.tracker.spared(now);
+        self.watches.rounds.send_modify(|round| {
+            *round = Round { number: round.number + 1, spared };
+        });
     }
 
     /// Heeds a new roster. Of the nodes that stay nothing is forgotten; the new ones are asked at once.
@@ -200,7 +214,7 @@ impl Coordinator {
             member.node.note_version(observation.server.version);
             member.node.admission.set_limit(if configured == 0 { allowed } else { configured });
         }
-        self.tracker.record(index, outcome);
+        self.tracker.record(index, outcome, Instant::now());
         self.publish();
         let is_caught_up = self.wanted.is_none_or(|wanted| self.tracker.all_fresh_as_of(wanted));
         if is_caught_up {
@@ -222,6 +236,7 @@ impl Coordinator {
         // Before anybody hears of it.
         for view in &now.nodes {
             view.node.set_fenced(view.role == Role::Fenced);
+            view.node.set_standing(view.standing);
         }
         if now.generation != before.generation {
             self.log(&before, &now);
@@ -238,13 +253,15 @@ impl Coordinator {
             }
         }
         for view in &now.nodes {
-            let was = before.view(view.node.id()).map(|was| (was.role, was.health));
-            if was != Some((view.role, view.health)) {
+            let was = before.view(view.node.id());
+            let was = was.map(|was| (was.role, was.health, was.standing));
+            if was != Some((view.role, view.health, view.standing)) {
                 tracing::info!(
                     cluster,
                     node = view.node.name(),
                     role = view.role.as_str(),
                     health = view.health.as_str(),
+                    given_up = (view.standing == Standing::Lost).then_some(true),
                     timeline = view.timeline,
                     why = view.why.as_deref(),
                     "node changed"

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::admission::{Admission, Reservation};
 use crate::spec::{NodeSpec, RoleHint};
+use crate::topology::Standing;
 
 /// The first version of PostgreSQL that speaks protocol 3.2.
 const SPEAKS_NEWEST_MINOR: i32 = 180_000;
@@ -37,6 +38,9 @@ pub struct Node {
     suspicions_settled: AtomicU32,
     draining: AtomicBool,
     fenced: AtomicBool,
+    /// A [`Standing`].
+    standing: AtomicU8,
+    lost: Notify,
     /// `server_version_num`, once the server has said.
     version: AtomicI32,
     alarm: Arc<Notify>,
@@ -59,6 +63,8 @@ impl Node {
             suspicions_settled: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
+            standing: AtomicU8::new(Standing::Good as u8),
+            lost: Notify::new(),
             version: AtomicI32::new(0),
             alarm,
             admission: Arc::default(),
@@ -215,6 +221,36 @@ impl Node {
 
     pub(crate) fn set_fenced(&self, is_fenced: bool) {
         self.fenced.store(is_fenced, Ordering::Release);
+    }
+
+    /// What its silence means to those who are at work there.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::Acquire) {
+            0 => Standing::Good,
+            1 => Standing::Silent,
+            _ => Standing::Lost,
+        }
+    }
+
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        self.standing.store(standing as u8, Ordering::Release);
+        if standing == Standing::Lost {
+            self.lost.notify_waiters();
+        }
+    }
+
+    /// Waits until the node is given up ([`Standing::Lost`]).
+    pub(crate) async fn given_up(&self) {
+        loop {
+            let lost = self.lost.notified();
+            tokio::pin!(lost);
+            lost.as_mut().enable();
+            if self.standing() == Standing::Lost {
+                return;
+            }
+            lost.await;
+        }
     }
 
     /// Notes the server's version, as `server_version_num` has it.

@@ -324,7 +324,7 @@ impl PoolSet {
         match want.access {
             Access::Primary => is_primary,
             Access::Replica => {
-                is_primary || (view.role, view.health) == (Role::Replica, Health::Up)
+                is_primary || (view.role == Role::Replica && view.health.serves_reads())
             }
         }
     }
@@ -449,7 +449,7 @@ impl PoolSet {
     /// The roles or the health of nodes have changed: what failed before may work now.
     pub(crate) fn encourage(&self, topology: &Topology) {
         for (pool, view) in self.with_views(topology) {
-            if view.health == Health::Up {
+            if view.health.serves_reads() {
                 pool.forget_trouble();
             }
         }

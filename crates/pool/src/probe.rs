@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
+use deadpool_postgres::tokio_postgres::error::SqlState;
 use deadpool_postgres::tokio_postgres::types::PgLsn;
 use deadpool_postgres::tokio_postgres::{self as pg, Row};
+
+use tokio::time::timeout;
 
 use crate::control::{ControlError, ProbeConnection, connect, discard};
 use crate::freshness::{DEFAULT_WAL_WRITER_DELAY, PrimaryPosition};
@@ -47,6 +50,8 @@ const SETTINGS_AGE: Duration = Duration::from_secs(10);
 /// Connections that the monitor itself has and may have to a server, set aside from what the server
 /// allows: one for probes, some for questions.
 const MONITOR_CONNECTIONS: u32 = 3;
+/// A timer that rings later than that part of its time shows that this process did not run.
+const LATE_PART: u32 = 2;
 
 /// The monitor's eyes on one server.
 pub(crate) struct Prober {
@@ -74,21 +79,31 @@ impl Prober {
     /// one finds counts.
     pub(crate) async fn probe(&mut self) -> Result<Observation, Failure> {
         let suspicions = self.node.suspicions();
-        let timeout = self.timeout;
-        let Ok(outcome) = tokio::time::timeout(timeout, self.observe()).await else {
-            self.hang_up();
-            return Err(Failure::Silent(format!("no answer within {timeout:?}")));
-        };
-        match outcome {
+        let is_troubled = self.node.is_suspected();
+        match self.observe_in_time().await {
             Ok(observation) => {
                 self.node.settle_suspicions(suspicions);
-                Ok(observation)
+                Ok(Observation { is_troubled, ..observation })
             }
             Err(error) => {
                 self.hang_up();
-                Err(Failure::Gone(error.to_string()))
+                Err(failure(error))
             }
         }
+    }
+
+    /// Observes, and gives up in time. Time in which this very process did not run (it was stopped, or
+    /// its machine was) is not held against the server, whose answer may be there, unread.
+    async fn observe_in_time(&mut self) -> Result<Observation, ControlError> {
+        let limit = self.timeout;
+        let begun = Instant::now();
+        let observing = self.observe();
+        tokio::pin!(observing);
+        let mut outcome = timeout(limit, &mut observing).await;
+        if outcome.is_err() && begun.elapsed() > limit + limit / LATE_PART {
+            outcome = timeout(limit, &mut observing).await;
+        }
+        outcome.unwrap_or(Err(ControlError::Timeout(limit)))
     }
 
     async fn observe(&mut self) -> Result<Observation, ControlError> {
@@ -112,6 +127,18 @@ impl Prober {
     }
 }
 
+/// What a probe that failed says about its server.
+fn failure(error: ControlError) -> Failure {
+    let why = error.to_string();
+    match error {
+        ControlError::Timeout(_) | ControlError::NoWay(_) => Failure::Silent(why),
+        ControlError::Refused { code, .. } if code == SqlState::TOO_MANY_CONNECTIONS.code() => {
+            Failure::Crowded(why)
+        }
+        _ => Failure::Gone(why),
+    }
+}
+
 impl Session {
     async fn observe(&mut self) -> Result<Observation, ControlError> {
         if self.learned_at.elapsed() > SETTINGS_AGE {
@@ -128,7 +155,7 @@ impl Session {
         if let Answer::Replica { timeline: timeline @ None, .. } = &mut answer {
             *timeline = replayed_timeline(&self.connection).await?;
         }
-        Ok(Observation { answer, latency, server: self.server.clone() })
+        Ok(Observation { answer, latency, server: self.server.clone(), is_troubled: false })
     }
 }
 

@@ -10,7 +10,7 @@ use pgweir_protocol::server::Drawer;
 use crate::lsn::Lsn;
 use crate::node::{Node, NodeId};
 use crate::spec::{Balance, ReadPolicy, Reads};
-use crate::topology::{Health, NodeView, Role, Topology};
+use crate::topology::{FULL_SHARE, Health, NodeView, Role, Topology};
 
 /// Nodes of a cluster, at most: as many as fit a set of bits.
 pub const MAX_NODES: usize = 64;
@@ -138,6 +138,8 @@ pub enum Ineligible {
     Down(Option<Arc<str>>),
     /// It failed a moment ago.
     Suspect(Option<Arc<str>>),
+    /// Connections to it are lost again and again.
+    Ejected(Option<Arc<str>>),
     /// It is not the primary.
     NotPrimary,
     /// It is no replica, or no replica of this primary.
@@ -176,6 +178,7 @@ impl fmt::Display for Ineligible {
             Self::Unknown => "not asked yet".to_owned(),
             Self::Down(why) => reason("down", why),
             Self::Suspect(why) => reason("suspect", why),
+            Self::Ejected(why) => reason("ejected", why),
             Self::NotPrimary => "not the primary".to_owned(),
             Self::NotReplica(why) => reason("not a replica", why),
             Self::Spared => "the primary is spared reads".to_owned(),
@@ -212,6 +215,9 @@ pub fn select(
     {
         return Ok(preferred);
     }
+    if let Some(primary) = serving_primary(topology).filter(|_| keeps(topology, policy, dice)) {
+        return Ok(primary);
+    }
     if let Some(chosen) = balance(topology, eligible, policy.balance, dice) {
         return Ok(chosen);
     }
@@ -231,7 +237,7 @@ pub fn explain(
 ) -> Vec<Candidate> {
     let replicas = eligible_for_reads(topology, policy, want, now);
     let spared = policy.reads == Reads::ReplicasOnly
-        || (policy.reads == Reads::Replicas && !replicas.is_empty());
+        || (policy.reads == Reads::Replicas && topology.primary_share == 0 && !replicas.is_empty());
     let judge = |index: usize, view: &NodeView| {
         let wants_primary = want.access == Access::Primary || policy.reads == Reads::Primary;
         if topology.primary == Some(index) {
@@ -275,6 +281,12 @@ pub(crate) fn eligible_for_reads(
     eligible
 }
 
+/// Whether the primary keeps a read that replicas could serve: [`Topology::primary_share`].
+fn keeps(topology: &Topology, policy: &ReadPolicy, dice: Dice) -> bool {
+    policy.reads == Reads::Replicas
+        && dice.random.rotate_left(16) % u64::from(FULL_SHARE) < u64::from(topology.primary_share)
+}
+
 fn serving_primary(topology: &Topology) -> Option<usize> {
     topology.primary.filter(|_| topology.primary().is_some_and(|view| !view.node.is_draining()))
 }
@@ -295,9 +307,14 @@ fn fit_for_reads(
         (Health::Unknown, _) => return Err(Ineligible::Unknown),
         (Health::Down, _) => return Err(Ineligible::Down(view.why.clone())),
         (Health::Suspect, _) => return Err(Ineligible::Suspect(view.why.clone())),
-        (Health::Up, _) if view.node.is_suspected() => return Err(Ineligible::Suspect(None)),
-        (Health::Up, Role::Replica) => {}
-        (Health::Up, _) => return Err(Ineligible::NotReplica(view.why.clone())),
+        (Health::Ejected, _) => return Err(Ineligible::Ejected(view.why.clone())),
+        (Health::Up | Health::Recovering, _) if view.node.is_suspected() => {
+            return Err(Ineligible::Suspect(None));
+        }
+        (Health::Up | Health::Recovering, Role::Replica) => {}
+        (Health::Up | Health::Recovering, _) => {
+            return Err(Ineligible::NotReplica(view.why.clone()));
+        }
     }
     let Some(fresh_as_of) = view.fresh_as_of else {
         return Err(Ineligible::NoFreshness(view.why.clone()));
@@ -368,6 +385,7 @@ pub(crate) fn balance(
     balance: Balance,
     dice: Dice,
 ) -> Option<usize> {
+    let set = taking_part(topology, set, dice.random);
     match balance {
         Balance::Random => draw(topology, set, dice.random),
         Balance::RoundRobin => take_turns(topology, set, dice.turn),
@@ -376,9 +394,29 @@ pub(crate) fn balance(
     }
 }
 
+/// Those of a set whose turn it may be: a node that recovers takes part in so many of ten choices
+/// ([`NodeView::share`]), unless nobody else does.
+fn taking_part(topology: &Topology, set: NodeSet, random: u64) -> NodeSet {
+    const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut rest = set;
+    for (index, view) in set.nodes(topology).filter(|(_, view)| view.share < FULL_SHARE) {
+        // A number of its own for each node, and apart from those that the choice is made by.
+        let salt = u64::try_from(index).unwrap_or_default() + 1;
+        let lot = (random ^ salt.wrapping_mul(SPREAD)).wrapping_mul(SPREAD) >> 32;
+        if lot % u64::from(FULL_SHARE) >= u64::from(view.share) {
+            rest.remove(index);
+        }
+    }
+    if rest.is_empty() { set } else { rest }
+}
+
+/// A node's share of the load relative to the others'.
+fn weight(view: &NodeView) -> u64 {
+    u64::from(view.node.weight())
+}
+
 /// Draws a node; its chance is its weight.
 fn draw(topology: &Topology, set: NodeSet, random: u64) -> Option<usize> {
-    let weight = |view: &NodeView| u64::from(view.node.weight());
     let total: u64 = set.nodes(topology).map(|(_, view)| weight(view)).sum();
     let mut point = random.checked_rem(total)?;
     for (index, view) in set.nodes(topology) {
@@ -411,23 +449,23 @@ fn better_of_two(
 
 /// Leases in flight per weight, in fixed point.
 fn busyness(view: &NodeView) -> u64 {
-    (u64::from(view.node.in_flight()) << 16) / u64::from(view.node.weight())
+    (u64::from(view.node.in_flight()) << 16) / weight(view)
 }
 
 /// The time that an answer takes when as many as are in flight come before it, per weight.
 fn slowness(view: &NodeView) -> u64 {
-    let latency = view.latency.map_or(0, |latency| latency.as_nanos());
+    let slowness = view.slowness.map_or(0, |slowness| slowness.as_nanos());
     let queue = u128::from(view.node.in_flight()) + 1;
-    let score = latency.saturating_mul(queue) / u128::from(view.node.weight());
+    let score = slowness.saturating_mul(queue) / u128::from(weight(view));
     u64::try_from(score).unwrap_or(u64::MAX)
 }
 
 /// The node whose turn it is: of a cycle as long as all weights together, in which each node comes as
 /// often as its weight says and as evenly as it can.
 fn take_turns(topology: &Topology, set: NodeSet, turn: u64) -> Option<usize> {
-    let greatest = set.nodes(topology).map(|(_, view)| u64::from(view.node.weight())).max()?;
+    let greatest = set.nodes(topology).map(|(_, view)| weight(view)).max()?;
     let share = |view: &NodeView| {
-        let weight = u64::from(view.node.weight());
+        let weight = weight(view);
         if greatest > WEIGHT_STEPS { (weight * WEIGHT_STEPS / greatest).max(1) } else { weight }
     };
     let cycle: u64 = set.nodes(topology).map(|(_, view)| share(view)).sum();
@@ -455,6 +493,7 @@ mod tests {
 
     use super::*;
     use crate::spec::{NodeSpec, RoleHint};
+    use crate::topology::Standing;
 
     const POLICY: ReadPolicy = ReadPolicy {
         reads: Reads::Replicas,
@@ -474,7 +513,10 @@ mod tests {
             timeline: Some(1),
             fresh_as_of,
             replay_lsn: Some(Lsn(1000)),
+            share: FULL_SHARE,
+            standing: Standing::Good,
             latency: Some(Duration::from_millis(1)),
+            slowness: Some(Duration::from_millis(1)),
             server_version: Some(150_018),
             why: None,
         }
@@ -553,6 +595,8 @@ mod tests {
             ("draining", why(|view| view.node.drain()), "draining"),
             ("down", why(|view| view.health = Health::Down), "down"),
             ("suspect", why(|view| view.health = Health::Suspect), "suspect"),
+            ("ejected", why(|view| view.health = Health::Ejected), "ejected"),
+            ("recovering", why(|view| view.health = Health::Recovering), ""),
             ("suspected since", why(|view| view.node.suspect()), "suspect"),
             ("new", why(|view| view.health = Health::Unknown), "not asked yet"),
             ("fenced", why(|view| view.role = Role::Fenced), "not a replica"),
@@ -641,13 +685,59 @@ mod tests {
     fn the_quicker_of_two_serves() {
         let now = Instant::now();
         let mut topology = cluster(now, &[1, 1]);
-        topology.nodes[1].latency = Some(Duration::from_millis(3));
+        topology.nodes[1].slowness = Some(Duration::from_millis(3));
         let policy = ReadPolicy { balance: Balance::Latency, ..POLICY };
         assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [2]);
         for _ in 0..3 {
             topology.nodes[2].node.lease_begun();
         }
         assert_eq!(chosen(&topology, &policy, &Want::replica(), now), [1]);
+    }
+
+    /// How often each node is chosen, of a thousand reads that come one by one.
+    fn counts(topology: &Topology, policy: &ReadPolicy) -> Vec<u32> {
+        let mut counts = vec![0; topology.nodes.len()];
+        let mut random = 7_u64;
+        for turn in 0..1000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let dice = Dice { random: random ^ (random >> 29), turn };
+            let now = Instant::now();
+            counts[select(topology, policy, &Want::replica(), now, dice).unwrap()] += 1;
+        }
+        counts
+    }
+
+    const BALANCES: [Balance; 4] =
+        [Balance::LeastBusy, Balance::RoundRobin, Balance::Random, Balance::Latency];
+
+    #[test]
+    fn a_node_that_recovers_gets_its_part_of_its_share() {
+        let now = Instant::now();
+        let mut topology = cluster(now, &[2, 2]);
+        for (share, least, most) in [(1, 25, 85), (3, 110, 200), (10, 450, 550)] {
+            topology.nodes[2].share = share;
+            for balance in BALANCES {
+                let policy = ReadPolicy { balance, ..POLICY };
+                let counts = counts(&topology, &policy);
+                assert_eq!(counts[0], 0);
+                assert!((least..=most).contains(&counts[2]), "{balance:?} {share}: {counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_primary_keeps_its_part_while_it_hands_the_reads_over() {
+        let now = Instant::now();
+        let mut topology = cluster(now, &[1, 1]);
+        topology.primary_share = 7;
+        for balance in BALANCES {
+            let counts = counts(&topology, &ReadPolicy { balance, ..POLICY });
+            assert!((640..=760).contains(&counts[0]), "{balance:?}: {counts:?}");
+        }
+        let strict = ReadPolicy { reads: Reads::ReplicasOnly, ..POLICY };
+        assert_eq!(counts(&topology, &strict)[0], 0);
+        topology.nodes[0].node.drain();
+        assert_eq!(counts(&topology, &POLICY)[0], 0);
     }
 
     #[test]

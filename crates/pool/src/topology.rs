@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use crate::lsn::Lsn;
 use crate::node::{Node, NodeId};
 
+/// What a node's whole share of the load is counted in.
+pub const FULL_SHARE: u32 = 10;
+
 /// A cluster as the monitor last saw it.
 #[derive(Debug, Clone, Default)]
 pub struct Topology {
@@ -24,6 +27,9 @@ pub struct Topology {
     pub primary_seen: Option<Instant>,
     /// The end of the write-ahead log as of then.
     pub primary_lsn: Option<Lsn>,
+    /// The part of the reads that the primary keeps, in parts of [`FULL_SHARE`]: it had all of them
+    /// while no replica served, and hands them over little by little.
+    pub primary_share: u32,
 }
 
 /// One node of a [`Topology`].
@@ -41,8 +47,15 @@ pub struct NodeView {
     pub fresh_as_of: Option<Instant>,
     /// How far it has replayed, for a replica.
     pub replay_lsn: Option<Lsn>,
+    /// Its part of its share of the load, in parts of [`FULL_SHARE`]: less than the whole while it
+    /// recovers.
+    pub share: u32,
+    /// What its silence means to those who are at work there.
+    pub standing: Standing,
     /// How long its last answer took.
     pub latency: Option<Duration>,
+    /// How long its answers take of late, the slow ones above all.
+    pub slowness: Option<Duration>,
     /// `server_version_num`, such as 150018.
     pub server_version: Option<i32>,
     /// Why it does not serve, in words: the last error, or whose claim is better.
@@ -72,10 +85,27 @@ pub enum Health {
     Unknown,
     /// It answered last time.
     Up,
+    /// It is back, and gets its load back little by little.
+    Recovering,
     /// Something about it failed a moment ago; it is being asked.
     Suspect,
+    /// It answers, and connections to it are lost again and again: it is left alone for a while.
+    Ejected,
     /// It does not answer, or has not often enough since it last did not.
     Down,
+}
+
+/// What a node's silence means to those who are at work there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Standing {
+    /// Nothing: it answers, or says no, and connections tell the rest.
+    #[default]
+    Good,
+    /// It has not answered in time: who can go on elsewhere without anybody's noticing does.
+    Silent,
+    /// It has not answered for long: whatever is under way there is given up.
+    Lost,
 }
 
 impl Topology {
@@ -145,8 +175,20 @@ impl Health {
         match self {
             Self::Unknown => "unknown",
             Self::Up => "up",
+            Self::Recovering => "recovering",
             Self::Suspect => "suspect",
+            Self::Ejected => "ejected",
             Self::Down => "down",
         }
+    }
+
+    /// All there are, for whoever counts them.
+    pub const ALL: [Self; 6] =
+        [Self::Unknown, Self::Up, Self::Recovering, Self::Suspect, Self::Ejected, Self::Down];
+
+    /// Whether a replica of this health serves.
+    #[must_use]
+    pub const fn serves_reads(self) -> bool {
+        matches!(self, Self::Up | Self::Recovering)
     }
 }

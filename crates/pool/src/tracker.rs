@@ -9,17 +9,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::condition::{Condition, share_since};
 use crate::freshness::{Freshness, PrimaryPosition};
 use crate::lsn::{Lsn, WalLayout};
 use crate::node::{Node, NodeId};
 use crate::spec::RoleHint;
-use crate::topology::{Health, NodeView, Role, Topology};
+use crate::topology::{FULL_SHARE, Health, NodeView, Role, Standing, Topology};
 
-/// Probes in a row without an answer until a node that was up counts as down. One slow answer is
-/// load, not death.
-pub(crate) const SILENCES_UNTIL_DOWN: u32 = 3;
-/// Probes in a row that a node which was down must pass until it serves again.
-pub(crate) const PASSES_UNTIL_UP: u32 = 2;
+/// Of the replicas that serve, those that are ejected for the connections that are lost to them are at
+/// most one in so many: what befalls all of them is no fault of one.
+pub(crate) const EJECTED_SHARE: usize = 2;
+/// Time in which a slow answer is half forgotten.
+const SLOWNESS_HALF_LIFE: Duration = Duration::from_secs(5);
 
 /// A probe that was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) struct Observation {
     /// From the question to the answer.
     pub(crate) latency: Duration,
     pub(crate) server: ServerInfo,
+    /// Connections to it were reported lost just before.
+    pub(crate) is_troubled: bool,
 }
 
 /// What a server says it is.
@@ -63,8 +66,10 @@ pub(crate) struct ServerInfo {
 pub(crate) enum Failure {
     /// Refused, or shutting down, or the monitor is not let in: waiting for more of it is no use.
     Gone(String),
-    /// No answer in time.
+    /// No answer in time, or no way to it.
     Silent(String),
+    /// It lives, and has no connection to spare for the question.
+    Crowded(String),
 }
 
 /// The score of a cluster.
@@ -74,22 +79,35 @@ pub(crate) struct Tracker {
     /// Every node was heard once: those that join later do not undo what was found out.
     is_settled: bool,
     reign: Option<Reign>,
+    readers: Readers,
+    /// The time of the last news.
+    now: Instant,
     generation: u64,
     drawn: Vec<Drawn>,
 }
 
-/// What of a node a generation stands for: which it is, its role, its health, whether it is out of
-/// service.
-type Drawn = (NodeId, Role, Health, bool);
+/// What of a node a generation stands for: which it is, its role, its health, what its silence means,
+/// whether it is out of service.
+type Drawn = (NodeId, Role, Health, Standing, bool);
+
+/// Whether replicas serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    /// None ever has.
+    NotYet,
+    /// Some do; since when, if none had before.
+    Serve(Option<Instant>),
+    /// None does any more: the primary has it all.
+    Gone,
+}
 
 /// What one node said last.
 #[derive(Debug)]
 struct Record {
     node: Arc<Node>,
-    health: Health,
-    /// Failures in a row while not down; passes in a row while down.
-    streak: u32,
+    condition: Condition,
     said: Option<Observation>,
+    slowness: Option<Slowness>,
     error: Option<Arc<str>>,
     fresh_as_of: Option<Instant>,
 }
@@ -112,6 +130,8 @@ impl Tracker {
             nodes: nodes.iter().map(Record::new).collect(),
             is_settled: false,
             reign: None,
+            readers: Readers::NotYet,
+            now: Instant::now(),
             generation: 0,
             drawn: Vec::new(),
         };
@@ -135,7 +155,8 @@ impl Tracker {
             reign.node = place;
         }
         // Nobody is left who was heard: as at the start, nobody is believed before all have been.
-        self.is_settled &= self.nodes.iter().any(|record| record.health != Health::Unknown);
+        self.is_settled &=
+            self.nodes.iter().any(|record| record.condition.health() != Health::Unknown);
         if !self.is_settled {
             self.reign = None;
         }
@@ -147,18 +168,75 @@ impl Tracker {
         self.nodes.iter().position(|record| record.node.id() == node)
     }
 
-    /// Takes what came of a probe of one node.
-    pub(crate) fn record(&mut self, index: usize, outcome: Result<Observation, Failure>) {
+    /// Takes what came of a probe of one node, as of now.
+    pub(crate) fn record(
+        &mut self,
+        index: usize,
+        outcome: Result<Observation, Failure>,
+        now: Instant,
+    ) {
+        let is_latecomer = self.is_settled;
         let Some(record) = self.nodes.get_mut(index) else {
             return;
         };
+        self.now = self.now.max(now);
         match outcome {
-            Ok(observation) => record.pass(observation),
-            Err(failure) => record.fail(failure),
+            Ok(observation) => record.pass(observation, is_latecomer, self.now),
+            Err(failure) => record.fail(failure, self.now),
         }
         self.settle();
         self.mark(index);
         self.measure();
+        self.eject(index);
+        self.count_readers();
+    }
+
+    /// The nodes that need not be asked in a round that begins now. Those that are down can wait, as
+    /// long as there is a primary.
+    pub(crate) fn spared(&self, now: Instant) -> Vec<NodeId> {
+        if self.reigning().is_none() {
+            return Vec::new();
+        }
+        let spared = self.nodes.iter().filter(|record| !record.condition.is_due(now));
+        spared.map(|record| record.node.id()).collect()
+    }
+
+    /// Ejects a replica to which connections are lost again and again, if enough others serve.
+    fn eject(&mut self, index: usize) {
+        let serve = |record: &&Record| record.serves_reads();
+        let ejected = |record: &&Record| record.condition.health() == Health::Ejected;
+        let ejected = self.nodes.iter().filter(ejected).count();
+        let serving = self.nodes.iter().filter(serve).count();
+        let has_room = ejected < (serving + ejected) / EJECTED_SHARE;
+        let Some(record) = self.nodes.get_mut(index) else {
+            return;
+        };
+        if has_room && record.serves_reads() && record.condition.is_outlier(self.now) {
+            let length = record.condition.eject(self.now);
+            let why = format!("answers, but connections to it are lost: left alone for {length:?}");
+            record.error = Some(Arc::from(why));
+        }
+    }
+
+    /// Notices when the last replica stops serving, and when the first one does again.
+    fn count_readers(&mut self) {
+        let serves = self.nodes.iter().any(|record| {
+            record.serves_reads() && record.fresh_as_of.is_some() && self.mismatch(record).is_none()
+        });
+        self.readers = match (self.readers, serves) {
+            (Readers::NotYet, true) => Readers::Serve(None),
+            (Readers::Gone, true) => Readers::Serve(Some(self.now)),
+            (Readers::Serve(_), false) => Readers::Gone,
+            (readers, _) => readers,
+        };
+    }
+
+    /// The part of the reads that the primary keeps.
+    fn primary_share(&self) -> u32 {
+        match self.readers {
+            Readers::Serve(Some(since)) => FULL_SHARE - share_since(since, self.now),
+            _ => 0,
+        }
     }
 
     /// Decides who reigns, once every node has been heard.
@@ -185,11 +263,12 @@ impl Tracker {
             known,
             primary_seen: self.reign.as_ref().and_then(|reign| reign.marks.newest()),
             primary_lsn: self.reign.as_ref().map(|reign| reign.position.insert),
+            primary_share: self.primary_share(),
         }
     }
 
     fn stamp(view: &NodeView) -> Drawn {
-        (view.node.id(), view.role, view.health, view.node.is_draining())
+        (view.node.id(), view.role, view.health, view.standing, view.node.is_draining())
     }
 
     /// Whether every replica that answers is fresh as of `at`, or there is nothing to wait for.
@@ -199,7 +278,7 @@ impl Tracker {
         };
         self.nodes.iter().enumerate().all(|(index, record)| {
             index == primary
-                || record.health != Health::Up
+                || !record.condition.health().serves_reads()
                 || self.mismatch(record).is_some()
                 || record.fresh_as_of.is_some_and(|fresh| fresh >= at)
         })
@@ -207,15 +286,14 @@ impl Tracker {
 
     /// Whether a node is being watched more closely: it has just failed, or just come back.
     pub(crate) fn is_uncertain(&self) -> bool {
-        self.nodes.iter().any(|record| match record.health {
-            Health::Suspect => true,
-            Health::Down => record.streak > 0,
-            Health::Unknown | Health::Up => record.node.is_suspected(),
+        self.nodes.iter().any(|record| {
+            let is_up = record.condition.health().serves_reads();
+            record.condition.is_uncertain() || (is_up && record.node.is_suspected())
         })
     }
 
     fn is_known(&self) -> bool {
-        self.nodes.iter().all(|record| record.health != Health::Unknown)
+        self.nodes.iter().all(|record| record.condition.health() != Health::Unknown)
     }
 
     /// The reigning primary, while it may be written to.
@@ -321,6 +399,9 @@ impl Tracker {
             });
             if let Some(record) = self.nodes.get_mut(index) {
                 record.fresh_as_of = fresh_as_of;
+                if record.is_replica() && fresh_as_of.is_none() {
+                    record.condition.keep_waiting(self.now);
+                }
             }
         }
     }
@@ -349,8 +430,8 @@ impl Tracker {
     fn view(&self, index: usize, primary: Option<usize>) -> Option<NodeView> {
         let record = self.nodes.get(index)?;
         let (role, objection) = self.role(index, record, primary);
-        let health = match record.health {
-            Health::Up if record.node.is_suspected() => Health::Suspect,
+        let health = match record.condition.health() {
+            Health::Up | Health::Recovering if record.node.is_suspected() => Health::Suspect,
             health => health,
         };
         let why = record.error.clone().or_else(|| objection.map(Arc::from));
@@ -362,10 +443,27 @@ impl Tracker {
             timeline: record.timeline(),
             fresh_as_of: if role == Role::Replica { record.fresh_as_of } else { None },
             replay_lsn: said.and_then(|observation| observation.answer.replay()),
+            share: record.condition.share(self.now),
+            standing: self.standing(index, record),
             latency: said.map(|observation| observation.latency),
+            slowness: record.slowness.map(Slowness::duration),
             server_version: said.map(|observation| observation.server.version),
             why,
         })
+    }
+
+    /// What a node's silence means to those who are at work there. Where nobody answers it is more
+    /// likely that pgweir itself is cut off, and there is nowhere to go; a primary has no substitute.
+    fn standing(&self, index: usize, record: &Record) -> Standing {
+        let answers = |other: &Record| {
+            other.condition.answers() && other.condition.standing() == Standing::Good
+        };
+        let is_substitutable = self.reign.as_ref().is_none_or(|reign| reign.node != Some(index))
+            && self.nodes.iter().any(answers);
+        match record.condition.standing() {
+            Standing::Silent if !is_substitutable => Standing::Good,
+            standing => standing,
+        }
     }
 
     /// A node's role, and what speaks against its serving in the one that it claims.
@@ -438,52 +536,47 @@ impl Record {
     fn new(node: &Arc<Node>) -> Self {
         Self {
             node: Arc::clone(node),
-            health: Health::Unknown,
-            streak: 0,
+            condition: Condition::new(),
             said: None,
+            slowness: None,
             error: None,
             fresh_as_of: None,
         }
     }
 
-    fn pass(&mut self, observation: Observation) {
+    fn pass(&mut self, observation: Observation, is_latecomer: bool, now: Instant) {
         if self.said.as_ref().is_some_and(|before| observation.answer.runs_back(&before.answer)) {
             self.node.reincarnate();
         }
+        self.condition.pass(now, observation.is_troubled, is_latecomer);
+        self.slowness = Some(Slowness::after(self.slowness, observation.latency, now));
         self.said = Some(observation);
-        match self.health {
-            Health::Down if self.streak + 1 < PASSES_UNTIL_UP => self.streak += 1,
-            _ => {
-                self.health = Health::Up;
-                self.streak = 0;
-                self.error = None;
-            }
+        if !matches!(self.condition.health(), Health::Down | Health::Ejected) {
+            self.error = None;
         }
     }
 
-    fn fail(&mut self, failure: Failure) {
-        let (is_final, error) = match failure {
-            Failure::Gone(error) => (true, error),
-            Failure::Silent(error) => (false, error),
-        };
+    fn fail(&mut self, failure: Failure, now: Instant) {
+        self.condition.fail(now, &failure);
+        let (Failure::Gone(error) | Failure::Silent(error) | Failure::Crowded(error)) = failure;
         self.error = Some(Arc::from(error));
-        match self.health {
-            Health::Up | Health::Suspect if !is_final => {
-                self.streak += 1;
-                let down = self.streak >= SILENCES_UNTIL_DOWN;
-                self.health = if down { Health::Down } else { Health::Suspect };
-            }
-            _ => self.health = Health::Down,
-        }
-        if self.health == Health::Down {
-            self.streak = 0;
+        if self.condition.health() == Health::Down {
             self.node.reincarnate();
         }
     }
 
-    /// Whether the node may serve at all. A suspect may: load makes servers slow to answer.
+    /// Whether the node may serve at all.
     const fn serves(&self) -> bool {
-        matches!(self.health, Health::Up | Health::Suspect)
+        self.condition.answers()
+    }
+
+    fn is_replica(&self) -> bool {
+        let said = self.said.as_ref().map(|said| &said.answer);
+        matches!(said, Some(Answer::Replica { .. })) && self.node.hint() != RoleHint::Primary
+    }
+
+    fn serves_reads(&self) -> bool {
+        self.is_replica() && self.condition.health().serves_reads()
     }
 
     fn timeline(&self) -> Option<u32> {
@@ -506,6 +599,36 @@ impl Record {
             Answer::Primary { timeline, .. } => Some(*timeline),
             Answer::Replica { .. } => None,
         }
+    }
+}
+
+/// How long a node's answers take: the slowest of late, forgotten by halves ("peak EWMA": one slow
+/// answer is believed at once, one quick one is not).
+#[derive(Debug, Clone, Copy)]
+struct Slowness {
+    nanos: f64,
+    as_of: Instant,
+}
+
+impl Slowness {
+    fn after(before: Option<Self>, latency: Duration, now: Instant) -> Self {
+        let latency = latency.as_secs_f64() * 1e9;
+        let Some(before) = before else {
+            return Self { nanos: latency, as_of: now };
+        };
+        let kept = before.kept(now);
+        let mixed = before.nanos.mul_add(kept, latency * (1.0 - kept));
+        Self { nanos: latency.max(mixed), as_of: now }
+    }
+
+    /// What part of it is not forgotten.
+    fn kept(self, now: Instant) -> f64 {
+        let age = now.saturating_duration_since(self.as_of).as_secs_f64();
+        (-age / SLOWNESS_HALF_LIFE.as_secs_f64()).exp2()
+    }
+
+    fn duration(self) -> Duration {
+        Duration::from_secs_f64(self.nanos / 1e9)
     }
 }
 
@@ -583,7 +706,9 @@ mod tests {
 
         fn observe(&mut self, index: usize, answer: Answer, system: i64) {
             let latency = Duration::from_millis(1);
-            self.tracker.record(index, Ok(Observation { answer, latency, server: info(system) }));
+            let server = info(system);
+            let observation = Observation { answer, latency, server, is_troubled: false };
+            self.tracker.record(index, Ok(observation), self.now);
         }
 
         fn primary(&mut self, index: usize, timeline: u32, end: u64) -> Instant {
@@ -604,11 +729,13 @@ mod tests {
         }
 
         fn gone(&mut self, index: usize) {
-            self.tracker.record(index, Err(Failure::Gone("connection refused".to_owned())));
+            let failure = Failure::Gone("connection refused".to_owned());
+            self.tracker.record(index, Err(failure), self.now);
         }
 
         fn silent(&mut self, index: usize) {
-            self.tracker.record(index, Err(Failure::Silent("no answer within 1s".to_owned())));
+            let failure = Failure::Silent("no answer within 1s".to_owned());
+            self.tracker.record(index, Err(failure), self.now);
         }
 
         fn roles(&mut self) -> (Option<usize>, Vec<Role>) {
@@ -761,15 +888,90 @@ mod tests {
             scene.silent(1);
             assert_eq!(scene.health(1), expected);
         }
-        for expected in [Health::Down, Health::Up] {
+        for expected in [Health::Down, Health::Recovering] {
             scene.replica(1, 1, 100);
             assert_eq!(scene.health(1), expected);
         }
         scene.silent(1);
         scene.replica(1, 1, 100);
-        assert_eq!(scene.health(1), Health::Up);
+        assert_eq!(scene.health(1), Health::Recovering);
         scene.gone(1);
         assert_eq!(scene.health(1), Health::Down, "a refusal is final");
+    }
+
+    #[test]
+    fn silence_is_held_against_a_node_that_others_can_stand_in_for() {
+        let mut scene = Scene::new(&[AUTO; 3]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.replica(2, 1, 100);
+        let standings = |scene: &mut Scene| {
+            let nodes = scene.tracker.draw().nodes;
+            nodes.iter().map(|view| view.standing).collect::<Vec<_>>()
+        };
+        scene.silent(1);
+        scene.silent(0);
+        let expected = [Standing::Good, Standing::Silent, Standing::Good];
+        assert_eq!(standings(&mut scene), expected, "a primary has no substitute");
+        scene.silent(2);
+        assert_eq!(standings(&mut scene), [Standing::Good; 3], "nobody answers");
+        scene.primary(0, 1, 100);
+        let expected = [Standing::Good, Standing::Silent, Standing::Silent];
+        assert_eq!(standings(&mut scene), expected);
+        (0..3).for_each(|_| scene.silent(0));
+        assert_eq!(standings(&mut scene)[0], Standing::Lost);
+    }
+
+    /// Connections to a replica are lost, and it passes its probes.
+    fn blip(scene: &mut Scene, index: usize) {
+        let answer = Answer::Replica { timeline: Some(1), replay: Some(Lsn(100)) };
+        let (latency, server) = (Duration::from_millis(1), info(7));
+        let observation = Observation { answer, latency, server, is_troubled: true };
+        scene.tick();
+        scene.tracker.record(index, Ok(observation), scene.now);
+    }
+
+    #[test]
+    fn one_cause_does_not_eject_all_replicas() {
+        for (replicas, most) in [(1, 0), (2, 1), (3, 1), (4, 2)] {
+            let mut scene = Scene::new(&vec![AUTO; replicas + 1]);
+            scene.primary(0, 1, 100);
+            (1..=replicas).for_each(|index| scene.replica(index, 1, 100));
+            for _ in 0..5 {
+                (1..=replicas).for_each(|index| blip(&mut scene, index));
+            }
+            let nodes = scene.tracker.draw().nodes;
+            let ejected = nodes.iter().filter(|view| view.health == Health::Ejected);
+            assert_eq!(ejected.clone().count(), most, "of {replicas}");
+            assert!(ejected.clone().all(|view| view.why.is_some()));
+        }
+    }
+
+    #[test]
+    fn the_primary_hands_the_reads_over_little_by_little_when_it_had_them_all() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        assert_eq!(scene.tracker.draw().primary_share, 0, "nobody was there before");
+        scene.gone(1);
+        scene.replica(1, 1, 100);
+        scene.replica(1, 1, 100);
+        let mut kept = vec![scene.tracker.draw().primary_share];
+        while kept.last() != Some(&0) {
+            (0..10).for_each(|_| scene.replica(1, 1, 100));
+            kept.push(scene.tracker.draw().primary_share);
+        }
+        assert_eq!(kept, [9, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_slow_answer_is_believed_at_once_and_forgotten_by_halves() {
+        let now = Instant::now();
+        let ms = Duration::from_millis;
+        let slow = Slowness::after(Some(Slowness::after(None, ms(1), now)), ms(101), now);
+        assert_eq!(slow.duration(), ms(101));
+        let later = Slowness::after(Some(slow), ms(1), now + SLOWNESS_HALF_LIFE);
+        assert_eq!(later.duration(), ms(51));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use pgweir_pool::{
-    Access, Checkout, Fit, Lease, NodeId, PoolError, PoolSet, Stream, Waiting, Want,
+    Access, Checkout, Fit, Lease, NodeId, PoolError, PoolSet, Standing, Stream, Waiting, Want,
 };
 use pgweir_protocol::message::TransactionStatus;
 use pgweir_protocol::outgoing::Outgoing;
@@ -133,7 +133,7 @@ impl ClientTask {
     /// heeded first, and again at the end: the work may have reached a transaction's end.
     fn rounds(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         self.heed_signals(cx)?;
-        self.heed_fence(cx)?;
+        self.heed_standing(cx)?;
         for _ in 0..MAX_ROUNDS {
             if !self.round(cx)? {
                 self.note_pins();
@@ -186,15 +186,26 @@ impl ClientTask {
         }
     }
 
+    /// Leaves a server that is no place to stay.
+    fn heed_standing(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        let Some(cause) = self.reason_to_leave() else { return Ok(()) };
+        self.leave_server(cause, cx)?;
+        self.after_server(cx)
+    }
+
     /// A server that another has replaced as the primary is left: what would be written there is
-    /// lost, and nobody notifies there. What it only reads it may finish.
-    fn heed_fence(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
-        let is_fenced = self.server.as_ref().is_some_and(|server| server.lease.node().is_fenced());
-        if is_fenced && self.session.work() != Work::Reading {
-            self.lose_server("another server has become the primary", cx)?;
-            self.after_server(cx)?;
+    /// lost, and nobody notifies there. What it only reads it may finish. One that is silent is left
+    /// if the client does not notice, and one that is given up in any case.
+    fn reason_to_leave(&self) -> Option<&'static str> {
+        let node = self.server.as_ref()?.lease.node();
+        if node.is_fenced() && self.session.work() != Work::Reading {
+            return Some("another server has become the primary");
         }
-        Ok(())
+        match node.standing() {
+            Standing::Good => None,
+            Standing::Silent => self.session.may_leave().then_some("it does not answer"),
+            Standing::Lost => Some("it has not answered for long"),
+        }
     }
 
     // ---- the client's side ----
@@ -506,9 +517,15 @@ impl ClientTask {
     }
 
     fn lose_server(&mut self, cause: &str, cx: &mut Context<'_>) -> Result<(), Ending> {
+        if let Some(server) = &self.server {
+            server.lease.node().suspect();
+        }
+        self.leave_server(cause, cx)
+    }
+
+    fn leave_server(&mut self, cause: &str, cx: &mut Context<'_>) -> Result<(), Ending> {
         if let Some(server) = self.server.take() {
             self.handle.detached();
-            server.lease.node().suspect();
             tracing::debug!(node = server.lease.node().name(), cause, "server connection lost");
         }
         self.to_client.clear();

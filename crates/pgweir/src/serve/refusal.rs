@@ -132,6 +132,12 @@ pub(crate) fn shutting_down() -> Report {
     )
 }
 
+/// The connection ends because nothing is heard of its server any more.
+pub(super) fn silent(node: &str) -> Report {
+    let message = format!("pgweir: {node} has not answered for long");
+    Report::new(Severity::Fatal, SqlState::CONNECTION_FAILURE, message).with_hint("Connect again.")
+}
+
 /// The connection ends because its server must not be the primary any more.
 pub(super) fn superseded(node: &str) -> Report {
     let message = format!("pgweir: {node} is no longer the primary");

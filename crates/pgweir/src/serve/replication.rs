@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use pgweir_pool::{
-    ConnectError, Fault, Node, Reservation, SET_APART_SHARE, ServerConnection, Stream,
+    ConnectError, Fault, Node, Reservation, SET_APART_SHARE, ServerConnection, Standing, Stream,
 };
 use pgweir_protocol::auth::{Credentials, Method};
 use pgweir_protocol::course::Course;
@@ -200,6 +200,9 @@ impl Relay {
             Signal::Drain => self.ending = Some(refusal::shutting_down()),
             // A cancel request is for the server, which always has one here.
             Signal::Cancel | Signal::None => {}
+        }
+        if self.node.standing() == Standing::Lost {
+            return Poll::Ready(self.shut_down(&refusal::silent(self.node.name()), cx));
         }
         if self.node.is_fenced() && self.ending.is_none() {
             self.ending = Some(refusal::superseded(self.node.name()));

@@ -41,7 +41,12 @@ fn observe_nodes(observed: &Observed, name: &str, cluster: &Cluster) {
         let help = "Whether the node answers its probes.";
         observed
             .gauge("pgweir_node_up", help, labels(None))
-            .set(truth(matches!(view.health, Health::Up | Health::Suspect)));
+            .set(truth(!matches!(view.health, Health::Unknown | Health::Down)));
+        for health in Health::ALL {
+            let help = "Whether the node is in this state of health.";
+            let labels = labels(Some(Label::new("health", health.as_str())));
+            observed.gauge("pgweir_node_health", help, labels).set(truth(view.health == health));
+        }
         let help = "Seconds since the moment whose commits are all visible on the replica.";
         if let Some(fresh) = view.fresh_as_of.filter(|_| view.role == Role::Replica) {
             observed

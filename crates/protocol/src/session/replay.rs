@@ -351,18 +351,31 @@ impl<R: Router> Session<R> {
             && self.track.now().pins.is_empty()
     }
 
-    /// The server connection is lost: true if what ran on it runs again elsewhere.
-    pub(super) fn survives_loss(&mut self) -> bool {
-        let Link::Attached(attached) = &mut self.link else {
+    /// Whether the server could be left at this moment without the client's noticing: what is under way
+    /// there is a read that would run again elsewhere.
+    #[must_use]
+    pub fn may_leave(&self) -> bool {
+        !self.replay.is_again() && self.would_survive_loss()
+    }
+
+    fn would_survive_loss(&self) -> bool {
+        let Link::Attached(attached) = &self.link else {
             return false;
         };
         let is_blamed = attached.last_words.as_ref().is_some_and(|words| words.blames_client);
+        let is_awaited =
+            is_awaited(attached) && self.resume.is_none() && self.replay.home == Target::Replica;
+        let is_hopeless = is_blamed || self.replay.replays >= MAX_REPLAYS;
+        !is_hopeless && (is_awaited || self.may_run_again())
+    }
+
+    /// The server connection is lost: true if what ran on it runs again elsewhere.
+    pub(super) fn survives_loss(&mut self) -> bool {
+        if !matches!(self.link, Link::Attached(_)) {
+            return false;
+        }
         if !self.replay.is_again() {
-            let is_awaited = is_awaited(attached)
-                && self.resume.is_none()
-                && self.replay.home == Target::Replica;
-            let is_hopeless = is_blamed || self.replay.replays >= MAX_REPLAYS;
-            if is_hopeless || !(is_awaited || self.may_run_again()) {
+            if !self.would_survive_loss() {
                 return false;
             }
             let Some(least) = self.router.elsewhere(Setback::Lost) else {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pgweir_pool::{Candidate, NodeView, Role, Topology};
+use pgweir_pool::{Candidate, FULL_SHARE, NodeView, Role, Topology};
 use pgweir_protocol::verdict::Target;
 
 use super::super::table::{Column, Row, Value, boolean, int4, int8, text};
@@ -29,6 +29,8 @@ const COLUMNS: &[Column] = &[
     int8("max_connections"),
     int8("latency_us"),
     int4("server_version"),
+    int4("share_percent"),
+    text("last_error"),
 ];
 
 pub(super) const NODES: Show = Show {
@@ -78,5 +80,7 @@ fn row(
         node.node.connection_limit().into(),
         number(node.latency),
         node.server_version.into(),
+        (node.share * 100 / FULL_SHARE).into(),
+        node.why.as_deref().map(str::to_owned).into(),
     ]
 }
