@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::clock;
+
 /// Connections to one server that are being opened at the same time, at most: a server forks and
 /// authenticates for each, and a herd of them slows the queries that are running.
 pub const MAX_CONNECTING_PER_NODE: u32 = 8;
@@ -232,7 +234,7 @@ impl Gate {
             self.starving_since = None;
             return 0;
         }
-        self.starving_since.get_or_insert_with(Instant::now);
+        self.starving_since.get_or_insert_with(clock::now);
         u32::try_from(self.queue.len()).unwrap_or(u32::MAX)
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::board::Board;
+use crate::clock;
 use crate::control::{Control, ControlError, Question, Questioner, Rows};
 use crate::dial::{ConnectError, Login, ServerConnection};
 use crate::error::PoolError;
@@ -241,7 +242,7 @@ impl Cluster {
         }
         let account = (database.to_owned(), user.to_owned());
         if let Some(set) = sets.by_account.get(&account) {
-            set.touch(Instant::now());
+            set.touch(clock::now());
             return Ok(Arc::clone(set));
         }
         if sets.by_account.len() >= MAX_POOL_SETS {
@@ -396,7 +397,7 @@ async fn keep_house(cluster: Weak<Cluster>, mut changes: watch::Receiver<u64>) {
         let Some(cluster) = cluster.upgrade() else {
             return;
         };
-        let (topology, now) = (cluster.snapshot(), Instant::now());
+        let (topology, now) = (cluster.snapshot(), clock::now());
         cluster.leave_gone();
         let sets = cluster.pool_sets_in_use(now);
         drop(cluster);

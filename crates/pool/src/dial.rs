@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use crate::clock;
 use crate::node::Node;
 use crate::spec::{SslMode, TlsSpec};
 use crate::stream::{Stream, tune};
@@ -342,7 +343,7 @@ impl Dialer {
         }
         let Told { pid, key, parameters } = told;
         let facts = Box::new(ServerFacts::new(pid, key, parameters, login.prepared_statements));
-        let (node, opened_at) = (Arc::clone(node), Instant::now());
+        let (node, opened_at) = (Arc::clone(node), clock::now());
         let dialer = self.clone();
         Ok(ServerConnection { stream, facts, node, opened_at, derived, dialer })
     }
@@ -361,8 +362,7 @@ impl Dialer {
             let path = format!("{}/.s.PGSQL.{}", node.host(), node.port());
             return Ok(Stream::Unix(UnixStream::connect(path).await?));
         }
-        // Tries every address of the name in turn.
-        let tcp = TcpStream::connect((node.host(), node.port())).await?;
+        let tcp = node.lookup.connect(node.host(), node.port()).await?;
         tune(&tcp)?;
         match (encryption, &self.tls) {
             (Encryption::No, _) | (Encryption::IfOffered, None) => Ok(Stream::Tcp(tcp)),

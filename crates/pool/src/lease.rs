@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::admission::Apart;
+use crate::clock;
 use crate::dial::CancelHandle;
 use crate::node::{Node, NodeId};
 use crate::node_pool::{NodePool, Pooled, Residence};
@@ -80,7 +81,7 @@ impl Lease {
     /// `facts` is what is known about it now. One that was set apart joins its pool again if there is
     /// room, and is closed otherwise.
     pub fn give_back(self, facts: Box<ServerFacts>) {
-        self.give_back_at(facts, Instant::now());
+        self.give_back_at(facts, clock::now());
     }
 
     /// The same at a time that is known already: as of then the connection is idle.

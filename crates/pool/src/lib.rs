@@ -12,6 +12,7 @@
 
 mod admission;
 mod board;
+mod clock;
 mod cluster;
 mod condition;
 mod control;
@@ -19,6 +20,7 @@ mod dial;
 mod error;
 mod freshness;
 mod lease;
+mod line;
 mod lsn;
 mod monitor;
 mod node;
@@ -26,6 +28,7 @@ mod node_pool;
 mod pace;
 mod pool_set;
 mod probe;
+mod reach;
 mod roster;
 mod select;
 mod spec;

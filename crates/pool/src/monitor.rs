@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep_until;
 
 use crate::board::Board;
+use crate::clock;
 use crate::control::Control;
 use crate::node::NodeId;
 use crate::pace::Pace;
@@ -50,7 +51,7 @@ impl Monitor {
         let (reports, outcomes) = mpsc::channel(MAX_NODES * OUTCOMES_PER_NODE);
         let mut coordinator = Coordinator {
             tracker: Tracker::new(&nodes),
-            pace: Pace::new(roster.spec.monitor.interval, Instant::now()),
+            pace: Pace::new(roster.spec.monitor.interval, clock::now()),
             watches: Watches {
                 rounds: watch::Sender::new(Round::default()),
                 reports,
@@ -176,7 +177,7 @@ impl Coordinator {
     }
 
     fn begin_round(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         if self.monitor.board.take_nudge() {
             self.wanted = Some(now);
         }
@@ -214,7 +215,7 @@ impl Coordinator {
             member.node.note_version(observation.server.version);
             member.node.admission.set_limit(if configured == 0 { allowed } else { configured });
         }
-        self.tracker.record(index, outcome, Instant::now());
+        self.tracker.record(index, outcome, clock::now());
         self.publish();
         let is_caught_up = self.wanted.is_none_or(|wanted| self.tracker.all_fresh_as_of(wanted));
         if is_caught_up {

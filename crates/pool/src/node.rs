@@ -10,6 +10,7 @@ use pgweir_protocol::startup::{NEWEST_MINOR, OLDEST_MINOR};
 use tokio::sync::Notify;
 
 use crate::admission::{Admission, Reservation};
+use crate::reach::Lookup;
 use crate::spec::{NodeSpec, RoleHint};
 use crate::topology::Standing;
 
@@ -45,6 +46,7 @@ pub struct Node {
     version: AtomicI32,
     alarm: Arc<Notify>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) lookup: Lookup,
 }
 
 impl Node {
@@ -68,6 +70,7 @@ impl Node {
             version: AtomicI32::new(0),
             alarm,
             admission: Arc::default(),
+            lookup: Lookup::default(),
         }
     }
 

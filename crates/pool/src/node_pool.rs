@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use crate::admission::{Apart, Permit, Tenant};
+use crate::clock;
 use crate::dial::{CancelHandle, ConnectError, Fault, ServerConnection};
 use crate::lease::{Lease, Slot};
 use crate::node::Node;
@@ -67,7 +68,8 @@ pub(crate) struct NodePool {
 struct Inner {
     limits: Limits,
     idle: Vec<Pooled>,
-    waiters: VecDeque<oneshot::Sender<Handoff>>,
+    /// In the order of their tickets.
+    waiters: VecDeque<Waiter>,
     /// Clients that have left the queue since it was last cleared of them.
     departed: usize,
     in_use: u32,
@@ -114,6 +116,13 @@ pub(crate) struct Residence {
     era: u64,
     expires_at: Option<Instant>,
     _permit: Permit,
+}
+
+/// A client that waits.
+struct Waiter {
+    /// Who has a smaller one came earlier, in whichever queue it has been.
+    ticket: u64,
+    handoff: oneshot::Sender<Handoff>,
 }
 
 /// What a waiting client gets.
@@ -200,10 +209,16 @@ impl Inner {
         Some(self.idle.remove(best))
     }
 
+    /// Puts a client in the queue, behind those who came earlier.
+    fn queue(&mut self, waiter: Waiter) {
+        let earlier = self.waiters.iter().rposition(|other| other.ticket <= waiter.ticket);
+        self.waiters.insert(earlier.map_or(0, |earlier| earlier + 1), waiter);
+    }
+
     /// Gives a connection to whoever has waited longest, or lets it lie idle.
     fn place(&mut self, mut pooled: Pooled) {
         while let Some(waiter) = self.waiters.pop_front() {
-            match waiter.send(Ok(pooled)) {
+            match waiter.handoff.send(Ok(pooled)) {
                 Ok(()) => {
                     self.in_use += 1;
                     return;
@@ -225,7 +240,7 @@ impl Inner {
 
     /// Clears away the places of clients that have left; gives how many still wait.
     fn waiting(&mut self) -> u32 {
-        self.waiters.retain(|waiter| !waiter.is_closed());
+        self.waiters.retain(|waiter| !waiter.handoff.is_closed());
         self.departed = 0;
         u32::try_from(self.waiters.len()).unwrap_or(u32::MAX)
     }
@@ -326,8 +341,8 @@ impl NodePool {
         !inner.is_closed && inner.total() < inner.limits.size && inner.waiters.is_empty()
     }
 
-    /// Takes a place in the queue; `None` when it is too long.
-    pub(crate) fn enqueue(self: &Arc<Self>) -> Option<Place> {
+    /// Takes the place in the queue that belongs to a ticket; `None` when it is too long.
+    pub(crate) fn enqueue(self: &Arc<Self>, ticket: u64) -> Option<Place> {
         let (sender, handoff) = oneshot::channel();
         let openings = {
             let mut inner = self.inner();
@@ -336,13 +351,13 @@ impl NodePool {
             }
             // In a pool that is closed the queue has ended: the sender is dropped.
             if !inner.is_closed {
-                inner.waiters.push_back(sender);
+                inner.queue(Waiter { ticket, handoff: sender });
             }
             inner.reserve_openings(0)
         };
         self.counters.waiting.fetch_add(1, Ordering::Relaxed);
         self.open(openings);
-        Some(Place { pool: Arc::clone(self), handoff, since: Instant::now(), is_over: false })
+        Some(Place { pool: Arc::clone(self), handoff, since: clock::now(), is_over: false })
     }
 
     /// Takes a connection back from a lease.
@@ -428,7 +443,7 @@ impl NodePool {
         if has_waiters && trouble.error.fault() == Fault::Login {
             return None;
         }
-        Some(trouble.until.saturating_duration_since(Instant::now()))
+        Some(trouble.until.saturating_duration_since(clock::now()))
     }
 
     fn arrive(&self, connection: ServerConnection, mut permit: Permit, mut attempt: Attempt) {
@@ -442,7 +457,7 @@ impl NodePool {
         inner.trouble = None;
         let expires_at = inner.limits.max_lifetime.map(|lifetime| opened_at + jittered(lifetime));
         let residence = Residence { era: attempt.era, expires_at, _permit: permit };
-        let pooled = Pooled::new(stream, facts, cancel, residence, Instant::now());
+        let pooled = Pooled::new(stream, facts, cancel, residence, clock::now());
         if inner.is_closed || attempt.era != inner.era {
             drop(inner);
             pooled.close();
@@ -461,13 +476,13 @@ impl NodePool {
         let error = Arc::new(error);
         let told = {
             let mut inner = self.inner();
-            inner.note_failure(&error, Instant::now());
+            inner.note_failure(&error, clock::now());
             // As long as other connections are in use, one of them will serve those who wait.
             let hopeless = fault == Fault::Login || (fault == Fault::Node && inner.in_use == 0);
             if hopeless { std::mem::take(&mut inner.waiters) } else { VecDeque::new() }
         };
         for waiter in told {
-            let _ = waiter.send(Err(Arc::clone(&error)));
+            let _ = waiter.handoff.send(Err(Arc::clone(&error)));
         }
     }
 
@@ -667,7 +682,8 @@ impl Place {
         self.is_over = true;
         match handoff {
             Ok(Ok(pooled)) => {
-                let waited = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let waited =
+                    u64::try_from((clock::now() - self.since).as_micros()).unwrap_or(u64::MAX);
                 let counters = &self.pool.counters;
                 counters.waits.fetch_add(1, Ordering::Relaxed);
                 counters.waited_micros.fetch_add(waited, Ordering::Relaxed);
@@ -688,7 +704,7 @@ impl Drop for Place {
         self.handoff.close();
         match self.handoff.try_recv() {
             // What was handed over in the meantime goes to the next in line.
-            Ok(Ok(pooled)) => self.pool.settle(pooled, Instant::now()),
+            Ok(Ok(pooled)) => self.pool.settle(pooled, clock::now()),
             Ok(Err(_)) => {}
             Err(_) => self.pool.inner().depart(),
         }

@@ -11,9 +11,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::board::Board;
+use crate::clock;
 use crate::dial::{Dialer, Login};
 use crate::error::{Congestion, PoolError};
 use crate::lease::Lease;
+use crate::line::Line;
 use crate::node::Node;
 use crate::node_pool::{IdleServer, NodePool, NodePoolStats, Opener, Opening, Place};
 use crate::roster::Roster;
@@ -32,6 +34,10 @@ pub struct PoolSet {
     pub(crate) board: Arc<Board>,
     random: AtomicU64,
     turn: AtomicU64,
+    /// Numbers for those who ask, in their order.
+    tickets: AtomicU64,
+    /// Those who wait for a primary.
+    pub(crate) line: Arc<Line>,
     is_paused: AtomicBool,
     pub(crate) resumed: Notify,
     is_closed: AtomicBool,
@@ -56,6 +62,15 @@ pub(crate) enum Attempt {
     Queued(Place),
     Nobody(NoNode),
     Crowded,
+}
+
+impl Attempt {
+    /// Nobody wants it any more: its connection goes back.
+    pub(crate) fn hand_back(self) {
+        if let Self::Ready(lease) = self {
+            lease.hand_back();
+        }
+    }
 }
 
 /// Who logs in, where, with what: shared by the pools of all nodes.
@@ -127,10 +142,12 @@ impl PoolSet {
             board: Arc::clone(origin.board),
             random: AtomicU64::new(getrandom::u64().unwrap_or_default()),
             turn: AtomicU64::new(0),
+            tickets: AtomicU64::new(0),
+            line: Arc::default(),
             is_paused: AtomicBool::new(false),
             resumed: Notify::new(),
             is_closed: AtomicBool::new(false),
-            used_at: Mutex::new(Instant::now()),
+            used_at: Mutex::new(clock::now()),
         };
         set.follow(origin.roster);
         Arc::new(set)
@@ -227,28 +244,57 @@ impl PoolSet {
         if self.is_closed() {
             return Checkout::Refused(PoolError::ShuttingDown);
         }
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let waiting =
+            |place| Checkout::Wait(Waiting::new(Arc::clone(self), *policy, *want, ticket, place));
         if self.is_paused() {
-            return Checkout::Wait(Waiting::new(Arc::clone(self), *policy, *want, None));
+            return waiting(None);
         }
-        match self.attempt(policy, want, now) {
+        match self.attempt_in_turn(policy, want, now, ticket) {
             Attempt::Ready(lease) => Checkout::Ready(lease),
-            Attempt::Queued(place) => {
-                Checkout::Wait(Waiting::new(Arc::clone(self), *policy, *want, Some(place)))
-            }
+            Attempt::Queued(place) => waiting(Some(place)),
             Attempt::Nobody(NoNode::NoReplica { catching_up: false })
                 if self.board.topology().known =>
             {
                 Checkout::Refused(self.no_node(policy, want, now, Duration::ZERO))
             }
-            Attempt::Nobody(_) => {
-                Checkout::Wait(Waiting::new(Arc::clone(self), *policy, *want, None))
-            }
+            Attempt::Nobody(_) => waiting(None),
             Attempt::Crowded => Checkout::Refused(self.timed_out(None, Duration::ZERO)),
         }
     }
 
-    /// Looks at the cluster once: takes a connection, or a place in a queue.
-    pub(crate) fn attempt(&self, policy: &ReadPolicy, want: &Want, now: Instant) -> Attempt {
+    /// The same as [`PoolSet::attempt`], behind those who wait for a primary.
+    pub(crate) fn attempt_in_turn(
+        &self,
+        policy: &ReadPolicy,
+        want: &Want,
+        now: Instant,
+        ticket: u64,
+    ) -> Attempt {
+        if want.access == Access::Primary && !self.line.is_empty() {
+            self.release_held(now);
+            if self.line.is_ahead_of(ticket) {
+                return Attempt::Nobody(NoNode::NoPrimary);
+            }
+        }
+        self.attempt(policy, want, now, ticket)
+    }
+
+    /// Lets those who wait for a primary have their attempts, if there is one.
+    pub(crate) fn release_held(&self, now: Instant) {
+        if !self.is_paused() && self.board.topology().primary.is_some() {
+            self.line.release(|policy, want, ticket| self.attempt(policy, want, now, ticket));
+        }
+    }
+
+    /// Looks at the cluster once: takes a connection, or the place in a queue that belongs to a ticket.
+    pub(crate) fn attempt(
+        &self,
+        policy: &ReadPolicy,
+        want: &Want,
+        now: Instant,
+        ticket: u64,
+    ) -> Attempt {
         let topology = self.board.topology();
         let dice = self.dice();
         let index = match select(&topology, policy, want, now, dice) {
@@ -271,7 +317,7 @@ impl PoolSet {
                 Elsewhere::Nothing => chosen,
             }
         };
-        pool.enqueue().map_or(Attempt::Crowded, Attempt::Queued)
+        pool.enqueue(ticket).map_or(Attempt::Crowded, Attempt::Queued)
     }
 
     /// Looks for a node that can serve a read sooner than the one that balance chose: one with an

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout_at};
 
+use crate::clock;
 use crate::dial::Fault;
 use crate::error::PoolError;
 use crate::lease::Lease;
@@ -34,9 +35,10 @@ impl Waiting {
         set: Arc<PoolSet>,
         policy: ReadPolicy,
         want: Want,
+        ticket: u64,
         place: Option<Place>,
     ) -> Self {
-        let wait = Wait::new(set, policy, want);
+        let wait = Wait::new(set, policy, want, ticket);
         Self { wait: Box::pin(wait.run(place)) }
     }
 }
@@ -60,6 +62,8 @@ struct Wait {
     set: Arc<PoolSet>,
     policy: ReadPolicy,
     want: Want,
+    /// When it came, among all who want a connection from these pools.
+    ticket: u64,
     begun_at: Instant,
     /// When there must be a node that serves.
     hold_until: Instant,
@@ -71,6 +75,8 @@ struct Wait {
 
 /// Where a wait goes on.
 enum Next {
+    /// Has what it waited for.
+    Done(Lease),
     /// Looks at the cluster again.
     Look,
     /// Stays in the queue.
@@ -78,11 +84,11 @@ enum Next {
 }
 
 impl Wait {
-    fn new(set: Arc<PoolSet>, policy: ReadPolicy, want: Want) -> Self {
-        let begun_at = Instant::now();
+    fn new(set: Arc<PoolSet>, policy: ReadPolicy, want: Want, ticket: u64) -> Self {
+        let begun_at = clock::now();
         let hold_until = begun_at + policy.hold;
         let (news, changes) = (set.board.news(), set.board.changes());
-        Self { set, policy, want, begun_at, hold_until, turn_until: None, news, changes }
+        Self { set, policy, want, ticket, begun_at, hold_until, turn_until: None, news, changes }
     }
 
     async fn run(mut self, place: Option<Place>) -> Result<Lease, PoolError> {
@@ -91,13 +97,18 @@ impl Wait {
             next = match next {
                 Next::Look => {
                     self.resumed().await?;
-                    match self.set.attempt(&self.policy, &self.want, Instant::now()) {
-                        Attempt::Ready(lease) => return Ok(lease),
-                        Attempt::Queued(place) => Next::Stay(place),
+                    let now = clock::now();
+                    let (policy, want) = (&self.policy, &self.want);
+                    match self.set.attempt_in_turn(policy, want, now, self.ticket) {
+                        Attempt::Nobody(NoNode::NoPrimary) if want.access == Access::Primary => {
+                            let attempt = self.line().await?;
+                            self.take(attempt)?
+                        }
                         Attempt::Nobody(why) => self.news(why).await?,
-                        Attempt::Crowded => return Err(self.set.timed_out(None, self.waited())),
+                        attempt => self.take(attempt)?,
                     }
                 }
+                Next::Done(lease) => return Ok(lease),
                 Next::Stay(place) => match self.turn(place).await? {
                     Ok(lease) => return Ok(lease),
                     Err(next) => next,
@@ -106,12 +117,42 @@ impl Wait {
         }
     }
 
+    /// Goes on with what an attempt has led to.
+    fn take(&self, attempt: Attempt) -> Result<Next, PoolError> {
+        match attempt {
+            Attempt::Ready(lease) => Ok(Next::Done(lease)),
+            Attempt::Queued(place) => Ok(Next::Stay(place)),
+            Attempt::Nobody(_) => Ok(Next::Look),
+            Attempt::Crowded => Err(self.set.timed_out(None, self.waited())),
+        }
+    }
+
+    /// There is no primary: waits in line until there is.
+    async fn line(&mut self) -> Result<Attempt, PoolError> {
+        let mut place = self.set.line.join(self.ticket, self.policy, self.want);
+        loop {
+            let resumed = self.set.resumed.notified();
+            if self.set.is_closed() {
+                return Err(PoolError::ShuttingDown);
+            }
+            // What changed before this place was taken went unheard.
+            self.set.release_held(clock::now());
+            tokio::select! {
+                biased;
+                attempt = place.turn() => return attempt.ok_or(PoolError::ShuttingDown),
+                () = changed(&mut self.changes) => {}
+                () = resumed => {}
+                () = sleep_until(self.hold_until.into()) => return Err(self.given_up()),
+            }
+        }
+    }
+
     fn waited(&self) -> Duration {
-        self.begun_at.elapsed()
+        clock::now().saturating_duration_since(self.begun_at)
     }
 
     fn given_up(&self) -> PoolError {
-        self.set.no_node(&self.policy, &self.want, Instant::now(), self.waited())
+        self.set.no_node(&self.policy, &self.want, clock::now(), self.waited())
     }
 
     /// Waits while the pools are paused.
@@ -147,15 +188,13 @@ impl Wait {
             }
             NoNode::NoReplica { catching_up: false } => return Err(self.given_up()),
         };
-        // A write waits for a change of roles; a read may be served as soon as a replica is fresh.
-        let for_primary = self.want.access == Access::Primary;
+        // A read may be served as soon as a replica is fresh.
         let closed = self.set.resumed.notified();
         if self.set.is_closed() {
             return Err(PoolError::ShuttingDown);
         }
         tokio::select! {
-            changed = self.changes.changed(), if for_primary => heard(changed),
-            news = self.news.changed(), if !for_primary => heard(news),
+            news = self.news.changed() => heard(news),
             () = sleep_until(until.into()) => Err(self.given_up()),
             () = closed => Ok(Next::Look),
         }
@@ -167,7 +206,7 @@ impl Wait {
             return Ok(Err(Next::Look));
         }
         let patience = self.set.spec().checkout_timeout;
-        let until = *self.turn_until.get_or_insert_with(|| Instant::now() + patience);
+        let until = *self.turn_until.get_or_insert_with(|| clock::now() + patience);
         tokio::select! {
             biased;
             turn = place.turn() => match turn {
@@ -196,10 +235,10 @@ impl Wait {
         };
         let node = place.pool().node();
         if error.fault() != Fault::Login {
-            if Instant::now() >= self.hold_until {
+            if clock::now() >= self.hold_until {
                 return Err(self.given_up());
             }
-            let pause = Instant::now() + RETRY_PAUSE;
+            let pause = clock::now() + RETRY_PAUSE;
             let _ = timeout_at(pause.min(self.hold_until).into(), self.news.changed()).await;
             self.turn_until = None;
             return Ok(Next::Look);

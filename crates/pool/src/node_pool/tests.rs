@@ -53,8 +53,7 @@ impl Opener for FakeOpener {
             };
             let facts = Box::new(ServerFacts::new(pid, vec![0; 4], Vec::new(), 10));
             let stream = Stream::Unix(ours);
-            // The pool measures ages on the system's clock.
-            let opened_at = Instant::now();
+            let opened_at = clock::now();
             let dialer = Dialer::new(&TlsSpec::default()).unwrap();
             Ok(ServerConnection { stream, facts, node, opened_at, derived: None, dialer })
         })
@@ -97,7 +96,7 @@ impl Scene {
 async fn checkout(pool: &Arc<NodePool>) -> Lease {
     match pool.try_checkout(&Fit::any()) {
         Some(lease) => lease,
-        None => pool.enqueue().unwrap().turn().await.unwrap(),
+        None => pool.enqueue(0).unwrap().turn().await.unwrap(),
     }
 }
 
@@ -200,7 +199,7 @@ async fn clients_are_served_in_the_order_in_which_they_came() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(1));
     let mut lease = checkout(&pool).await;
-    let mut places: Vec<_> = (0..5).map(|_| pool.enqueue().unwrap()).collect();
+    let mut places: Vec<_> = (0..5).map(|_| pool.enqueue(0).unwrap()).collect();
     // One of them leaves.
     drop(places.remove(2));
     assert_eq!(pool.stats().waiting, 4);
@@ -216,13 +215,27 @@ async fn clients_are_served_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_came_earlier_goes_ahead_also_if_it_was_in_another_queue_before() {
+    let scene = Scene::new(10);
+    let pool = scene.pool(&spec(1));
+    let mut lease = checkout(&pool).await;
+    let mut places: Vec<_> =
+        [5, 3, 9, 4].into_iter().map(|ticket| (ticket, pool.enqueue(ticket).unwrap())).collect();
+    places.sort_by_key(|(ticket, _)| *ticket);
+    for (_, place) in &mut places {
+        give_back(lease);
+        lease = is_served(place).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn clients_that_leave_do_not_pile_up() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(1));
     let lease = checkout(&pool).await;
-    let mut patient = pool.enqueue().unwrap();
+    let mut patient = pool.enqueue(0).unwrap();
     for _ in 0..1000 {
-        drop(pool.enqueue().unwrap());
+        drop(pool.enqueue(0).unwrap());
         assert!(pool.inner().waiters.len() <= 3);
     }
     give_back(lease);
@@ -234,8 +247,8 @@ async fn what_was_handed_to_a_client_that_left_goes_to_the_next() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(1));
     let lease = checkout(&pool).await;
-    let first = pool.enqueue().unwrap();
-    let mut second = pool.enqueue().unwrap();
+    let first = pool.enqueue(0).unwrap();
+    let mut second = pool.enqueue(0).unwrap();
     give_back(lease);
     drop(first);
     assert!(is_served(&mut second).await.is_some());
@@ -246,7 +259,7 @@ async fn what_was_handed_to_a_client_that_left_goes_to_the_next() {
 async fn no_more_connections_are_opened_than_the_size_and_the_clients_call_for() {
     let scene = Scene::new(100);
     let pool = scene.pool(&spec(3));
-    let mut places: Vec<_> = (0..10).map(|_| pool.enqueue().unwrap()).collect();
+    let mut places: Vec<_> = (0..10).map(|_| pool.enqueue(0).unwrap()).collect();
     assert_eq!(pool.stats().connecting, 3);
     let mut leases = Vec::new();
     for place in &mut places[..3] {
@@ -263,7 +276,7 @@ async fn no_more_connections_are_opened_than_the_size_and_the_clients_call_for()
 async fn an_attempt_whose_client_left_is_finished_for_the_next() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(1));
-    let mut place = pool.enqueue().unwrap();
+    let mut place = pool.enqueue(0).unwrap();
     assert!(timeout(Duration::from_micros(500), place.turn()).await.is_err());
     drop(place);
     timeout(Duration::from_secs(1), async {
@@ -312,13 +325,13 @@ async fn a_refused_login_is_told_to_everybody_who_waits_and_tried_again_at_once(
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(1));
     scene.server.refuse_next(refused("28P01"));
-    let mut places = [pool.enqueue().unwrap(), pool.enqueue().unwrap()];
+    let mut places = [pool.enqueue(0).unwrap(), pool.enqueue(0).unwrap()];
     for place in &mut places {
         let Err(Unserved::Failed(error)) = place.turn().await else { panic!("served") };
         assert_eq!(error.fault(), Fault::Login);
     }
     assert!(!scene.node.is_suspected());
-    assert!(is_served(&mut pool.enqueue().unwrap()).await.is_some());
+    assert!(is_served(&mut pool.enqueue(0).unwrap()).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,12 +342,12 @@ async fn a_node_that_cannot_be_reached_is_suspected_and_left_alone_for_a_while()
         scene.server.refuse_next(ConnectError::Io(io::ErrorKind::ConnectionRefused.into()));
     }
     for _ in 0..2 {
-        let outcome = pool.enqueue().unwrap().turn().await;
+        let outcome = pool.enqueue(0).unwrap().turn().await;
         assert!(matches!(outcome, Err(Unserved::Failed(_))));
     }
     assert!(scene.node.is_suspected());
     // In trouble there is one attempt at a time, and it does not come at once.
-    let mut places: Vec<_> = (0..3).map(|_| pool.enqueue().unwrap()).collect();
+    let mut places: Vec<_> = (0..3).map(|_| pool.enqueue(0).unwrap()).collect();
     assert_eq!(pool.stats().connecting, 1);
     assert!(is_served(&mut places[0]).await.is_none());
     pool.forget_trouble();
@@ -350,7 +363,7 @@ async fn a_crowded_server_is_waited_for() {
     for _ in 0..3 {
         scene.server.refuse_next(refused("53300"));
     }
-    let mut place = pool.enqueue().unwrap();
+    let mut place = pool.enqueue(0).unwrap();
     let lease = timeout(Duration::from_secs(2), place.turn()).await.unwrap().unwrap();
     assert_eq!(pool.stats().connect_failures, 3);
     assert!(!scene.node.is_suspected());
@@ -373,7 +386,7 @@ async fn what_comes_back_while_another_pool_starves_makes_room() {
     let scene = Scene::new(1);
     let (one, other) = (scene.pool(&spec(1)), scene.pool(&spec(1)));
     let lease = checkout(&one).await;
-    let mut place = other.enqueue().unwrap();
+    let mut place = other.enqueue(0).unwrap();
     assert!(is_served(&mut place).await.is_none());
     give_back(lease);
     assert!(is_served(&mut place).await.is_some());
@@ -384,12 +397,12 @@ async fn a_busy_pool_does_not_starve_another_for_ever() {
     let scene = Scene::new(1);
     let (busy, other) = (scene.pool(&spec(1)), scene.pool(&spec(1)));
     let mut lease = checkout(&busy).await;
-    let mut place = other.enqueue().unwrap();
+    let mut place = other.enqueue(0).unwrap();
     let mut rounds = 0;
     let starved = Instant::now();
     let lucky = loop {
         // Somebody always waits in the busy pool.
-        let mut next = busy.enqueue().unwrap();
+        let mut next = busy.enqueue(0).unwrap();
         give_back(lease);
         tokio::select! {
             turn = next.turn() => lease = turn.unwrap(),
@@ -408,19 +421,19 @@ async fn housekeeping_keeps_the_least_number_ready_and_closes_the_rest_in_time()
     let scene = Scene::new(10);
     let timeout = Duration::from_secs(60);
     let pool = scene.pool(&PoolSpec { min_idle: 2, idle_timeout: timeout, ..spec(5) });
-    pool.tend(Instant::now(), true);
+    pool.tend(clock::now(), true);
     let leases = [checkout(&pool).await, checkout(&pool).await, checkout(&pool).await];
     leases.into_iter().for_each(give_back);
-    pool.tend(Instant::now(), true);
+    pool.tend(clock::now(), true);
     assert_eq!(pool.stats().idle, 3);
-    pool.tend(Instant::now() + timeout, true);
+    pool.tend(clock::now() + timeout, true);
     assert_eq!(pool.stats().idle, 2);
     // One of them dies; it is replaced.
     scene.server.terminate(0);
     scene.server.terminate(0);
     scene.server.terminate(0);
     tokio::time::sleep(Duration::from_millis(1)).await;
-    pool.tend(Instant::now(), true);
+    pool.tend(clock::now(), true);
     assert_eq!((pool.stats().idle, pool.stats().connecting), (0, 2));
     advance(Duration::from_millis(10)).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -433,12 +446,14 @@ async fn a_connection_that_is_too_old_ends_with_its_lease_or_while_idle() {
     let lifetime = Duration::from_secs(3600);
     let pool = scene.pool(&PoolSpec { max_lifetime: lifetime, ..spec(5) });
     give_back(checkout(&pool).await);
-    pool.tend(Instant::now() + lifetime / 2, true);
+    pool.tend(clock::now() + lifetime / 2, true);
     assert_eq!(pool.stats().idle, 1);
-    pool.tend(Instant::now() + lifetime, true);
+    pool.tend(clock::now() + lifetime, true);
     assert_eq!(pool.stats().idle, 0);
     let brief = scene.pool(&PoolSpec { max_lifetime: Duration::from_nanos(1), ..spec(5) });
-    give_back(checkout(&brief).await);
+    let lease = checkout(&brief).await;
+    advance(Duration::from_millis(1)).await;
+    give_back(lease);
     assert_eq!(brief.stats().idle, 0);
 }
 
@@ -471,10 +486,10 @@ async fn a_pool_that_is_closed_refuses_and_closes_what_comes_back() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(1));
     let lease = checkout(&pool).await;
-    let mut waiting = pool.enqueue().unwrap();
+    let mut waiting = pool.enqueue(0).unwrap();
     pool.close();
     assert!(matches!(waiting.turn().await, Err(Unserved::Closed)));
-    assert!(matches!(pool.enqueue().unwrap().turn().await, Err(Unserved::Closed)));
+    assert!(matches!(pool.enqueue(0).unwrap().turn().await, Err(Unserved::Closed)));
     give_back(lease);
     assert!(pool.is_empty());
     assert_eq!(scene.node.open_connections(), 0);
@@ -485,7 +500,7 @@ async fn a_connection_that_is_set_apart_makes_room_for_whoever_waits() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(1));
     let mut kept = checkout(&pool).await;
-    let mut waiter = pool.enqueue().unwrap();
+    let mut waiter = pool.enqueue(0).unwrap();
     assert!(is_served(&mut waiter).await.is_none());
     assert!(kept.set_apart() && kept.set_apart());
     let other = is_served(&mut waiter).await.unwrap();
