@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pgweir_sandbox::{Sandbox, StopMode};
 use tokio_postgres::{AsyncMessage, NoTls};
 
-use crate::harness::{Client, Failure, SOON, Scratch, Weir, shared, until};
+use crate::harness::{Client, Failure, Message, SOON, Scratch, Weir, shared, until};
 
 /// Clients that listen at the same time, and server connections per pool and node.
 const LISTENERS: usize = 200;
@@ -118,6 +118,31 @@ fn a_connection_joins_its_pool_again_when_its_client_listens_no_more() {
         wait_for_pools(&weir, scratch.name(), (0.0, 0.0));
         assert_ne!(listener.ask(backend), own, "{end}");
     }
+}
+
+#[test]
+fn who_notifies_itself_is_told_of_the_process_id_it_knows() {
+    let scratch = Scratch::new("listen_self");
+    let weir = Weir::start(shared(), "pool.size = 2");
+    let mut listener = weir.client("postgres", scratch.name());
+    let mut other = weir.client("postgres", scratch.name());
+    listener.ask("LISTEN something");
+    let own = listener.key[..4].to_vec();
+    let theirs: i32 = other.ask("NOTIFY something; SELECT pg_backend_pid()").parse().unwrap();
+    assert_eq!(sender(&mut listener), theirs.to_be_bytes());
+    // It comes with the answer or behind it.
+    listener.wire.send(&Message::new().query("NOTIFY something"));
+    let frames = (0..3).map(|_| listener.wire.frame().expect("an answer and a notification"));
+    let notified: Vec<_> = frames.filter(|frame| frame.tag == b'A').collect();
+    assert_eq!(notified.iter().map(|frame| frame.body[..4].to_vec()).collect::<Vec<_>>(), [own]);
+}
+
+/// The process id in the next message, which has to be a notification.
+#[track_caller]
+fn sender(client: &mut Client) -> [u8; 4] {
+    let frame = client.wire.frame().expect("a notification");
+    assert_eq!(char::from(frame.tag), 'A');
+    frame.body[..4].try_into().unwrap()
 }
 
 #[test]

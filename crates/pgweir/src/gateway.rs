@@ -728,10 +728,12 @@ impl Clients {
     }
 }
 
-/// The process id of the client with this number: positive, as PostgreSQL's are.
+/// The process id of the client with this number: positive, as PostgreSQL's are, and none that a server
+/// process could have (Linux gives them up to 2^22), so that a client that says `pg_terminate_backend`
+/// of its own terminates nobody else's.
 fn process_id(number: u32) -> i32 {
-    const MOST: u32 = i32::MAX.unsigned_abs();
-    i32::try_from(number % MOST).unwrap_or_default() + 1
+    const FIRST: u32 = 1 << 30;
+    i32::try_from(FIRST | (number % FIRST)).unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

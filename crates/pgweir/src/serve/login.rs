@@ -352,7 +352,7 @@ async fn let_in_to_servers(
             LetIn::Replication(Box::new(server))
         }
         None => {
-            let shared = share(stream, entrant, place.id, gateway, &mut out).await?;
+            let shared = share(stream, entrant, &place, &mut out).await?;
             LetIn::Session(Box::new(shared))
         }
     };
@@ -373,10 +373,10 @@ async fn let_in_to_servers(
 async fn share(
     stream: &mut Stream,
     entrant: Entrant<'_>,
-    id: u32,
-    gateway: &Arc<Gateway>,
+    place: &Place,
     out: &mut Vec<u8>,
 ) -> Result<Shared, Denied> {
+    let gateway = &place.gateway;
     let credentials = authenticate(stream, &entrant, gateway).await?;
     let Entrant { startup, effective, policy } = entrant;
     let pools = policy
@@ -398,7 +398,8 @@ async fn share(
     let start = SessionStart {
         mode,
         max_message: max_message(gateway),
-        id,
+        id: place.id,
+        pid: place.handle.pid,
         registry: gateway.registry.clone(),
         startup: welcome.settings.clone(),
         reported: welcome.reported.clone(),

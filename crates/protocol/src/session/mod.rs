@@ -84,6 +84,8 @@ pub struct SessionStart {
     pub max_message: usize,
     /// Unique among this process's sessions: tells its unnamed statements from others'.
     pub id: u32,
+    /// The process id that the client was told.
+    pub pid: i32,
     /// The statements of all clients.
     pub registry: Arc<StatementRegistry>,
     /// The client's startup parameters as settings.
@@ -160,6 +162,7 @@ pub struct Session<R> {
     /// What the meaning of the client's texts depends on.
     environment: Arc<str>,
     id: u32,
+    pid: i32,
     unnamed_count: u32,
     track: SettingsTrack,
     reported: Parameters,
@@ -203,6 +206,7 @@ impl<R: Router> Session<R> {
             registry: start.registry,
             environment: "".into(),
             id: start.id,
+            pid: start.pid,
             unnamed_count: 0,
             at_startup: at_startup(&start.startup, &start.reported),
             track: SettingsTrack::new(start.startup),

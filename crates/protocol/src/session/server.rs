@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::frame::{HEADER_LENGTH, Header, split_cstr};
+use crate::frame::{HEADER_LENGTH, Header, put_frame, split_cstr};
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{CLOSE_COMPLETE, Errand, Forgotten, Owed, PARSE_COMPLETE, Parsed};
@@ -93,7 +93,7 @@ impl<R: Router> Session<R> {
             b'D' => Ok(self.row(header, body)),
             b'd' => Ok(self.fate_of_data()),
             b'S' => Ok(self.parameter_status(body)),
-            b'A' => Ok(Fate::Forward),
+            b'A' => Ok(self.notification(body, to_client)),
             b'N' => Ok(self.fate_of_data()),
             b'E' => Ok(self.error(body, to_client)),
             b'Z' => self.ready(body, to_client),
@@ -103,6 +103,27 @@ impl<R: Router> Session<R> {
                 self.step_reply(header.tag)
             }
             _ => self.step_reply(header.tag),
+        }
+    }
+
+    /// Who listens and notifies itself is told of its own process id, by which drivers know such
+    /// notifications (manual: NOTIFY). As long as it listens, nobody else has this server connection.
+    fn notification(&self, body: &[u8], to_client: &mut Outgoing) -> Fate {
+        let Link::Attached(attached) = &self.link else {
+            return Fate::Drop;
+        };
+        match body.strip_prefix(&attached.facts.pid.to_be_bytes()) {
+            None => Fate::Forward,
+            Some(rest) => {
+                let pid = self.pid.to_be_bytes();
+                to_client.own(|out| {
+                    put_frame(out, b'A', |out| {
+                        out.extend_from_slice(&pid);
+                        out.extend_from_slice(rest);
+                    });
+                });
+                Fate::Drop
+            }
         }
     }
 
@@ -640,7 +661,7 @@ fn contradicts(code: SqlState) -> bool {
 
 fn is_inspected(header: Header) -> bool {
     header.length <= MAX_INSPECTED_REPLY
-        && matches!(header.tag, b'E' | b'S' | b'Z' | b'C' | b'N' | b'1' | b'2' | b'3')
+        && matches!(header.tag, b'E' | b'S' | b'Z' | b'C' | b'N' | b'A' | b'1' | b'2' | b'3')
 }
 
 /// Passes an error as it is, or with a hint of pgweir's own.
@@ -655,7 +676,7 @@ fn tell(body: &[u8], hint: Option<&str>, to_client: &mut Outgoing) -> Fate {
 
 fn whole_error(body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(HEADER_LENGTH + body.len());
-    crate::frame::put_frame(&mut frame, b'E', |out| out.extend_from_slice(body));
+    put_frame(&mut frame, b'E', |out| out.extend_from_slice(body));
     frame
 }
 

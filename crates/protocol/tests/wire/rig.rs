@@ -152,6 +152,9 @@ impl<'a> Rig<'a> {
 }
 
 /// What is known of a server connection that was just made.
+/// The process id that clients are told.
+const CLIENT_PID: i32 = 77;
+
 pub(crate) fn fresh_facts(pid: i32, setup: &ServerSetup) -> Box<ServerFacts> {
     let reported = usual().chain(setup.reports.iter().cloned());
     Box::new(ServerFacts::new(
@@ -199,6 +202,7 @@ impl Client {
             mode: setup.mode,
             max_message: setup.max_message,
             id,
+            pid: CLIENT_PID,
             registry,
             startup: SettingsMap::new(startup),
             reported: usual().chain(setup.told.iter().cloned()).collect(),
