@@ -98,6 +98,11 @@ drivers: ## Let real drivers work through pgweir for long, in every version that
 	@scripts/setup build servers drivers newest languages
 	PGWEIR_E2E_FULL=1 cargo test --package pgweir --test e2e $(LOCKED) drivers:: -- --include-ignored --test-threads 1
 
+.PHONY: simulation
+simulation: ## Play thousands of histories of servers and clients in virtual time
+	@scripts/setup build
+	PROPTEST_CASES=$${PROPTEST_CASES:-5000} cargo test --release --package pgweir-pool --lib $(LOCKED) simulation -- --nocapture
+
 .PHONY: oracle
 oracle: ## Let a hot standby judge how PostgreSQL's own regression SQL is labelled (some twenty minutes)
 	@scripts/setup build servers

@@ -31,6 +31,8 @@ mod probe;
 mod reach;
 mod roster;
 mod select;
+#[cfg(test)]
+mod simulation;
 mod spec;
 mod stream;
 mod tls;

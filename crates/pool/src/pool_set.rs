@@ -16,7 +16,7 @@ use crate::dial::{Dialer, Login};
 use crate::error::{Congestion, PoolError};
 use crate::lease::Lease;
 use crate::line::Line;
-use crate::node::Node;
+use crate::node::{Node, NodeId};
 use crate::node_pool::{IdleServer, NodePool, NodePoolStats, Opener, Opening, Place};
 use crate::roster::Roster;
 use crate::select::{Access, Dice, NoNode, Want, balance, eligible_for_reads, select};
@@ -84,6 +84,19 @@ struct Account {
     derived: ArcSwap<Option<DerivedKeys>>,
 }
 
+impl Account {
+    fn new(origin: &Origin<'_>) -> Self {
+        Self {
+            database: origin.database.to_owned(),
+            user: origin.user.to_owned(),
+            dialer: ArcSwap::from_pointee(origin.roster.dialer.clone()),
+            spec: ArcSwap::from_pointee(origin.spec.clone()),
+            credentials: ArcSwap::from_pointee(Credentials::None),
+            derived: ArcSwap::from_pointee(None),
+        }
+    }
+}
+
 impl Opener for AccountOpener {
     fn open(&self, node: &Arc<Node>) -> Opening {
         let (account, node) = (Arc::clone(&self.0), Arc::clone(node));
@@ -125,15 +138,18 @@ const TEMPLATES: [&str; 2] = ["template0", "template1"];
 
 impl PoolSet {
     pub(crate) fn new(origin: &Origin<'_>) -> Arc<Self> {
-        let account = Arc::new(Account {
-            database: origin.database.to_owned(),
-            user: origin.user.to_owned(),
-            dialer: ArcSwap::from_pointee(origin.roster.dialer.clone()),
-            spec: ArcSwap::from_pointee(origin.spec.clone()),
-            credentials: ArcSwap::from_pointee(Credentials::None),
-            derived: ArcSwap::from_pointee(None),
-        });
-        let opener: Arc<dyn Opener> = Arc::new(AccountOpener(Arc::clone(&account)));
+        let account = Arc::new(Account::new(origin));
+        let opener = Arc::new(AccountOpener(Arc::clone(&account)));
+        Self::with(origin, account, opener)
+    }
+
+    /// Pools whose connections come from elsewhere than from servers.
+    #[cfg(test)]
+    pub(crate) fn opened_by(origin: &Origin<'_>, opener: Arc<dyn Opener>) -> Arc<Self> {
+        Self::with(origin, Arc::new(Account::new(origin)), opener)
+    }
+
+    fn with(origin: &Origin<'_>, account: Arc<Account>, opener: Arc<dyn Opener>) -> Arc<Self> {
         let set = Self {
             account,
             pools: ArcSwap::default(),
@@ -359,10 +375,9 @@ impl PoolSet {
         Dice { random: mixed ^ (mixed >> 31), turn: self.turn.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Whether a place in the queue of this node's pool is still one that leads to a connection.
-    pub(crate) fn is_worth_waiting(&self, place: &Place, want: &Want) -> bool {
+    /// Whether a connection to this node is what is wanted, as far as is known now.
+    pub(crate) fn is_wanted(&self, node: NodeId, want: &Want) -> bool {
         let topology = self.board.topology();
-        let node = place.pool().node().id();
         let Some(view) = topology.view(node) else {
             return false;
         };

@@ -221,7 +221,8 @@ impl Tracker {
     /// Notices when the last replica stops serving, and when the first one does again.
     fn count_readers(&mut self) {
         let serves = self.nodes.iter().any(|record| {
-            record.serves_reads() && record.fresh_as_of.is_some() && self.mismatch(record).is_none()
+            // One that is slow to answer for a moment has not lost what it has in its caches.
+            record.is_replica() && record.serves() && record.fresh_as_of.is_some()
         });
         self.readers = match (self.readers, serves) {
             (Readers::NotYet, true) => Readers::Serve(None),

@@ -120,11 +120,20 @@ impl Wait {
     /// Goes on with what an attempt has led to.
     fn take(&self, attempt: Attempt) -> Result<Next, PoolError> {
         match attempt {
-            Attempt::Ready(lease) => Ok(Next::Done(lease)),
+            Attempt::Ready(lease) => Ok(self.accept(lease).map_or(Next::Look, Next::Done)),
             Attempt::Queued(place) => Ok(Next::Stay(place)),
             Attempt::Nobody(_) => Ok(Next::Look),
             Attempt::Crowded => Err(self.set.timed_out(None, self.waited())),
         }
+    }
+
+    /// A connection that was handed over earlier, if it is still what is wanted; else it goes back.
+    fn accept(&self, lease: Lease) -> Option<Lease> {
+        if !self.set.is_paused() && self.set.is_wanted(lease.node_id(), &self.want) {
+            return Some(lease);
+        }
+        lease.hand_back();
+        None
     }
 
     /// There is no primary: waits in line until there is.
@@ -202,7 +211,7 @@ impl Wait {
 
     /// Waits for the client's turn.
     async fn turn(&mut self, mut place: Place) -> Result<Result<Lease, Next>, PoolError> {
-        if !self.set.is_worth_waiting(&place, &self.want) {
+        if !self.set.is_wanted(place.pool().node().id(), &self.want) {
             return Ok(Err(Next::Look));
         }
         let patience = self.set.spec().checkout_timeout;
@@ -210,11 +219,7 @@ impl Wait {
         tokio::select! {
             biased;
             turn = place.turn() => match turn {
-                Ok(lease) if self.set.is_paused() => {
-                    lease.hand_back();
-                    Ok(Err(Next::Look))
-                }
-                Ok(lease) => Ok(Ok(lease)),
+                Ok(lease) => Ok(self.accept(lease).ok_or(Next::Look)),
                 Err(unserved) => self.unserved(&place, unserved).await.map(Err),
             },
             () = changed(&mut self.changes) => Ok(Err(Next::Stay(place))),
