@@ -103,6 +103,11 @@ simulation: ## Play thousands of histories of servers and clients in virtual tim
 	@scripts/setup build
 	PROPTEST_CASES=$${PROPTEST_CASES:-5000} cargo test --release --package pgweir-pool --lib $(LOCKED) simulation -- --nocapture
 
+.PHONY: chaos
+chaos: ## Kill, stop, promote and cut off servers under load, for ten minutes
+	@scripts/setup build servers
+	PGWEIR_CHAOS_SECONDS=$${PGWEIR_CHAOS_SECONDS:-600} cargo test --package pgweir --test chaos $(LOCKED) -- --nocapture --test-threads 1
+
 .PHONY: oracle
 oracle: ## Let a hot standby judge how PostgreSQL's own regression SQL is labelled (some twenty minutes)
 	@scripts/setup build servers
