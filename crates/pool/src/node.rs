@@ -42,6 +42,8 @@ pub struct Node {
     /// A [`Standing`].
     standing: AtomicU8,
     lost: Notify,
+    /// How often its name has come to lead elsewhere.
+    moves: AtomicU32,
     /// `server_version_num`, once the server has said.
     version: AtomicI32,
     alarm: Arc<Notify>,
@@ -67,6 +69,7 @@ impl Node {
             fenced: AtomicBool::new(false),
             standing: AtomicU8::new(Standing::Good as u8),
             lost: Notify::new(),
+            moves: AtomicU32::new(0),
             version: AtomicI32::new(0),
             alarm,
             admission: Arc::default(),
@@ -254,6 +257,25 @@ impl Node {
             }
             lost.await;
         }
+    }
+
+    /// Asks whether its name leads to another server by now; if so, connections are made anew.
+    pub(crate) async fn look_up(&self) {
+        if self.lookup.has_moved(&self.host).await {
+            tracing::info!(node = self.name(), "its name leads elsewhere: connecting anew");
+            self.moved();
+        }
+    }
+
+    pub(crate) fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::AcqRel);
+        self.reincarnate();
+        self.alarm.notify_one();
+    }
+
+    /// How often its name has come to lead elsewhere.
+    pub(crate) fn moves(&self) -> u32 {
+        self.moves.load(Ordering::Acquire)
     }
 
     /// Notes the server's version, as `server_version_num` has it.

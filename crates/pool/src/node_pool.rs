@@ -78,6 +78,8 @@ struct Inner {
     apart: u32,
     /// Connections of an earlier era are not used again.
     era: u64,
+    /// [`Node::moves`] that have been heeded.
+    moves: u32,
     trouble: Option<Trouble>,
     is_closed: bool,
 }
@@ -290,6 +292,7 @@ impl NodePool {
             connecting: 0,
             apart: 0,
             era: 0,
+            moves: node.moves(),
             trouble: None,
             is_closed: false,
         };
@@ -489,8 +492,12 @@ impl NodePool {
     /// Keeps house: closes what is too old, idle for too long, or dead; keeps the least number of
     /// idle connections ready. A node that is not in use (`is_usable`) keeps nothing.
     pub(crate) fn tend(self: &Arc<Self>, now: Instant, is_usable: bool) {
-        if !is_usable {
+        let moves = self.node.moves();
+        let has_moved = std::mem::replace(&mut self.inner().moves, moves) != moves;
+        if has_moved || !is_usable {
             self.renew();
+        }
+        if !is_usable {
             return;
         }
         let (closed, openings) = {

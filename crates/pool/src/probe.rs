@@ -47,6 +47,8 @@ SELECT name, setting, unit FROM pg_settings
 
 /// How long the answer to [`SETTINGS`] is believed.
 const SETTINGS_AGE: Duration = Duration::from_secs(10);
+/// How long a connection is kept without looking whether the node's name leads elsewhere by now.
+const NAME_AGE: Duration = Duration::from_secs(5);
 /// Connections that the monitor itself has and may have to a server, set aside from what the server
 /// allows: one for probes, some for questions.
 const MONITOR_CONNECTIONS: u32 = 3;
@@ -59,6 +61,8 @@ pub(crate) struct Prober {
     pool: Pool,
     timeout: Duration,
     session: Option<Session>,
+    /// When the node's name was looked up last to see whether it leads elsewhere.
+    looked_up_at: Option<Instant>,
 }
 
 /// A connection, and what was learned over it.
@@ -66,11 +70,13 @@ struct Session {
     connection: ProbeConnection,
     server: ServerInfo,
     learned_at: Instant,
+    /// [`Node::moves`] before it was opened.
+    moves: u32,
 }
 
 impl Prober {
     pub(crate) const fn new(node: Arc<Node>, pool: Pool, timeout: Duration) -> Self {
-        Self { node, pool, timeout, session: None }
+        Self { node, pool, timeout, session: None, looked_up_at: None }
     }
 
     /// Asks the server how it is.
@@ -78,6 +84,7 @@ impl Prober {
     /// A connection that broke says nothing yet (somebody may have terminated it): only what a new
     /// one finds counts.
     pub(crate) async fn probe(&mut self) -> Result<Observation, Failure> {
+        self.look_up();
         let suspicions = self.node.suspicions();
         let is_troubled = self.node.is_suspected();
         match self.observe_in_time().await {
@@ -107,6 +114,10 @@ impl Prober {
     }
 
     async fn observe(&mut self) -> Result<Observation, ControlError> {
+        let moves = self.node.moves();
+        if self.session.as_ref().is_some_and(|session| session.moves != moves) {
+            self.hang_up();
+        }
         if let Some(session) = &mut self.session {
             match session.observe().await {
                 Ok(observation) => return Ok(observation),
@@ -115,14 +126,24 @@ impl Prober {
         }
         let connection = connect(&self.pool).await?;
         let server = ServerInfo::learn(&connection).await?;
-        let session =
-            self.session.insert(Session { connection, server, learned_at: Instant::now() });
+        let learned_at = Instant::now();
+        let session = self.session.insert(Session { connection, server, learned_at, moves });
         session.observe().await
     }
 
     fn hang_up(&mut self) {
         if let Some(session) = self.session.take() {
             discard(session.connection);
+        }
+    }
+
+    /// Lets somebody look up the node's name, from time to time. Nobody waits for that: a name server that
+    /// does not answer says nothing about the node.
+    fn look_up(&mut self) {
+        if self.looked_up_at.is_none_or(|at| at.elapsed() > NAME_AGE) {
+            self.looked_up_at = Some(Instant::now());
+            let node = Arc::clone(&self.node);
+            tokio::spawn(async move { node.look_up().await });
         }
     }
 }

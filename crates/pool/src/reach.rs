@@ -1,6 +1,7 @@
 //! The way to a node: its name is looked up each time, and its addresses are tried in turn.
 //!
-//! Nothing is remembered, for names are moved to other servers. An address that is refused makes room
+//! Nothing is remembered, for names are moved to other servers; and whether the address that was reached
+//! is still one of the name's is asked from time to time ([`Lookup::has_moved`]). An address that is refused makes room
 //! for the next at once; one that says nothing has a head start only ("Happy Eyeballs", RFC 8305), for
 //! a dead one must not use up the time for all. A lookup that hangs occupies a thread: there is one per
 //! node at most, which everybody waits for who wants to know the same.
@@ -27,6 +28,8 @@ type Found = Result<Arc<[IpAddr]>, Arc<io::Error>>;
 #[derive(Debug, Default)]
 pub(crate) struct Lookup {
     running: Mutex<Option<watch::Receiver<Option<Found>>>>,
+    /// The address that the last connection was made to.
+    reached: Mutex<Option<IpAddr>>,
 }
 
 impl Lookup {
@@ -41,7 +44,25 @@ impl Lookup {
         let addresses = self.addresses(host).await.map_err(|error| again(&error))?;
         let whole = |address: &IpAddr| SocketAddr::new(*address, port);
         let addresses: Vec<_> = addresses.iter().map(whole).collect();
-        connect_any(&addresses).await
+        let stream = connect_any(&addresses).await?;
+        self.note_reached(Some(stream.peer_addr()?.ip()));
+        Ok(stream)
+    }
+
+    fn note_reached(&self, address: Option<IpAddr>) {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    /// Whether the name leads elsewhere than connections were made to. Said once.
+    pub(crate) async fn has_moved(&self, host: &str) -> bool {
+        let reached = *self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(reached) = reached else { return false };
+        let Ok(found) = self.addresses(host).await else { return false };
+        let has_moved = !found.is_empty() && !found.contains(&reached);
+        if has_moved {
+            self.note_reached(None);
+        }
+        has_moved
     }
 
     async fn addresses(&self, host: &str) -> Found {
@@ -166,5 +187,10 @@ mod tests {
         let listener = TcpListener::bind("localhost:0").await.unwrap();
         lookup.connect("localhost", listener.local_addr().unwrap().port()).await.unwrap();
         assert!(lookup.connect("no.such.name.invalid", 1).await.is_err());
+        assert!(!lookup.has_moved("localhost").await);
+        assert!(!lookup.has_moved("no.such.name.invalid").await, "nobody knows");
+        lookup.note_reached(Some("203.0.113.1".parse().unwrap()));
+        assert!(lookup.has_moved("localhost").await);
+        assert!(!lookup.has_moved("localhost").await, "said already");
     }
 }

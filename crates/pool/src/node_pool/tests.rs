@@ -472,6 +472,23 @@ async fn nothing_of_an_earlier_era_is_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_a_name_leads_elsewhere_connections_are_made_anew() {
+    let scene = Scene::new(10);
+    let pool = scene.pool(&spec(5));
+    let (out, idle) = (checkout(&pool).await, checkout(&pool).await);
+    give_back(idle);
+    pool.tend(clock::now(), true);
+    assert_eq!(pool.stats().idle, 1);
+    scene.node.moved();
+    pool.tend(clock::now(), true);
+    give_back(out);
+    assert_eq!((pool.stats().idle, scene.node.open_connections()), (0, 0));
+    give_back(checkout(&pool).await);
+    pool.tend(clock::now(), true);
+    assert_eq!(pool.stats().idle, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pool_that_shrinks_closes_what_comes_back() {
     let scene = Scene::new(10);
     let pool = scene.pool(&spec(2));

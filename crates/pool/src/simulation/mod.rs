@@ -14,7 +14,7 @@ mod watching;
 use std::time::Duration;
 
 /// Histories in the short form.
-const CASES: u64 = 100;
+const CASES: u64 = 60;
 
 /// A reproducible source of disorder (splitmix64).
 struct Dice(u64);
