@@ -352,6 +352,9 @@ pub enum Effect {
     NeedsDatabaseAlone(String),
     /// A setting may have a new value, which only the server knows.
     AsksSetting(String),
+    /// Settings may have new values until the transaction ends, and which ones, or which values, cannot
+    /// be read off.
+    SetsLocally,
 }
 
 /// The value of a setting in a form that can be said again.

@@ -139,6 +139,10 @@ pub(crate) struct Policy {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) reads: ReadPolicy,
     pub(crate) sees_own_writes: bool,
+    /// Transactions read from replicas until they write.
+    pub(crate) splits_transactions: bool,
+    /// Clients keep their replica for as long as it serves them.
+    pub(crate) keeps_replica: bool,
     /// Which of its statements are logged.
     pub(crate) log: Logged,
     /// By how much a client's reads may differ in age: the probes' own grain.
@@ -298,6 +302,9 @@ impl Gateway {
             },
             log: Logged { all: self.config.log.queries, slow: self.config.log.slow_query },
             sees_own_writes: consistency.level != ConsistencyLevel::Eventual,
+            splits_transactions: routing.transactions == config::TransactionRouting::Split
+                && routing.reads != config::Reads::Primary,
+            keeps_replica: routing.affinity == config::Affinity::Session,
             slack: self.slack(cluster.name()),
         }
     }

@@ -36,6 +36,7 @@ pub fn run(
         settings: &SettingsMap::default(),
         reported: &Parameters::default(),
         is_usual: true,
+        is_split: false,
     };
     let firewall = config.firewall();
     let entry = firewall.denies(sql.as_bytes(), Options::default());

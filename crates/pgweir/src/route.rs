@@ -18,8 +18,8 @@ use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    CatalogChange, Effect, Enclosure, Inspection, OwnQuestion, Pins, Prepared, SessionFacts,
-    Setback, SettingChange, Target, TransactionModes, Verdict,
+    CatalogChange, Effect, Enclosure, Inspection, Move, Opening, OwnQuestion, Pins, Prepared,
+    SessionFacts, Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
 };
 
 use crate::catalogs::{Attendance, Change, DatabaseCatalog};
@@ -199,6 +199,9 @@ pub fn catalog(routing: &Routing) -> Catalog {
 /// Where work runs that has such a verdict: the rule.
 #[must_use]
 pub fn target(verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
+    if facts.is_split && verdict.trace == Trace::Bound {
+        return Target::Primary;
+    }
     if let Some(told) = verdict.hint.or_else(|| session_hint(facts)) {
         return match told {
             Target::Replica if verdict.suits_replica => Target::Replica,
@@ -216,6 +219,19 @@ pub fn target(verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
             if read_only && !serializable { verdict.target } else { Target::Primary }
         }
     }
+}
+
+/// Whether a transaction that begins like this reads from a replica until it writes, where
+/// `routing.transactions` says so. Who has told where it goes has it so.
+#[must_use]
+pub fn splits(verdict: &Verdict, facts: SessionFacts<'_>) -> bool {
+    let is_told = || verdict.hint.is_some() || session_hint(facts).is_some();
+    let is_read_only =
+        |modes: TransactionModes| modes.read_only.unwrap_or_else(|| defaults_to_read_only(facts));
+    verdict.opening.is_some()
+        && verdict.begin.is_some_and(|modes| !is_read_only(modes))
+        && verdict.denial().is_none()
+        && !is_told()
 }
 
 /// `SET pgweir.route`.
@@ -327,6 +343,77 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
     }
 }
 
+/// The BEGIN that a text is, if it may open a transaction that changes servers.
+fn opening(label: &Label) -> Option<Opening> {
+    let [only] = label.statements.as_slice() else {
+        return None;
+    };
+    let Control::Begin(modes) = only.control else {
+        return None;
+    };
+    let is_level = modes.isolation.is_none_or(|level| level <= Isolation::ReadCommitted);
+    let may_change = is_level && modes.read_only != Some(true) && modes.deferrable.is_none();
+    let is_read_committed = modes.isolation.is_some();
+    may_change.then_some(Opening { tag: only.kind, is_read_committed })
+}
+
+/// What a text leaves behind in its transaction.
+fn trace(label: &Label) -> Trace {
+    let traces = label.statements.iter().map(trace_of_one);
+    match (label.statements.as_slice(), traces.clone().max()) {
+        _ if label.unparsed => Trace::Bound,
+        ([] | [_], trace) => trace.unwrap_or(Trace::None),
+        // What controls the transaction on its way is not told apart from the rest.
+        (several, Some(Trace::None)) if several.iter().all(|one| one.control == Control::None) => {
+            Trace::None
+        }
+        _ => Trace::Bound,
+    }
+}
+
+fn trace_of_one(statement: &StatementLabel) -> Trace {
+    let effects = statement.effects.iter().map(trace_of_sign).max().unwrap_or(Trace::None);
+    let control = match &statement.control {
+        Control::None | Control::Commit { chain: false } | Control::Rollback { chain: false } => {
+            Trace::None
+        }
+        Control::Savepoint(_) | Control::Release(_) | Control::RollbackTo(_) => Trace::Repeatable,
+        // READ ONLY is possible at any time, and on any server.
+        Control::SetTransaction(modes)
+            if modes.read_only == Some(true)
+                && modes.isolation.is_none()
+                && modes.deferrable.is_none()
+                && statement.kind == "SET" =>
+        {
+            Trace::Repeatable
+        }
+        _ => Trace::Bound,
+    };
+    let own = match &statement.local {
+        // What it asks of pgweir is better heeded by going on where it holds in any case.
+        Some(Local::Set { .. } | Local::Reset(_)) => Trace::Bound,
+        _ => Trace::None,
+    };
+    let kind = match statement.kind {
+        "DECLARE CURSOR" => Trace::Bound,
+        "SET CONSTRAINTS" => Trace::Repeatable,
+        _ => Trace::None,
+    };
+    effects.max(control).max(own).max(kind)
+}
+
+fn trace_of_sign(sign: &Sign) -> Trace {
+    match sign {
+        Sign::Set { .. }
+        | Sign::Reset { .. }
+        | Sign::ResetAll
+        | Sign::SetSessionCharacteristics(_) => Trace::Repeatable,
+        // As the statement that it executes.
+        Sign::Execute(_) | Sign::Discard(Discard::Plans) => Trace::None,
+        _ => Trace::Bound,
+    }
+}
+
 /// What a text means for what is known of the database's objects. One that our grammar cannot read may
 /// be a definition that the server's can.
 fn catalog_change(sql: &[u8], label: &Label) -> CatalogChange {
@@ -363,6 +450,8 @@ fn remembered(label: &Label) -> Verdict {
         inspects: inspection(label),
         changes_schema: label.statements.iter().any(changes_schema),
         vacates: label.effects().find_map(vacated).map(Into::into),
+        opening: opening(label),
+        trace: trace(label),
         ..Verdict::unknown("")
     }
 }
@@ -539,6 +628,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         | Sign::RanHiddenCode
         | Sign::DefinesObjects
         | Sign::AsksSetting(_)
+        | Sign::SetsLocally
         | Sign::NeedsDatabaseAlone(_) => Vec::new(),
         Sign::Prepare { name, statement, body } => vec![Effect::Prepare(Prepared {
             name: name.as_str().into(),
@@ -751,6 +841,18 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
         }
     }
 
+    fn splits(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> bool {
+        self.policy.splits_transactions && splits(verdict, facts)
+    }
+
+    fn opened_on_replica(&mut self) {
+        self.router.shared.metrics.transactions.split();
+    }
+
+    fn moved(&mut self, why: Move) {
+        self.router.shared.metrics.transactions.moved(why);
+    }
+
     fn elsewhere(&mut self, setback: Setback<'_>) -> Option<Target> {
         let metrics = &self.router.shared.metrics;
         match setback {
@@ -925,5 +1027,112 @@ pub fn target_name(target: Target) -> &'static str {
     match target {
         Target::Primary => "primary",
         Target::Replica => "replica",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgweir_protocol::parameters::Parameters;
+
+    use super::*;
+
+    fn judged(sql: &str) -> Verdict {
+        let label = pgweir_classifier::classify(
+            sql.as_bytes(),
+            Options::default(),
+            &catalog(&Routing::default()),
+        );
+        verdict(sql.as_bytes(), &label)
+    }
+
+    #[test]
+    fn what_a_statement_leaves_in_its_transaction() {
+        let rows = [
+            (Trace::None, "SELECT 1"),
+            (Trace::None, ""),
+            (Trace::None, "SELECT 1; TABLE pg_class; EXPLAIN SELECT 2"),
+            (Trace::None, "COPY (SELECT 1) TO STDOUT"),
+            (Trace::None, "FETCH 3 FROM c"),
+            (Trace::None, "COMMIT"),
+            (Trace::None, "ROLLBACK"),
+            (Trace::None, "DISCARD PLANS"),
+            (Trace::None, "SHOW pgweir.last_node"),
+            (Trace::None, "EXPLAIN (ROUTE) SELECT 1"),
+            (Trace::Repeatable, "SAVEPOINT s"),
+            (Trace::Repeatable, "RELEASE s"),
+            (Trace::Repeatable, "ROLLBACK TO s"),
+            (Trace::Repeatable, "SET work_mem = '1MB'"),
+            (Trace::Repeatable, "SET LOCAL search_path TO a, b"),
+            (Trace::Repeatable, "RESET work_mem"),
+            (Trace::Repeatable, "RESET ALL"),
+            (Trace::Repeatable, "SET ROLE app"),
+            (Trace::Repeatable, "SET CONSTRAINTS ALL DEFERRED"),
+            (Trace::Repeatable, "SET TRANSACTION READ ONLY"),
+            (Trace::Repeatable, "SELECT set_config('app.tenant', '1', true)"),
+            (Trace::Repeatable, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
+            (Trace::Bound, "SELECT set_config('app.tenant', $1, true)"),
+            (Trace::Bound, "SELECT 1; SET LOCAL work_mem = '1MB'"),
+            (Trace::Bound, "SELECT 1; COMMIT"),
+            (Trace::Bound, "BEGIN"),
+            (Trace::Bound, "COMMIT AND CHAIN"),
+            (Trace::Bound, "SET TRANSACTION READ WRITE"),
+            (Trace::Bound, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+            (Trace::Bound, "SET TRANSACTION READ ONLY, DEFERRABLE"),
+            (Trace::Bound, "SET LOCAL transaction_isolation = 'serializable'"),
+            (Trace::Bound, "DECLARE c CURSOR FOR SELECT 1"),
+            (Trace::Bound, "CLOSE c"),
+            (Trace::Bound, "PREPARE p AS SELECT 1"),
+            (Trace::Bound, "DEALLOCATE p"),
+            (Trace::Bound, "DISCARD TEMP"),
+            (Trace::Bound, "SET pgweir.consistency = 'eventual'"),
+            (Trace::Bound, "SET LOCAL pgweir.route = 'primary'"),
+            (Trace::Bound, "LISTEN c"),
+            (Trace::Bound, "SELECT pg_advisory_lock(1)"),
+            (Trace::Bound, "SELECT currval('s')"),
+            (Trace::Bound, "SELEKT 1"),
+        ];
+        let wrong: Vec<_> = rows
+            .iter()
+            .map(|(expected, sql)| (sql, expected, judged(sql).trace))
+            .filter(|(_, expected, got)| got != *expected)
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn a_begin_that_may_be_split() {
+        let rows = [
+            ("BEGIN", true),
+            ("START TRANSACTION", true),
+            ("BEGIN READ WRITE", true),
+            ("BEGIN ISOLATION LEVEL READ COMMITTED", true),
+            ("BEGIN ISOLATION LEVEL READ UNCOMMITTED, READ WRITE", true),
+            ("BEGIN READ ONLY", false),
+            ("BEGIN ISOLATION LEVEL REPEATABLE READ", false),
+            ("BEGIN ISOLATION LEVEL SERIALIZABLE", false),
+            ("BEGIN DEFERRABLE", false),
+            ("BEGIN NOT DEFERRABLE", false),
+            ("BEGIN; SELECT 1", false),
+            ("/* pgweir: primary */ BEGIN", false),
+            ("/* pgweir: replica */ BEGIN", false),
+            ("SELECT 1", false),
+        ];
+        let (none, told) = (SettingsMap::default(), "SET pgweir.route = 'primary'");
+        let told = SettingsMap::new([("pgweir.route".into(), told.into())].into());
+        let read_only = [("default_transaction_read_only".to_owned(), "on".to_owned())];
+        let (usual, read_only) = (Parameters::default(), read_only.into_iter().collect());
+        let facts = |settings, reported| SessionFacts {
+            settings,
+            reported,
+            is_usual: true,
+            is_split: false,
+        };
+        for (sql, expected) in rows {
+            let verdict = judged(sql);
+            assert_eq!(splits(&verdict, facts(&none, &usual)), expected, "{sql}");
+            assert!(!splits(&verdict, facts(&told, &usual)), "{sql}, told where to go");
+            let is_writable = sql.contains("READ WRITE") && expected;
+            assert_eq!(splits(&verdict, facts(&none, &read_only)), is_writable, "{sql}");
+        }
     }
 }

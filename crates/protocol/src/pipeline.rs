@@ -14,6 +14,13 @@ use crate::prepared::{NamedStatements, ServerStatements, SqlStatements, Statemen
 use crate::settings::SettingsMap;
 use crate::verdict::Verdict;
 
+/// A text that the client has said, and how it was judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) text: Box<[u8]>,
+    pub(crate) verdict: Arc<Verdict>,
+}
+
 /// What a Parse on its way to the server is for.
 #[derive(Debug)]
 pub(crate) enum Parsed {
@@ -48,6 +55,10 @@ pub(crate) enum Errand {
     Fail,
     /// Leave this server for another one.
     Leave,
+    /// Say again what the client has said in its transaction, elsewhere.
+    Again,
+    /// Ask what isolation level transactions have that name none.
+    Isolation,
     /// Forget what other clients have drawn from sequences.
     Sequences,
     /// Bring the server to the statements that the client has prepared in SQL.
@@ -101,7 +112,13 @@ impl Errand {
 pub(crate) enum Owed {
     /// A simple query: anything up to ReadyForQuery. Counts the statements completed so far, and
     /// those of pgweir's own that are yet to complete before the client's.
-    Query { verdict: Arc<Verdict>, completed: usize, hidden: usize },
+    Query {
+        verdict: Arc<Verdict>,
+        completed: usize,
+        hidden: usize,
+        /// What is to be said again where its transaction goes on elsewhere.
+        said: Option<Box<Said>>,
+    },
     /// A simple query of pgweir's own.
     Errand(Errand),
     /// A function call: FunctionCallResponse and ReadyForQuery.
@@ -121,6 +138,8 @@ pub(crate) enum Owed {
         forgotten: Option<Box<Forgotten>>,
         /// The protocol-level statement that it deallocates, by the name it was lent, likewise.
         dropped: Option<(Box<[u8]>, Arc<Statement>)>,
+        /// What is to be said again where its transaction goes on elsewhere.
+        said: Option<Box<Said>>,
     },
     /// CloseComplete for the client; the statement that is closed, if SQL has prepared it.
     Close(Option<Box<str>>),
@@ -326,6 +345,11 @@ impl Pipeline {
     /// Whether something on its way changes what the session must carry.
     pub(crate) fn has_effects(&self) -> bool {
         self.verdicts().any(|verdict| !verdict.effects.is_empty())
+    }
+
+    /// Whether everything on its way is pgweir's own.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.owed.iter().all(|owed| matches!(owed, Owed::Errand(_) | Owed::OwnSync))
     }
 
     /// Whether something on its way makes the server drop prepared statements.

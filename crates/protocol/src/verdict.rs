@@ -182,6 +182,10 @@ pub struct Verdict {
     pub begin: Option<TransactionModes>,
     /// BEGIN is all there is: the transaction has done nothing yet.
     pub only_begins: bool,
+    /// Such a BEGIN opens a transaction that may read from a replica until it writes.
+    pub opening: Option<Opening>,
+    /// What it leaves behind in its transaction.
+    pub trace: Trace,
     /// One SET, RESET or DISCARD is all there is.
     pub only_sets: bool,
     /// SET TRANSACTION as the only statement, with its modes.
@@ -264,6 +268,8 @@ impl Verdict {
             suits_replica: false,
             begin: None,
             only_begins: false,
+            opening: None,
+            trace: Trace::Bound,
             only_sets: false,
             set_transaction: None,
             controls_transaction: true,
@@ -340,6 +346,40 @@ pub enum CatalogChange {
     Named(Box<[Box<str>]>),
     /// Nothing is known for certain any more.
     Any,
+}
+
+/// What a text leaves behind in its transaction, for the case that this goes on on another server; what
+/// is harder to bring there is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trace {
+    /// Nothing: a read, or the transaction's end.
+    None,
+    /// What it leaves again if it is said again, in the same order: SAVEPOINT, SET.
+    Repeatable,
+    /// What is on its server alone: a cursor. Or nobody knows.
+    Bound,
+}
+
+/// A BEGIN, or START TRANSACTION, that is neither READ ONLY nor of a level above READ COMMITTED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// The command tag.
+    pub tag: &'static str,
+    /// It names its isolation level; where it does not, the session's default has it.
+    pub is_read_committed: bool,
+}
+
+/// Why a transaction that has read from a replica goes on on another server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// It begins to write, or to do what only the primary does.
+    Statement,
+    /// The replica is lost.
+    Lost,
+    /// The replica had to cancel it, to go on replaying.
+    Conflict,
+    /// The replica refuses what was taken for a read.
+    Refused,
 }
 
 /// The modes of BEGIN, START TRANSACTION and SET TRANSACTION, where given.
@@ -490,6 +530,9 @@ pub struct SessionFacts<'a> {
     pub reported: &'a Parameters,
     /// Client encoding and string syntax are UTF8 and standard: texts mean what they mean to most.
     pub is_usual: bool,
+    /// It is in a transaction that reads from a replica until it writes: what is bound to its server
+    /// has to be done on the primary.
+    pub is_split: bool,
 }
 
 /// Why a read has to run again.
@@ -521,6 +564,17 @@ pub trait Router {
     /// Where a text runs that starts a new piece of work: the verdict, the client's own wishes
     /// (hints, read-only defaults) and the policy together.
     fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target;
+
+    /// Whether a transaction that begins like this reads from a replica until it writes.
+    fn splits(&self, _verdict: &Verdict, _facts: SessionFacts<'_>) -> bool {
+        false
+    }
+
+    /// Such a transaction has come to a replica.
+    fn opened_on_replica(&mut self) {}
+
+    /// Such a transaction leaves its replica.
+    fn moved(&mut self, _why: Move) {}
 
     /// A statement is on its way to a server of this role.
     fn sent(&mut self, verdict: &Verdict, on: Target);

@@ -150,7 +150,8 @@ fn trait_of(effect: &Effect) -> Traits {
     match effect {
         Effect::Set { local: true, .. }
         | Effect::Reset { local: true, .. }
-        | Effect::ListsStatements => Traits::NONE,
+        | Effect::SetsLocally => Traits::SETS_LOCALLY,
+        Effect::ListsStatements => Traits::NONE,
         Effect::UsesSequence => Traits::USES_SEQUENCE,
         Effect::RecallsSequence => Traits::RECALLS_SEQUENCE,
         _ => Traits::SESSION,
@@ -287,10 +288,12 @@ impl Reader<'_> {
             None
         };
         let mut uses = vec![Use::Relation { schema, name }, Use::Type { schema, name }];
-        if self.get(at + 1).is_some_and(|token| token.is_mark('('))
-            && !self.is_local_setting(at, name)
-        {
-            uses.push(Use::Function { schema, name, arguments: None });
+        if self.get(at + 1).is_some_and(|token| token.is_mark('(')) {
+            if self.is_local_setting(at, name) {
+                self.body.traits = self.body.traits.with(Traits::SETS_LOCALLY);
+            } else {
+                uses.push(Use::Function { schema, name, arguments: None });
+            }
         }
         if qualified {
             uses.push(Use::Field(name));
@@ -373,9 +376,10 @@ mod tests {
     fn told(language: &str, text: &str) -> String {
         let body = Body::read(language, text, true);
         let session = if body.traits.has(Traits::SESSION) { " session" } else { "" };
+        let local = if body.traits.has(Traits::SETS_LOCALLY) { " local" } else { "" };
         let unknown = if body.sets_unknown { " unknown" } else { "" };
         let settings: String = body.settings.iter().map(|name| format!(" {name}")).collect();
-        format!("{:?}{session}{unknown}{settings}", body.verdict)
+        format!("{:?}{session}{local}{unknown}{settings}", body.verdict)
     }
 
     #[test]
@@ -385,7 +389,7 @@ mod tests {
             ("SELECT a FROM t WHERE b = $1; SELECT 2", "Read"),
             ("INSERT INTO t VALUES (1)", "Write"),
             ("SELECT * FROM t FOR UPDATE", "Write"),
-            ("SELECT pg_catalog.set_config('app.User', $1, true)", "Read app.user"),
+            ("SELECT pg_catalog.set_config('app.User', $1, true)", "Read local app.user"),
             ("SELECT set_config('app.user', 'x', false)", "Read session app.user"),
             ("SELECT set_config($1, $2, false)", "Primary session unknown"),
             ("SET app.x = 1", "Read session app.x"),
@@ -437,8 +441,8 @@ mod tests {
             ("BEGIN SET LOCAL app.a = 1; END", "Write session app.a"),
             ("BEGIN COMMIT; END", "Write session"),
             ("BEGIN CALL p(); END", "Write session"),
-            ("BEGIN PERFORM set_config('a.b', x, true); END", "Read a.b"),
-            ("BEGIN PERFORM set_config(n, x, true); END", "Read unknown"),
+            ("BEGIN PERFORM set_config('a.b', x, true); END", "Read local a.b"),
+            ("BEGIN PERFORM set_config(n, x, true); END", "Read local unknown"),
             ("BEGIN RETURN 'a\\'; END", "Unknown session unknown"),
             (r"BEGIN RETURN regexp_replace($1, '\d+', ''); END", "Read"),
         ];

@@ -66,6 +66,8 @@ impl Traits {
 
     /// It may create, change or drop objects.
     pub(crate) const DEFINES: Self = Self(1 << 3);
+    /// It may change settings until its transaction ends.
+    pub(crate) const SETS_LOCALLY: Self = Self(1 << 4);
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -61,8 +61,8 @@ impl<'a> Walk<'a> {
     }
 
     /// `set_config(name, value, is_local)` is `SET`, if it can be read from the text what it sets and
-    /// that it is evaluated once. What is local ends with the transaction and need not be known. Where
-    /// only the name can be read, the server knows the value.
+    /// that it is evaluated once. Of what is local, and ends with the transaction, it need only be known
+    /// that there is something. Where only the name can be read, the server knows the value.
     fn set_config(&mut self, call: &'a FuncCall) {
         self.literal_sensitive = true;
         let arguments: Vec<_> = call.args.iter().map(constant).collect();
@@ -84,12 +84,21 @@ impl<'a> Walk<'a> {
                         other => self.effect(other),
                     }
                 }
+                if !once {
+                    self.sets_locally();
+                }
             }
-            (_, _, Some(true)) => {}
+            (_, _, Some(true)) => self.sets_locally(),
             (Some(name), _, _) if setting::can_be_asked(&name) => {
                 self.effect(Effect::AsksSetting(name.to_ascii_lowercase()));
             }
             _ => self.pin(Pin::UntrackableSettings),
+        }
+    }
+
+    fn sets_locally(&mut self) {
+        if !self.effects.contains(&Effect::SetsLocally) {
+            self.effect(Effect::SetsLocally);
         }
     }
 

@@ -169,6 +169,7 @@ impl<'a> Walk<'a> {
             (Traits::USES_SEQUENCE, Effect::UsesSequence),
             (Traits::RECALLS_SEQUENCE, Effect::RecallsSequence),
             (Traits::DEFINES, Effect::DefinesObjects),
+            (Traits::SETS_LOCALLY, Effect::SetsLocally),
         ];
         for (mark, effect) in effects {
             if traits.has(mark) && !self.effects.contains(&effect) {

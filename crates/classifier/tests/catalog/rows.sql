@@ -128,7 +128,7 @@ CALL does_nothing()
 CALL writes()
 --;; primary changes_session hidden_code
 SELECT sets_it()
---;; read harmless
+--;; read harmless sets_locally
 SELECT sets_local('x')
 --;; read harmless
 SELECT configured()

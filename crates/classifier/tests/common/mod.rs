@@ -177,6 +177,7 @@ fn effect(effect: &Effect) -> String {
         Effect::RanHiddenCode => "hidden_code".into(),
         Effect::NeedsDatabaseAlone(name) => format!("database_alone({name})"),
         Effect::AsksSetting(name) => format!("asks({name})"),
+        Effect::SetsLocally => "sets_locally".into(),
     }
 }
 

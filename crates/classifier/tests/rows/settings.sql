@@ -120,9 +120,9 @@ SELECT set_config('A.B', 'c', false)
 SELECT set_config('a.b', 'c', true)
 --;; read harmless set(a.b:SELECT_pg_catalog.set_config('a.b',_'c',_false)) set_local(d.e:SELECT_pg_catalog.set_config('d.e',_'f',_false)) exact
 SELECT set_config('a.b'::text, 'c', 'off'::bool), set_config('d.e', 'f', true)
---;; read harmless exact
+--;; read harmless sets_locally exact
 SELECT set_config('request.jwt.claims', $1, true)
---;; read harmless exact
+--;; read harmless sets_locally exact
 SELECT set_config($1, $2, true), set_config($3, $4, true)
 --;; read harmless asks(a.b) exact
 SELECT set_config('a.b', $1, false)
@@ -140,7 +140,7 @@ SELECT set_config('a.b', 'c', false) WHERE false
 SELECT set_config('a.b', 'c', false), generate_series(1, 2)
 --;; read harmless asks(a.b) exact
 SELECT CASE WHEN true THEN set_config('a.b', 'c', false) END
---;; read harmless set_local(a.b:SELECT_pg_catalog.set_config('a.b',_'c',_false)) exact
+--;; read harmless set_local(a.b:SELECT_pg_catalog.set_config('a.b',_'c',_false)) sets_locally exact
 SELECT set_config('a.b', 'c', true) FROM t
 --;; primary transaction_control set_transaction(ro) exact
 SELECT set_config('transaction_read_only', 'on', true)

@@ -71,6 +71,8 @@ pub(super) struct ClientTask {
     written: Option<Instant>,
     /// And everything up to this one, which it has been shown already.
     shown: Option<Instant>,
+    /// The replica that it had last, where it keeps it.
+    replica: Option<NodeId>,
     to_client: Outgoing,
     to_server: Outgoing,
 }
@@ -109,6 +111,7 @@ impl ClientTask {
             waited: Duration::ZERO,
             written: None,
             shown: None,
+            replica: None,
             to_client: Outgoing::default(),
             to_server: Outgoing::default(),
         }
@@ -576,7 +579,7 @@ impl ClientTask {
         // A replica that does not know a function yet, or only as it was, is not what was judged.
         let fresh_after = fresh_after.max(router.knows_objects_after());
         let access = access_of(target);
-        Want { fresh_after, fit, ..crate::gateway::want(access) }
+        Want { fresh_after, fit, prefer: self.replica, ..crate::gateway::want(access) }
     }
 
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Step {
@@ -616,6 +619,9 @@ impl ClientTask {
         self.meter.asked(|| now);
         self.session.router_mut().attached(lease.node());
         let role = self.note_shown(lease.node_id());
+        if role == Target::Replica && self.policy.keeps_replica {
+            self.replica = Some(lease.node_id());
+        }
         self.server = Some(Server { lease, wire: Wire::default() });
         self.to_server.clear();
         self.session.attach(facts, role, &mut self.to_server);

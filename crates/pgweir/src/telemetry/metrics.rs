@@ -9,7 +9,7 @@ use std::fmt;
 
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use pgweir_protocol::verdict::{Target, Verdict};
+use pgweir_protocol::verdict::{Move, Target, Verdict};
 
 const METADATA: Metadata<'static> = Metadata::new("pgweir", Level::INFO, Some("pgweir"));
 
@@ -30,7 +30,51 @@ pub struct Metrics {
     pub replays_conflict: Counter,
     /// Statements that the firewall did not let pass.
     pub firewall_refusals: Counter,
+    /// Transactions that read from replicas until they write.
+    pub(crate) transactions: Transactions,
     reasons: Vec<[Counter; 2]>,
+}
+
+/// Transactions that read from replicas until they write.
+pub(crate) struct Transactions {
+    split: Counter,
+    statement: Counter,
+    lost: Counter,
+    conflict: Counter,
+    refused: Counter,
+}
+
+impl Transactions {
+    fn new(counter: impl Fn(&'static str, &'static str, Vec<Label>) -> Counter) -> Self {
+        let moved = |cause: &'static str| {
+            let help = "Transactions that left a replica to go on elsewhere, by why.";
+            counter("pgweir_transactions_moved_total", help, vec![Label::new("cause", cause)])
+        };
+        let help = "Transactions that came to a replica, to read there until they write.";
+        Self {
+            split: counter("pgweir_transactions_split_total", help, Vec::new()),
+            statement: moved("statement"),
+            lost: moved("lost"),
+            conflict: moved("conflict"),
+            refused: moved("refused"),
+        }
+    }
+
+    /// One has come to a replica.
+    pub(crate) fn split(&self) {
+        self.split.increment(1);
+    }
+
+    /// One has left its replica.
+    pub(crate) fn moved(&self, why: Move) {
+        let counter = match why {
+            Move::Statement => &self.statement,
+            Move::Lost => &self.lost,
+            Move::Conflict => &self.conflict,
+            Move::Refused => &self.refused,
+        };
+        counter.increment(1);
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -79,6 +123,7 @@ impl Default for Metrics {
                 "pgweir_firewall_refusals_total",
                 "Statements that the firewall did not let pass.",
             ),
+            transactions: Transactions::new(counter),
             reasons,
             handle,
         }

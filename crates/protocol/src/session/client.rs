@@ -12,7 +12,7 @@ use crate::pipeline::{CLOSE_COMPLETE, Owed};
 use crate::prepared::Statement;
 use crate::verdict::{Inspection, Pins, Router, Target, Verdict};
 
-use super::link::{Link, Resume};
+use super::link::{Link, Resume, Stage};
 use super::{DENIED, Fate, MAX_INSPECTED_SQL, Next, Passing, Session, Step, Taken, facts, fatal};
 
 /// Succeeds and fails where the client's DEALLOCATE would, and answers the same.
@@ -198,10 +198,15 @@ impl<R: Router> Session<R> {
             Link::Attached(attached) if self.hangs_on_earlier(attached, frame) => {
                 Err(Step::Wait(Next::Reply))
             }
-            Link::Attached(_) if self.in_pipeline => Ok(()),
+            // One that goes on elsewhere has made the server ready first.
+            Link::Attached(attached) if self.in_pipeline && attached.stage != Stage::Awaited => {
+                Ok(())
+            }
             _ => {
                 self.begin_work(frame, to_server)?;
-                self.begin_piece();
+                if !self.in_pipeline {
+                    self.begin_piece();
+                }
                 Ok(())
             }
         }
@@ -215,6 +220,10 @@ impl<R: Router> Session<R> {
                 Some(Resume::Begin { target, .. }) => wait(Next::Attach(*target)),
                 Some(Resume::Failed) => wait(Next::Attach(Target::Replica)),
                 Some(Resume::Pipeline) => wait(Next::Attach(Target::Primary)),
+                Some(Resume::Split) => wait(match self.home_of_split(frame) {
+                    Ok(target) => Next::Attach(target),
+                    Err(next) => next,
+                }),
                 None => match self.home(frame.input) {
                     Ok(target) => wait(Next::Attach(self.replay.send(target))),
                     Err(next) => wait(next),
@@ -227,7 +236,7 @@ impl<R: Router> Session<R> {
             return if self.wants_detach() || self.prepare_server(to_server) {
                 wait(Next::Reply)
             } else {
-                Ok(())
+                self.goes_on_here(frame, to_server)
             };
         }
         let held = attached.status != TransactionStatus::Idle || !self.track.now().pins.is_empty();
@@ -239,10 +248,12 @@ impl<R: Router> Session<R> {
             && (self.track.has_no_startup() || !attached.pipeline.has_effects());
         let stays = match role {
             Target::Primary => clear,
-            Target::Replica if held => clear && settled,
-            Target::Replica => {
-                clear && settled && matches!(self.home(frame.input), Ok(Target::Replica))
-            }
+            Target::Replica if held && self.split.is_none() => clear && settled,
+            Target::Replica if clear && settled => match self.home(frame.input) {
+                Ok(home) => home == Target::Replica && self.foresight.begins().is_none(),
+                Err(next) => return wait(next),
+            },
+            Target::Replica => false,
         };
         if stays { Ok(()) } else { wait(Next::Reply) }
     }
@@ -254,7 +265,7 @@ impl<R: Router> Session<R> {
         to_client: &mut Outgoing,
     ) -> Step {
         if let Err(step) = self.server_for(frame, to_server) {
-            return step;
+            return if self.begins_later() { self.begin(frame, to_client) } else { step };
         }
         if frame.header.length > MAX_INSPECTED_SQL {
             return self.send_query(frame, Arc::new(Verdict::unknown("too_long")), to_server);
@@ -282,6 +293,16 @@ impl<R: Router> Session<R> {
         self.clear_memory(&verdict, to_server);
         self.note_begin(&verdict, sql);
         self.send_query(frame, verdict, to_server)
+    }
+
+    fn begin(&mut self, frame: Frame<'_>, to_client: &mut Outgoing) -> Step {
+        let Some(body) = frame.body() else {
+            return Step::Wait(Next::Need(frame.header.length));
+        };
+        match query_text(body) {
+            Ok(sql) => self.begin_later(frame, sql, to_client),
+            Err(error) => fatal(&error, to_client),
+        }
     }
 
     /// Whether a text goes on, on another server, with what was begun on this one.
@@ -338,13 +359,14 @@ impl<R: Router> Session<R> {
         self.replay.replaces_unnamed();
         self.note_sent(&verdict);
         let stand_in = self.stands_in(&verdict);
+        let said = self.said_in_query(frame, &verdict);
         let Link::Attached(attached) = &mut self.link else {
             return Step::Wait(Next::Reply);
         };
         // A simple query drops the unnamed statement (manual, 55.2.3).
         attached.facts.unnamed = None;
         let hidden = stand_in.as_ref().map_or(0, |(_, hidden)| *hidden);
-        attached.owe(Owed::Query { verdict, completed: 0, hidden });
+        attached.owe(Owed::Query { verdict, completed: 0, hidden, said });
         match stand_in {
             Some((sql, _)) => {
                 to_server.own(|out| message::query(sql.as_bytes(), out));
@@ -361,7 +383,8 @@ impl<R: Router> Session<R> {
             return Some((DENIED.to_owned(), 0));
         }
         if let Some(question) = &verdict.question {
-            let facts = facts(&self.track, &self.reported, &self.environment);
+            let is_split = self.is_split();
+            let facts = facts(&self.track, &self.reported, &self.environment, is_split);
             return Some((self.router.answer(question, facts), 0));
         }
         // A statement of the client's that servers hold under another name, and for others too.
@@ -381,6 +404,7 @@ impl<R: Router> Session<R> {
         attached.ran.definition |= verdict.changes_schema;
         attached.ran.control |= verdict.controls_transaction;
         let role = attached.role;
+        self.note_read(verdict);
         self.note_sequences(verdict);
         if !verdict.pins_when_sent.is_empty() {
             self.track.pin(verdict.pins_when_sent);

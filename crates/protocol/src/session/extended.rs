@@ -120,7 +120,8 @@ impl<R: Router> Session<R> {
         self.clear_memory(&verdict, to_server);
         self.lend_names(&verdict, to_server);
         if let Some(question) = &verdict.question {
-            let facts = facts(&self.track, &self.reported, &self.environment);
+            let is_split = self.is_split();
+            let facts = facts(&self.track, &self.reported, &self.environment, is_split);
             let sql = self.router.answer(question, facts);
             let mut tail = sql.into_bytes();
             tail.extend_from_slice(&[0, 0, 0]);
@@ -251,7 +252,11 @@ impl<R: Router> Session<R> {
     /// A pipeline that looked like reads goes on with something else: as long as it has bound
     /// nothing, it can go on at the primary.
     pub(super) fn moves_to_primary(&mut self, verdict: &Verdict) -> bool {
-        self.may_move_to_primary() && self.target(verdict) == Target::Primary
+        let opens = verdict.opening.is_some() && self.foresight.begins().is_some();
+        self.may_move_to_primary()
+            && !opens
+            && self.target(verdict) == Target::Primary
+            && !self.fails_anywhere()
     }
 
     pub(super) fn may_move_to_primary(&self) -> bool {
@@ -259,7 +264,7 @@ impl<R: Router> Session<R> {
             return false;
         };
         attached.role == Target::Replica
-            && attached.status == TransactionStatus::Idle
+            && (attached.status == TransactionStatus::Idle || self.may_move())
             && !self.bound_in_pipeline
             && self.track.now().pins.is_empty()
     }
@@ -281,6 +286,7 @@ impl<R: Router> Session<R> {
             _ => self.verdict_of(name),
         };
         self.bound_in_pipeline = true;
+        self.bound_text = self.text_to_keep(name, verdict.as_ref());
         if let Some(verdict) = &verdict {
             self.clear_memory(verdict, to_server);
             self.lend_names(verdict, to_server);
@@ -351,10 +357,11 @@ impl<R: Router> Session<R> {
         let forgotten =
             if verdict.forgets_statements() { self.forget_named_statements() } else { None };
         let dropped = self.drops(&verdict);
+        let said = self.note_executed(&verdict);
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));
         };
-        attached.owe(Owed::Execute { verdict, forgotten, dropped });
+        attached.owe(Owed::Execute { verdict, forgotten, dropped, said });
         Ok(self.pass_frame(frame, to_server))
     }
 
@@ -400,7 +407,7 @@ impl<R: Router> Session<R> {
             return Some(verdict.clone());
         }
         let sql = split_cstr(parse).map_or(parse, |(sql, _)| sql);
-        let facts = facts(&self.track, &self.reported, &self.environment);
+        let facts = facts(&self.track, &self.reported, &self.environment, false);
         Some(self.router.judge(sql, facts))
     }
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use crate::frame::{HEADER_LENGTH, Header, split_cstr};
 use crate::outgoing::Outgoing;
-use crate::verdict::{Router, Target, Verdict};
+use crate::verdict::{Opening, Router, Target, Trace, Verdict};
 
 use super::client::Frame;
 use super::link::Resume;
+use super::split::has_parameters;
 use super::{MAX_FORESIGHT, MAX_INSPECTED_SQL, Next, Session, Step};
 
 /// Verdicts already given on the messages that lie ahead, in their order.
@@ -29,6 +30,12 @@ pub(super) struct Foresight {
     does_more: bool,
     /// All of the pipeline was looked at, up to its end.
     is_complete: bool,
+    /// It begins with the BEGIN of a transaction that reads from a replica until it writes.
+    begins: Option<Opening>,
+    /// Statements judged so far, new ones and earlier ones.
+    judged: usize,
+    /// Of those, how many control transactions.
+    controls: usize,
 }
 
 impl Foresight {
@@ -51,7 +58,25 @@ impl Foresight {
         self.is_complete && !self.does_more && self.verdicts.iter().all(|verdict| verdict.only_sets)
     }
 
+    /// The BEGIN ahead that opens a transaction that may be split.
+    pub(super) fn begins(&self) -> Option<Opening> {
+        self.begins
+    }
+
+    /// Whether anything that was looked at controls a transaction.
+    pub(super) fn controls(&self) -> bool {
+        self.controls > 0
+    }
+
+    fn judges(&mut self, verdict: &Verdict) {
+        self.judged += 1;
+        self.controls += usize::from(verdict.controls_transaction);
+    }
+
     pub(super) fn forget(&mut self) {
+        self.begins = None;
+        self.judged = 0;
+        self.controls = 0;
         self.verdicts.clear();
         self.unnamed = false;
         self.does_more = false;
@@ -121,11 +146,11 @@ impl<R: Router> Session<R> {
             return Ok(());
         }
         match self.home(frame.input) {
-            Ok(Target::Replica) => Ok(()),
-            Ok(Target::Primary) => {
+            Ok(Target::Primary) if !self.fails_anywhere() => {
                 self.leave(Resume::Pipeline, to_server);
                 Err(Step::Wait(Next::Reply))
             }
+            Ok(_) => Ok(()),
             Err(next) => Err(Step::Wait(next)),
         }
     }
@@ -145,14 +170,17 @@ impl<R: Router> Session<R> {
                 }
                 None => Sight::End(Target::Primary),
             },
-            b'B' => match split_cstr(body).and_then(|(_, rest)| split_cstr(rest)) {
-                Some((name, _)) => Sight::Bound(self.home_of_statement(name)),
+            b'B' => match split_cstr(body).and_then(|(at, rest)| Some((at, split_cstr(rest)?))) {
+                Some((portal, (name, values))) => {
+                    let home = self.home_of_statement(name, body.len());
+                    Sight::Bound(home.max(self.home_of_portal(portal, name, values)))
+                }
                 None => Sight::End(Target::Primary),
             },
             b'E' => Sight::Bound(Target::Replica),
             b'D' if body.first() == Some(&b'S') => {
                 let name = body.get(1..).and_then(split_cstr).map_or(&[][..], |(name, _)| name);
-                Sight::Known(self.home_of_statement(name))
+                Sight::Known(self.home_of_statement(name, body.len()))
             }
             b'D' | b'C' => Sight::Neutral,
             b'H' => Sight::Flush,
@@ -168,30 +196,67 @@ impl<R: Router> Session<R> {
     fn foresee(&mut self, text: &[u8]) -> Target {
         let sql = split_cstr(text).map_or(text, |(sql, _)| sql);
         let verdict = self.judge(sql);
-        self.foreseen(verdict)
+        self.foreseen(verdict, sql.len())
     }
 
     /// The same for a simple query, which runs at once: what it EXECUTEs is known.
     fn foresee_query(&mut self, text: &[u8]) -> Target {
         let sql = split_cstr(text).map_or(text, |(sql, _)| sql);
         let verdict = self.judge_query(sql);
-        self.foreseen(verdict)
+        self.foreseen(verdict, sql.len())
     }
 
-    fn foreseen(&mut self, verdict: Arc<Verdict>) -> Target {
-        let target = self.target(&verdict);
+    fn foreseen(&mut self, verdict: Arc<Verdict>, length: usize) -> Target {
+        let target = self.target_ahead(&verdict, length);
         self.foresight.verdicts.push_back(verdict);
         target
     }
 
+    /// Where something has to run that takes so many bytes.
+    fn target_ahead(&mut self, verdict: &Verdict, length: usize) -> Target {
+        let is_first = self.foresight.judged == 0;
+        self.foresight.judges(verdict);
+        if verdict.opening.is_some() && self.splits(verdict) {
+            if is_first {
+                self.foresight.begins = verdict.opening;
+                return Target::Replica;
+            }
+            // What came before it belongs to the transaction.
+            return Target::Primary;
+        }
+        let is_lasting = verdict.trace == Trace::Repeatable && self.is_split();
+        if is_lasting && !self.has_room_to_say(self.foresight.judged, length) {
+            return Target::Primary;
+        }
+        self.target(verdict)
+    }
+
+    /// In a transaction that is split: what stays of a portal with a name, and what was set to the value
+    /// of a parameter, cannot be made again elsewhere.
+    fn home_of_portal(&mut self, portal: &[u8], name: &[u8], values: &[u8]) -> Target {
+        if !self.is_split() {
+            return Target::Replica;
+        }
+        let earlier = self.verdict_of(name);
+        let mut meant = self.foresight.verdicts.iter().chain(&earlier);
+        let is_lasting = meant.any(|verdict| verdict.trace == Trace::Repeatable);
+        // What SQL has prepared has no text here.
+        let has_text = name.is_empty() || !self.statements.sql.contains(name);
+        if portal.is_empty() && !(is_lasting && (has_parameters(values) || !has_text)) {
+            Target::Replica
+        } else {
+            Target::Primary
+        }
+    }
+
     /// A statement prepared earlier; one prepared in this very pipeline has had its say already.
-    fn home_of_statement(&mut self, name: &[u8]) -> Target {
+    fn home_of_statement(&mut self, name: &[u8], length: usize) -> Target {
         match self.verdict_of(name) {
             // An unnamed statement may just be replaced in this pipeline, by one already seen.
             Some(_) if name.is_empty() && self.foresight.unnamed => Target::Replica,
             Some(verdict) => {
                 self.foresight.does_more |= !verdict.only_sets;
-                self.target(&verdict)
+                self.target_ahead(&verdict, length)
             }
             None if self.foresight.verdicts.is_empty() => Target::Primary,
             None => Target::Replica,

@@ -116,7 +116,7 @@ impl Found {
 
 /// One column in text format; `None` inside is NULL.
 #[expect(clippy::option_option, reason = "unreadable, NULL, or a value")]
-fn column(row: &mut Cursor<'_>) -> Option<Option<Box<str>>> {
+pub(super) fn column(row: &mut Cursor<'_>) -> Option<Option<Box<str>>> {
     let length = row.i32().ok()?;
     if length < 0 {
         return Some(None);
@@ -172,6 +172,10 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
+        if self.replay.is_again() && attached.leaves_transaction() {
+            attached.run(Errand::Leave, b"ROLLBACK", to_server);
+            return;
+        }
         let is_over = attached.pipeline.is_empty()
             && !attached.pipeline.is_skipping()
             && attached.status == TransactionStatus::Idle

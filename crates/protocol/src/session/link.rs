@@ -91,6 +91,8 @@ pub(super) enum Resume {
     Failed,
     /// A pipeline that had run nothing yet.
     Pipeline,
+    /// The transaction that reads from a replica until it writes.
+    Split,
 }
 
 /// Why a server connection comes back, and what may be done with it.
@@ -144,7 +146,9 @@ impl<R: Router> Session<R> {
             tainted: false,
             last_words: None,
         });
-        self.refusal.status = TransactionStatus::Idle;
+        if !self.is_between_servers() {
+            self.refusal.status = TransactionStatus::Idle;
+        }
         self.replay.attached();
         if let Some(Resume::Pipeline) = self.resume {
             // It goes on by itself: its next message is the one that waits.
@@ -185,6 +189,16 @@ impl<R: Router> Session<R> {
         {
             return true;
         }
+        if self.asks_isolation(to_server) {
+            return true;
+        }
+        if self.is_between_servers() {
+            self.take_up(to_server);
+            return true;
+        }
+        let Link::Attached(attached) = &mut self.link else {
+            return false;
+        };
         match self.resume.take() {
             Some(Resume::Begin { sql, .. }) => {
                 attached.run(Errand::Begin, &sql, to_server);
@@ -194,7 +208,7 @@ impl<R: Router> Session<R> {
                 attached.run(Errand::Fail, FAIL.as_bytes(), to_server);
                 true
             }
-            Some(Resume::Pipeline) | None => false,
+            Some(Resume::Pipeline | Resume::Split) | None => false,
         }
     }
 
@@ -219,9 +233,19 @@ impl<R: Router> Session<R> {
                 if attached.status == TransactionStatus::Idle {
                     self.track.settle();
                 }
-                self.report_differences(to_client);
+                // Of a transaction that is taken up, the client has been told more already.
+                if !self.is_between_servers() {
+                    self.report_differences(to_client);
+                }
             }
-            (Errand::Leave, None) => attached.stage = Stage::Leaving,
+            (Errand::Leave, None) => {
+                attached.stage = Stage::Leaving;
+                if attached.status == TransactionStatus::Idle {
+                    self.track.rollback();
+                }
+            }
+            (Errand::Again, error) => self.said_again(error, to_client),
+            (Errand::Isolation, _) => self.isolation_known(),
             (Errand::Sequences, None) => {}
             // The transaction has failed: so does what asks.
             (Errand::Sequences, Some(_)) => attached.facts.sequences = SequenceMemory::Mixed,
@@ -246,6 +270,11 @@ impl<R: Router> Session<R> {
             attached.stage = Stage::Leaving;
         }
         let begun = errand == Errand::Begin;
+        if self.is_between_servers() {
+            // What no server takes from it would keep the client from ending its transaction.
+            self.split = None;
+            self.resume = Some(Resume::Failed);
+        }
         self.give_up_resuming(begun);
         self.refusal.refuse_next(error);
     }
@@ -258,7 +287,8 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return false;
         };
-        let can_leave = attached.stage == Stage::Awaited && self.resume.is_none();
+        let is_free = matches!(self.resume, None | Some(Resume::Split));
+        let can_leave = attached.stage == Stage::Awaited && is_free;
         if !is_cancelled || !can_leave || self.tries >= MAX_TRIES {
             return false;
         }
@@ -274,7 +304,10 @@ impl<R: Router> Session<R> {
     /// wants now, and nothing else runs before. True if there was such a setting.
     fn forgets_refused(&mut self, error: &[u8]) -> bool {
         self.track.refused();
-        let is_idle = self.status() == TransactionStatus::Idle;
+        let is_idle = matches!(
+            &self.link,
+            Link::Attached(attached) if attached.status == TransactionStatus::Idle
+        );
         let report = ServerReport::parse(error.get(HEADER_LENGTH..).unwrap_or_default());
         let Some(report) = report.filter(|report| is_idle && is_about_the_value(report.code))
         else {
@@ -293,6 +326,9 @@ impl<R: Router> Session<R> {
     /// What was to be taken up again on another server cannot be: a transaction has failed then,
     /// and stays so until the client ends it.
     pub(super) fn give_up_resuming(&mut self, in_transaction: bool) {
+        if self.fails_between_servers(in_transaction) {
+            return;
+        }
         let begun = matches!(self.resume, Some(Resume::Begin { .. } | Resume::Failed));
         if in_transaction || begun {
             self.refusal.status = TransactionStatus::Failed;
@@ -303,7 +339,7 @@ impl<R: Router> Session<R> {
     }
 
     /// Tells the client what its settings now read like, where that is not what it was told.
-    fn report_differences(&mut self, to_client: &mut Outgoing) {
+    pub(super) fn report_differences(&mut self, to_client: &mut Outgoing) {
         let Link::Attached(attached) = &self.link else {
             return;
         };
@@ -317,6 +353,9 @@ impl<R: Router> Session<R> {
 
     /// Leaves this server for another: undoes the empty transaction or pipeline begun on it.
     pub(super) fn leave(&mut self, resume: Resume, to_server: &mut Outgoing) {
+        if self.may_move() {
+            return self.moves(to_server);
+        }
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
@@ -326,7 +365,7 @@ impl<R: Router> Session<R> {
                 attached.pipeline.push(Owed::OwnSync);
                 attached.errand = Some(Errand::Leave);
             }
-            Resume::Begin { .. } | Resume::Failed => {
+            Resume::Begin { .. } | Resume::Failed | Resume::Split => {
                 attached.run(Errand::Leave, b"ROLLBACK", to_server);
             }
         }

@@ -148,7 +148,9 @@ impl<R: Router> Session<R> {
             }
             return Loss::Fatal;
         }
-        let in_block = attached.status != TransactionStatus::Idle || owed.iter().any(begins_block);
+        let in_block = attached.status != TransactionStatus::Idle
+            || self.split.is_some()
+            || owed.iter().any(begins_block);
         self.track.rollback();
         self.portals.clear();
         self.fresh_begin.clear();
@@ -213,7 +215,7 @@ impl<R: Router> Session<R> {
 
 fn begins_block(owed: &Owed) -> bool {
     match owed {
-        Owed::Errand(Errand::Begin | Errand::Fail) => true,
+        Owed::Errand(Errand::Begin | Errand::Fail | Errand::Again) => true,
         owed => owed.verdict().is_some_and(|verdict| verdict.begin.is_some()),
     }
 }

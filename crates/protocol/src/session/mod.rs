@@ -23,6 +23,7 @@ mod outdated;
 mod replay;
 mod sequences;
 mod server;
+mod split;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ use crate::verdict::{Router, SessionFacts, Target, Verdict};
 pub use link::{Disposition, Work};
 pub use loss::Loss;
 pub use replay::{MAX_REPLAYED, MAX_REPLAYS, MAX_WITHHELD};
+pub use split::{MAX_SAID_AGAIN, MAX_SAID_AGAIN_BYTES};
 
 use foresight::Foresight;
 use inspection::Doubt;
@@ -46,6 +48,7 @@ use link::Link;
 use loss::Refusal;
 use replay::Replay;
 use sequences::Sequences;
+use split::{DefaultIsolation, Split};
 
 /// The longest text, in bytes, that is looked into; a longer one goes to the primary unread.
 pub const MAX_INSPECTED_SQL: usize = 1 << 20;
@@ -181,6 +184,11 @@ pub struct Session<R> {
     fresh_begin: Vec<u8>,
     /// A transaction to take up again on the next server.
     resume: Option<link::Resume>,
+    /// The open transaction reads from a replica until it writes.
+    split: Option<Box<Split>>,
+    /// What the unnamed portal runs, if that may have to be said again.
+    bound_text: Option<Box<[u8]>>,
+    default_isolation: Option<DefaultIsolation>,
     /// What the client's work may have done to its session without saying so.
     doubt: Doubt,
     sequences: Sequences,
@@ -219,6 +227,9 @@ impl<R: Router> Session<R> {
             bound_in_pipeline: false,
             fresh_begin: Vec::new(),
             resume: None,
+            split: None,
+            bound_text: None,
+            default_isolation: None,
             doubt: Doubt::default(),
             sequences: Sequences::of(start.id),
             tries: 0,
@@ -237,8 +248,8 @@ impl<R: Router> Session<R> {
     #[must_use]
     pub fn status(&self) -> TransactionStatus {
         match &self.link {
-            Link::Attached(attached) => attached.status,
-            Link::Detached => self.refusal.status,
+            Link::Attached(attached) if !self.is_between_servers() => attached.status,
+            _ => self.refusal.status,
         }
     }
 
@@ -282,7 +293,7 @@ impl<R: Router> Session<R> {
     }
 
     fn judge(&mut self, sql: &[u8]) -> Arc<Verdict> {
-        let facts = facts(&self.track, &self.reported, &self.environment);
+        let facts = facts(&self.track, &self.reported, &self.environment, false);
         self.router.judge(sql, facts)
     }
 
@@ -290,8 +301,13 @@ impl<R: Router> Session<R> {
         if self.mode == PoolMode::Session {
             return Target::Primary;
         }
-        let facts = facts(&self.track, &self.reported, &self.environment);
+        let is_split = self.is_split();
+        let facts = facts(&self.track, &self.reported, &self.environment, is_split);
         self.router.target(verdict, facts)
+    }
+
+    fn facts(&self) -> SessionFacts<'_> {
+        facts(&self.track, &self.reported, &self.environment, self.is_split())
     }
 
     fn next_unnamed(&mut self) -> UnnamedId {
@@ -338,11 +354,13 @@ fn facts<'a>(
     track: &'a SettingsTrack,
     reported: &'a Parameters,
     environment: &str,
+    is_split: bool,
 ) -> SessionFacts<'a> {
     SessionFacts {
         settings: &track.now().client,
         reported,
         is_usual: environment.starts_with(USUAL_BYTES),
+        is_split,
     }
 }
 

@@ -24,9 +24,9 @@ use crate::outgoing::{Mark, Outgoing};
 use crate::pipeline::{Errand, Owed, Parsed};
 use crate::report::ServerReport;
 use crate::sqlstate::SqlState;
-use crate::verdict::{Router, Setback, Target, Verdict};
+use crate::verdict::{Move, Router, Setback, Target, Verdict};
 
-use super::link::{Attached, Link, Stage};
+use super::link::{Attached, Link, Resume, Stage};
 use super::server::undo;
 use super::{PoolMode, Session};
 
@@ -327,7 +327,7 @@ impl<R: Router> Session<R> {
             && attached.status == TransactionStatus::Idle
             && self.mode == PoolMode::Transaction
             && self.track.now().pins.is_empty();
-        self.replay.begin(is_free);
+        self.replay.begin(is_free || self.may_move());
     }
 
     /// The client asks by a Flush for what there is of its answer.
@@ -344,9 +344,10 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &self.link else {
             return false;
         };
+        // A write that was sent to a replica was sent in a transaction that had failed.
+        let is_free = attached.status == TransactionStatus::Idle && !attached.ran.write;
         self.replay.state == State::Unheard
-            && attached.status == TransactionStatus::Idle
-            && !attached.ran.write
+            && (is_free || self.may_move())
             && self.from_client.left == 0
             && self.track.now().pins.is_empty()
     }
@@ -363,8 +364,9 @@ impl<R: Router> Session<R> {
             return false;
         };
         let is_blamed = attached.last_words.as_ref().is_some_and(|words| words.blames_client);
-        let is_awaited =
-            is_awaited(attached) && self.resume.is_none() && self.replay.home == Target::Replica;
+        let is_awaited = is_awaited(attached)
+            && matches!(self.resume, None | Some(Resume::Split))
+            && self.replay.home == Target::Replica;
         let is_hopeless = is_blamed || self.replay.replays >= MAX_REPLAYS;
         !is_hopeless && (is_awaited || self.may_run_again())
     }
@@ -374,13 +376,14 @@ impl<R: Router> Session<R> {
         if !matches!(self.link, Link::Attached(_)) {
             return false;
         }
-        if !self.replay.is_again() {
+        if !self.replay.is_again() && !self.survives_idle_loss() {
             if !self.would_survive_loss() {
                 return false;
             }
             let Some(least) = self.router.elsewhere(Setback::Lost) else {
                 return false;
             };
+            self.opens_again(least, Move::Lost);
             self.undo_pieces();
             self.run_again(least);
         }
@@ -427,6 +430,7 @@ impl<R: Router> Session<R> {
             return false;
         };
         to_client.cut(self.replay.mark);
+        self.opens_again(least, failure.into());
         self.leave_failed();
         self.run_again(least);
         true
@@ -445,6 +449,10 @@ impl<R: Router> Session<R> {
         };
         if !is_over {
             self.undo_pieces();
+            if let Link::Attached(attached) = &mut self.link {
+                // It is closed with whatever is open on it.
+                attached.status = TransactionStatus::Idle;
+            }
             self.track.rollback();
             return;
         }
@@ -525,7 +533,13 @@ fn is_awaited(attached: &Attached) -> bool {
         && attached.stage == Stage::Awaited
         && matches!(
             attached.errand,
-            None | Some(Errand::Settings | Errand::Statements | Errand::Lend)
+            None | Some(
+                Errand::Settings
+                    | Errand::Statements
+                    | Errand::Lend
+                    | Errand::Isolation
+                    | Errand::Again
+            )
         )
 }
 
@@ -536,6 +550,15 @@ enum Failure {
     Conflict,
     /// No standby does that (manual, 27.4.1 User's Overview).
     Refusal,
+}
+
+impl From<Failure> for Move {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Conflict => Self::Conflict,
+            Failure::Refusal => Self::Refused,
+        }
+    }
 }
 
 /// Reads a standby's error. Where another server meets it as well, it is only met twice.

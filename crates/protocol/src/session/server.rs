@@ -161,11 +161,17 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return false;
         };
-        matches!(attached.pipeline.head(), Some(Owed::Errand(Errand::Inspect)))
+        matches!(attached.pipeline.head(), Some(Owed::Errand(Errand::Inspect | Errand::Isolation)))
     }
 
     fn row(&mut self, header: Header, body: &[u8]) -> Fate {
-        if self.is_finding() {
+        let is_isolation = matches!(
+            &self.link,
+            Link::Attached(attached) if attached.errand == Some(Errand::Isolation)
+        );
+        if is_isolation {
+            self.note_isolation(body);
+        } else if self.is_finding() {
             if header.length <= MAX_INSPECTED_REPLY {
                 self.doubt.note_row(body);
             } else {
@@ -255,21 +261,29 @@ impl<R: Router> Session<R> {
                 *hidden -= 1;
                 Fate::Drop
             }
-            Some(Owed::Query { verdict, completed, .. }) => {
+            Some(Owed::Query { verdict, completed, said, .. }) => {
                 let index = *completed;
                 *completed += 1;
+                let said = said.take();
                 if !verdict.effects.is_empty() {
                     let verdict = verdict.clone();
                     self.apply(&verdict, Some(index), body);
                 }
+                if let Some(said) = said {
+                    self.note_said(*said);
+                }
                 Fate::Forward
             }
             Some(Owed::Execute { .. }) => {
-                if let Some(Owed::Execute { verdict, .. }) = attached.pipeline.pop()
+                if let Some(Owed::Execute { verdict, said, .. }) = attached.pipeline.pop()
                     && tag == b'C'
-                    && !verdict.effects.is_empty()
                 {
-                    self.apply(&verdict, None, body);
+                    if !verdict.effects.is_empty() {
+                        self.apply(&verdict, None, body);
+                    }
+                    if let Some(said) = said {
+                        self.note_said(*said);
+                    }
                 }
                 Fate::Forward
             }
@@ -282,7 +296,7 @@ impl<R: Router> Session<R> {
         }
     }
 
-    fn apply(&mut self, verdict: &Verdict, index: Option<usize>, command_tag: &[u8]) {
+    pub(super) fn apply(&mut self, verdict: &Verdict, index: Option<usize>, command_tag: &[u8]) {
         let effects = verdict.effects.iter();
         for (_, effect) in effects.filter(|(at, _)| index.is_none_or(|index| index == *at)) {
             match effect {
@@ -502,6 +516,9 @@ impl<R: Router> Session<R> {
                 if self.replay.is_again() {
                     return Ok(Fate::Drop);
                 }
+                if self.split.is_some() {
+                    self.split_answered(status);
+                }
                 let is_last =
                     matches!(&self.link, Link::Attached(attached) if attached.pipeline.is_empty());
                 self.replay.answered(is_last);
@@ -511,7 +528,7 @@ impl<R: Router> Session<R> {
             Owed::OwnSync => {
                 if failed {
                     // The client knows of the error and expects silence up to its own Sync.
-                    self.resume = None;
+                    self.fails_while_leaving();
                     self.refusal.skip_to_sync();
                 }
                 self.errand_ended(Errand::Leave, to_client);

@@ -164,6 +164,68 @@ fn read_only_block(client: usize) -> impl Strategy<Value = Vec<Move>> {
     })
 }
 
+/// A transaction that may begin on a replica, and go on on the primary. What a standby refuses though it
+/// looked like a read comes first in its message: behind a row it would be its client's error.
+fn split_block(client: usize) -> impl Strategy<Value = Vec<Move>> {
+    let run = |sql: &str| format!("Parse \"\" {sql:?} | Bind \"\" \"\" | Execute \"\" 0");
+    let lasting = select(vec![
+        "savepoint s",
+        "savepoint t",
+        "rollback to s",
+        "rollback to t",
+        "release s",
+        "release t",
+        "set transaction read only",
+        "set local a to local",
+        "set local timezone to local",
+        "begin",
+    ])
+    .prop_map(str::to_owned);
+    let sql = move || prop_oneof![6 => plain_sql(client), 4 => lasting.clone()];
+    let parts = prop::collection::vec(sql(), 1..4).prop_map(move |all| {
+        let all = all.iter().map(|sql| run(sql)).chain(["Sync".to_owned()]);
+        all.collect::<Vec<_>>().join(" | ")
+    });
+    let inner = prop_oneof![
+        6 => sql().prop_map(|sql| format!("Query {sql:?}")),
+        1 => Just("Query \"select draw\"".to_owned()),
+        2 => prop::collection::vec(sql(), 2..4).prop_map(|all| {
+            all.iter().map(|sql| format!("Query {sql:?}")).collect::<Vec<_>>().join(" | ")
+        }),
+        2 => (plain_sql(client), plain_sql(client)).prop_map(|(a, b)| format!("Query \"{a};{b}\"")),
+        4 => parts,
+        2 => name().prop_map(|name| format!("Bind \"\" {name} | Execute \"\" 0 | Sync")),
+        1 => (name(), plain_sql(client)).prop_map(|(name, sql)| {
+            format!("Close S {name} | Parse {name} {sql:?} | Describe S {name} | Sync")
+        }),
+    ];
+    let begin = select(vec![
+        "Query \"begin\"",
+        "Query \"start transaction\"",
+        "Parse \"\" \"begin\" | Bind \"\" \"\" | Execute \"\" 0 | Sync",
+        "Parse \"\" \"begin\" | Bind \"\" \"\" | Execute \"\" 0 | Parse \"\" \"select 1\" | Bind \"\" \"\" \
+         | Execute \"\" 0 | Sync",
+    ]);
+    let end = select(vec!["commit", "rollback", "commit; insert into t", "rollback; select 1"]);
+    (begin, prop::collection::vec(inner, 0..8), end).prop_map(|(begin, inner, end)| {
+        let end = format!("Query {end:?}");
+        [begin.to_owned()].into_iter().chain(inner).chain([end]).collect()
+    })
+}
+
+/// What clients say that begin transactions, in turns.
+fn splitting() -> impl Strategy<Value = Vec<(usize, Move)>> {
+    let turn = |client: usize| {
+        prop_oneof![
+            3 => split_block(client),
+            1 => reads(client).prop_map(|one| vec![one]),
+        ]
+        .prop_map(move |moves| moves.into_iter().map(|one| (client, one)).collect::<Vec<_>>())
+    };
+    prop::collection::vec(prop_oneof![turn(0), turn(1)], 1..6)
+        .prop_map(|turns| turns.into_iter().flatten().collect())
+}
+
 /// A part of a pipeline that a replica may have.
 fn read_part(client: usize) -> impl Strategy<Value = String> {
     let sql = || prop_oneof![6 => plain_read(client), 1 => Just("deallocate all".to_owned())];
@@ -274,10 +336,18 @@ struct Weather {
     partings: usize,
     /// Only replicas are lost, before their client has heard anything, and not too often.
     is_merciful: bool,
+    /// Transactions read from replicas until they write.
+    splits: bool,
 }
 
-const FAIR: Weather =
-    Weather { is_rough: false, losses: 0, refusals: 0, partings: 0, is_merciful: false };
+const FAIR: Weather = Weather {
+    is_rough: false,
+    losses: 0,
+    refusals: 0,
+    partings: 0,
+    is_merciful: false,
+    splits: false,
+};
 
 const ROUGH: Weather = Weather { is_rough: true, ..FAIR };
 
@@ -332,6 +402,7 @@ impl World {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+            splits: weather.splits,
             ..Setup::default()
         };
         let registry: Arc<StatementRegistry> = Arc::default();
@@ -339,7 +410,7 @@ impl World {
             client: Client::new(
                 u32::try_from(id).unwrap(),
                 &setup,
-                Scripted::default(),
+                Scripted { splits: weather.splits, ..Scripted::default() },
                 registry.clone(),
             ),
             connection: None,
@@ -685,14 +756,35 @@ proptest! {
         check_same(&conversation, &[], PLAGUE, seed);
     }
 
+    /// … and nobody notices that transactions read from replicas until they write.
+    #[test]
+    fn a_client_cannot_tell_where_its_transaction_runs(
+        conversation in conversation(true),
+        seed in any::<u64>(),
+    ) {
+        check_same(&conversation, &[], Weather { splits: true, ..FAIR }, seed);
+        check_same(&conversation, &[STARTUP], Weather { splits: true, ..ROUGH }, seed);
+    }
+
+    /// … nor what becomes of the replicas meanwhile.
+    #[test]
+    fn a_split_transaction_goes_on_whatever_becomes_of_its_replica(
+        conversation in splitting(),
+        seed in any::<u64>(),
+    ) {
+        check_same(&conversation, &[], Weather { splits: true, ..ROUGH }, seed);
+        check_same(&conversation, &[STARTUP], Weather { splits: true, ..PLAGUE }, seed);
+    }
+
     /// Whatever is lost or refused, every question gets its ReadyForQuery, and no client sees
     /// what another has set.
     #[test]
     fn in_a_storm_every_question_is_answered_and_nobody_sees_anothers_settings(
-        conversation in conversation(false),
+        conversation in prop_oneof![conversation(false), splitting()],
+        splits in any::<bool>(),
         seed in any::<u64>(),
     ) {
-        let mut world = World::new(2, &[], STORM, seed);
+        let mut world = World::new(2, &[], Weather { splits, ..STORM }, seed);
         for (client, words) in &conversation {
             if world.seats[*client].client.waiting() == Waiting::Ended {
                 continue;

@@ -27,11 +27,15 @@ enum Op {
     CopyOut,
     TempTable,
     Set(String, String),
+    SetLocal(String, String),
+    /// pgweir's own question for the isolation level of transactions.
+    Isolation,
     Reset(String),
     /// RESET ROLE and its like, which change nothing here.
     Nothing(&'static str),
     Begin {
         read_only: bool,
+        tag: &'static str,
     },
     SetReadOnly,
     Commit,
@@ -51,6 +55,8 @@ enum Op {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct State {
     settings: BTreeMap<String, String>,
+    /// Of those that were set for the transaction, what they were before.
+    before: BTreeMap<String, Option<String>>,
     has_temp: bool,
     is_read_only: bool,
 }
@@ -221,6 +227,12 @@ impl Server {
     /// What was done stays done.
     fn settle(&mut self) {
         self.state.is_read_only = false;
+        for (name, before) in std::mem::take(&mut self.state.before) {
+            match before {
+                Some(value) => self.state.settings.insert(name, value),
+                None => self.state.settings.remove(&name),
+            };
+        }
         self.at_begin = self.state.clone();
         self.end_transaction();
     }
@@ -339,10 +351,16 @@ impl Server {
             Op::CopyOut => self
                 .say("CopyOutResponse | CopyData \"1\\n\" | CopyDone | CommandComplete \"COPY 1\""),
             Op::Set(name, value) => {
+                self.state.before.remove(name);
                 self.state.settings.insert(name.clone(), value.clone());
                 self.say("CommandComplete \"SET\"");
             }
+            Op::SetLocal(name, value) => self.set_local(name, value),
+            Op::Isolation => {
+                self.say("DataRow \"read committed\" | CommandComplete \"SELECT 1\"");
+            }
             Op::Reset(name) => {
+                self.state.before.remove(name);
                 match self.defaults.get(name) {
                     Some(value) => self.state.settings.insert(name.clone(), value.clone()),
                     None => self.state.settings.remove(name),
@@ -358,15 +376,25 @@ impl Server {
         Ok(())
     }
 
+    fn set_local(&mut self, name: &str, value: &str) {
+        if self.block == Block::None {
+            self.say("NoticeResponse WARNING 25P01 \"only in blocks\"");
+        } else {
+            let before = self.state.settings.insert(name.to_owned(), value.to_owned());
+            self.state.before.entry(name.to_owned()).or_insert(before);
+        }
+        self.say("CommandComplete \"SET\"");
+    }
+
     fn control(&mut self, op: &Op, several: bool) -> Result<(), Error> {
         match op {
-            Op::Begin { read_only } => {
+            Op::Begin { read_only, tag } => {
                 if self.block == Block::Open {
                     self.say("NoticeResponse WARNING 25001 \"already in progress\"");
                 }
                 self.block = Block::Open;
                 self.state.is_read_only |= read_only;
-                self.say("CommandComplete \"BEGIN\"");
+                self.say(&format!("CommandComplete \"{tag}\""));
             }
             Op::SetReadOnly => {
                 match self.block {
@@ -473,6 +501,7 @@ impl Server {
         let mut shown: Vec<String> =
             self.state.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
         shown.extend(self.state.has_temp.then(|| "temp".to_owned()));
+        shown.extend(self.state.is_read_only.then(|| "read only".to_owned()));
         self.say(&format!("DataRow \"{}\"", shown.join(",")));
     }
 
@@ -656,7 +685,10 @@ pub(crate) fn setting(statement: &str) -> Option<(String, String)> {
 fn parse(sql: &str) -> Vec<Op> {
     if sql.starts_with("BEGIN;DO ") {
         // A transaction is made to fail.
-        return vec![Op::Begin { read_only: false }, Op::ExecuteError];
+        return vec![Op::Begin { read_only: false, tag: "BEGIN" }, Op::ExecuteError];
+    }
+    if sql.starts_with("DO ") {
+        return vec![Op::ExecuteError];
     }
     sql.split(';').map(str::trim).filter(|statement| !statement.is_empty()).map(parse_one).collect()
 }
@@ -669,6 +701,9 @@ fn parse_one(statement: &str) -> Op {
     if statement.starts_with("SELECT 's',") {
         return Op::Inspect;
     }
+    if statement.starts_with("SELECT pg_catalog.current_setting(") {
+        return Op::Isolation;
+    }
     let lower = statement.to_ascii_lowercase().replace('"', "");
     let words: Vec<&str> = lower.split_whitespace().collect();
     match words.as_slice() {
@@ -680,9 +715,13 @@ fn parse_one(statement: &str) -> Op {
         ["create", "temp", ..] => Op::TempTable,
         ["copy", "t", ..] => Op::CopyIn,
         ["copy", ..] => Op::CopyOut,
-        ["begin"] => Op::Begin { read_only: false },
-        ["begin", "read", "only"] => Op::Begin { read_only: true },
+        ["begin"] => Op::Begin { read_only: false, tag: "BEGIN" },
+        ["start", "transaction"] => Op::Begin { read_only: false, tag: "START TRANSACTION" },
+        ["begin", "read", "only"] => Op::Begin { read_only: true, tag: "BEGIN" },
         ["set", "transaction", "read", "only"] => Op::SetReadOnly,
+        ["set", "local", name, "to", value] => {
+            Op::SetLocal((*name).to_owned(), (*value).to_owned())
+        }
         ["set", name, "to", value] => Op::Set((*name).to_owned(), (*value).to_owned()),
         ["reset", "session", "authorization"] | ["reset", "role"] => Op::Nothing("RESET"),
         ["reset", name] => Op::Reset((*name).to_owned()),

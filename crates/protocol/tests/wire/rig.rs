@@ -69,6 +69,7 @@ impl<'a> Rig<'a> {
             router: Scripted {
                 routes: setup.routes.clone(),
                 unlisted: setup.has_unlisted_settings,
+                splits: setup.splits,
                 ..Scripted::default()
             },
             registry: Arc::default(),

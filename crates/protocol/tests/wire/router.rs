@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    Effect, Inspection, OwnQuestion, Pins, Prepared, Router, SessionFacts, Setback, SettingChange,
-    Target, TransactionModes, Verdict,
+    Effect, Inspection, Opening, OwnQuestion, Pins, Prepared, Router, SessionFacts, Setback,
+    SettingChange, Target, Trace, TransactionModes, Verdict,
 };
 
 /// Judges by the script, else by the first words of each statement.
@@ -17,6 +17,8 @@ pub(crate) struct Scripted {
     pub(crate) routes: Arc<HashMap<String, Arc<Verdict>>>,
     pub(crate) epoch: Arc<AtomicU64>,
     pub(crate) unlisted: bool,
+    /// Transactions read from replicas until they write.
+    pub(crate) splits: bool,
 }
 
 impl Router for Scripted {
@@ -28,7 +30,10 @@ impl Router for Scripted {
         }
     }
 
-    fn target(&mut self, verdict: &Verdict, _: SessionFacts<'_>) -> Target {
+    fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
+        if facts.is_split && verdict.trace == Trace::Bound {
+            return Target::Primary;
+        }
         match (verdict.hint, verdict.begin) {
             (Some(Target::Replica), _) if verdict.suits_replica => Target::Replica,
             (Some(_), _) => Target::Primary,
@@ -36,6 +41,10 @@ impl Router for Scripted {
             (None, Some(modes)) if modes.serializable == Some(true) => Target::Primary,
             (None, _) => verdict.target,
         }
+    }
+
+    fn splits(&self, _: &Verdict, _: SessionFacts<'_>) -> bool {
+        self.splits
     }
 
     fn sent(&mut self, _: &Verdict, _: Target) {}
@@ -89,6 +98,10 @@ pub(crate) fn by_first_words(sql: &str) -> Verdict {
     }
     if statements.len() > 1 {
         words.push("with more".to_owned());
+        let is_plain = |one: &&str| ["select", "copy"].iter().any(|read| one.starts_with(read));
+        if !statements.iter().all(is_plain) {
+            words.push("bound".to_owned());
+        }
     }
     verdict(sql, &words).unwrap()
 }
@@ -106,9 +119,12 @@ fn words_of(statement: &str) -> Vec<String> {
         ["copy", what, ..] if what.starts_with('(') => Vec::new(),
         ["begin", modes_of @ ..] => vec![format!("begin {}", modes(modes_of))],
         ["start", "transaction", modes_of @ ..] => vec![format!("begin {}", modes(modes_of))],
-        ["set", "transaction", ..] => vec![lower.clone()],
-        ["set", "local", ..] => Vec::new(),
+        ["set", "transaction", "read", "only"] => vec![lower.clone(), "repeatable".to_owned()],
+        ["set", "transaction", ..] => vec![lower.clone(), "bound".to_owned()],
+        ["set", "local", ..] => vec!["repeatable".to_owned()],
         ["set", name, ..] => vec![format!("set {name} {statement}")],
+        ["declare", ..] => vec!["bound".to_owned()],
+        ["commit" | "rollback", "and", "chain"] => vec!["commit".to_owned(), "bound".to_owned()],
         ["commit" | "end", ..] => vec!["commit".to_owned()],
         ["rollback", "to", .., name] => vec![format!("rollback to {name}")],
         ["rollback" | "abort", ..] => vec!["rollback".to_owned()],
@@ -141,6 +157,7 @@ pub(crate) fn verdict(sql: &str, words: &[String]) -> Result<Verdict, String> {
         suits_replica: true,
         controls_transaction: false,
         pins_when_sent: Pins::NONE,
+        trace: Trace::None,
         ..Verdict::unknown("scripted")
     };
     let mut effects = Vec::new();
@@ -175,11 +192,14 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
         "recalls sequences" => verdict.recalls_sequences = true,
         "lists statements" => verdict.lists_statements = true,
         "changes schema" => verdict.changes_schema = true,
+        "bound" => verdict.trace = Trace::Bound,
+        "repeatable" => verdict.trace = verdict.trace.max(Trace::Repeatable),
         "hidden code" => inspection(verdict).of = Pins::INSPECTED,
         "hint replica" => verdict.hint = Some(Target::Replica),
         "hint primary" => verdict.hint = Some(Target::Primary),
         "with more" => {
             verdict.only_begins = false;
+            verdict.opening = None;
             verdict.only_sets = false;
             verdict.deallocates = None;
             verdict.executes = None;
@@ -199,8 +219,7 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
                 inspection(verdict).released = pins(name).unwrap();
                 return true;
             } else if let Some(modes) = word.strip_prefix("begin") {
-                verdict.begin = Some(modes_of(modes));
-                verdict.only_begins = true;
+                begins(verdict, sql, modes);
             } else if let Some(modes) = word.strip_prefix("set transaction") {
                 verdict.set_transaction = Some(modes_of(modes));
             } else if let Some(name) = word.strip_prefix("question show ") {
@@ -242,6 +261,22 @@ fn modes_of(words: &str) -> TransactionModes {
         read_only: has("read only").or(has("read write").map(|_| false)),
         serializable: has("serializable"),
     }
+}
+
+fn begins(verdict: &mut Verdict, sql: &str, modes: &str) {
+    verdict.begin = Some(modes_of(modes));
+    verdict.only_begins = true;
+    verdict.opening = opening(sql, modes);
+    verdict.trace = Trace::Bound;
+}
+
+fn opening(sql: &str, modes: &str) -> Option<Opening> {
+    let is_above = ["read only", "repeatable", "serializable", "deferrable"];
+    if is_above.iter().any(|mode| modes.contains(mode)) {
+        return None;
+    }
+    let tag = if sql.starts_with("start") { "START TRANSACTION" } else { "BEGIN" };
+    Some(Opening { tag, is_read_committed: modes.contains("read committed") })
 }
 
 fn effect(sql: &str, word: &str) -> Option<Effect> {
@@ -292,6 +327,15 @@ fn pins(name: &str) -> Option<Pins> {
 
 /// What the effect makes of the whole text.
 fn note(verdict: &mut Verdict, effect: &Effect) {
+    let trace = match effect {
+        Effect::Setting(SettingChange::DiscardAll) => Trace::Bound,
+        Effect::Setting(_) | Effect::Savepoint(_) | Effect::RollbackTo(_) | Effect::Release(_) => {
+            Trace::Repeatable
+        }
+        Effect::Commit | Effect::Rollback => Trace::None,
+        _ => Trace::Bound,
+    };
+    verdict.trace = verdict.trace.max(trace);
     match effect {
         Effect::Prepare(Prepared { name, .. }) => verdict.mentions = [name.clone()].into(),
         Effect::Deallocate(name) => {

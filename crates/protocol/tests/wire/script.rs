@@ -50,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) routes: Arc<HashMap<String, Arc<Verdict>>>,
     /// Code in the database makes settings whose names nobody knows.
     pub(crate) has_unlisted_settings: bool,
+    /// Transactions read from replicas until they write.
+    pub(crate) splits: bool,
 }
 
 /// How one of the servers differs from the others.
@@ -71,6 +73,7 @@ impl Default for Setup {
             servers: HashMap::new(),
             routes: Arc::default(),
             has_unlisted_settings: false,
+            splits: false,
         }
     }
 }
@@ -169,6 +172,7 @@ impl Script {
                     _ => PoolMode::Transaction,
                 }
             }
+            "splits" => self.setup.splits = true,
             "unlisted" => self.setup.has_unlisted_settings = true,
             "max_message" => self.setup.max_message = words.word()?.parse().unwrap(),
             "startup" => self.setup.startup.push(assignment(&mut words)?),

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use crate::config::fields::Fields;
 use crate::config::scope::Scope;
-use crate::config::spec::{available, nested, planned, section, words};
+use crate::config::spec::{available, nested, section, words};
 use crate::config::value::{Element, quoted, read_string};
 
 section! {
@@ -54,7 +54,7 @@ words! {
         /// To the primary.
         Primary = "primary" => available();
         /// A READ COMMITTED one reads from a replica until its first write.
-        Split = "split" => planned();
+        Split = "split" => available();
     }
 }
 
@@ -78,9 +78,9 @@ words! {
         /// For one statement.
         Statement = "statement" => available();
         /// For one transaction.
-        Transaction = "transaction" => planned();
+        Transaction = "transaction" => available();
         /// For as long as it is connected.
-        Session = "session" => planned();
+        Session = "session" => available();
     }
 }
 
