@@ -173,7 +173,7 @@ impl<R: Router> Session<R> {
         if (self.track.differs() || is_unclear)
             && !(self.track.is_refused() && self.foresight.only_sets())
             && attached.status != TransactionStatus::Failed
-            && !matches!(self.resume, Some(Resume::Failed))
+            && !(self.track.is_refused() && matches!(self.resume, Some(Resume::Failed)))
         {
             let now = self.track.now();
             let sql = match is_unclear {
