@@ -32,6 +32,7 @@ mod pooling;
 mod protocol;
 mod psql;
 mod query_log;
+mod reload;
 mod replay;
 mod replication;
 mod routes;

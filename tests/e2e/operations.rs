@@ -142,19 +142,6 @@ fn the_servers_are_left_clean() {
     });
 }
 
-#[test]
-fn hup_ends_nothing() {
-    let mut weir = Weir::start(shared(), "");
-    let mut client = weir.postgres();
-    weir.signal(Signal::HUP);
-    until("a word about it", SOON, || {
-        let log = weir.log();
-        if log.contains("SIGHUP") { Ok(()) } else { Err(log) }
-    });
-    assert_eq!(client.ask("SELECT 1"), "1");
-    assert_eq!(weir.ended(), None);
-}
-
 // ---- at rest ----
 
 /// What pgweir may take of memory at rest, in bytes.

@@ -211,6 +211,13 @@ impl DatabaseCatalog {
         attendance
     }
 
+    /// The same for a client that is here already and cannot wait: what is not known yet is in doubt.
+    pub(crate) fn attend_at_once(self: &Arc<Self>) -> Attendance {
+        self.clients.fetch_add(1, Ordering::AcqRel);
+        self.changes.wake.notify_waiters();
+        Attendance(self.clone())
+    }
+
     /// The custom settings that code in the database makes, as far as that was ever known.
     pub(crate) fn custom_settings(&self) -> Arc<[Box<str>]> {
         self.known.load().custom_settings.clone()

@@ -1,5 +1,6 @@
 //! `pgweir demo`: a primary and two streaming replicas of its own, with pgweir in front.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -11,11 +12,12 @@ use std::time::{Duration, Instant};
 use pgweir_sandbox::Sandbox;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Address, Config, Node};
+use crate::config::{Config, LogLevel, Reading};
 use crate::gateway::Gateway;
 use crate::http::staleness;
-use crate::run::{Server, raise_file_limit, runtime};
-use crate::telemetry::log::{self, LogFormat};
+use crate::reload::Source;
+use crate::run::{RunError, Server, raise_file_limit, runtime};
+use crate::telemetry::log::{self, LevelHandle, LogFormat};
 
 /// Streaming replicas beside the primary.
 const REPLICAS: usize = 2;
@@ -28,9 +30,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// # Errors
 /// No PostgreSQL on the machine, ports that are taken.
 pub fn run(dir: Option<PathBuf>, port: u16, format: LogFormat) -> Result<ExitCode, Box<dyn Error>> {
-    let mut config = Config::default();
-    config.log.connections = false;
-    let _ = log::install(format, config.log.level);
+    let log = log::install(format, LogLevel::Info).ok();
     raise_file_limit();
     // With an identity of its own it leaves no template behind for other sandboxes.
     let mut builder = Sandbox::builder().replicas(REPLICAS).own_identity();
@@ -42,26 +42,39 @@ pub fn run(dir: Option<PathBuf>, port: u16, format: LogFormat) -> Result<ExitCod
     let mut out = io::stdout();
     writeln!(out, "starting a primary and {REPLICAS} replicas ...")?;
     let sandbox = builder.start()?;
-    config.listen.address = vec![Address { host: "127.0.0.1".to_owned(), port }];
-    config.http.address =
-        Some(Address { host: "127.0.0.1".to_owned(), port: port.saturating_add(1) });
-    let nodes = sandbox.nodes().iter().map(|node| Node {
-        host: node.host().to_owned(),
-        port: node.port(),
-        ..Node::default()
-    });
-    for cluster in config.clusters.values_mut() {
-        cluster.nodes = nodes.clone().collect();
-        sandbox.superuser().clone_into(&mut cluster.monitor.user);
-    }
-    runtime(config.runtime.workers)?.block_on(serve(config, &sandbox, port))?;
+    let (config, source) = configuration(&sandbox, port)?;
+    runtime(config.runtime.workers)?.block_on(serve(config, source, log, &sandbox, port))?;
     writeln!(out, "\nstopping ...")?;
     drop(sandbox);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config, sandbox: &Sandbox, port: u16) -> Result<(), Box<dyn Error>> {
-    let server = Server::start(config).await?;
+/// What a file would say: RELOAD and SET work on that as on any.
+fn configuration(sandbox: &Sandbox, port: u16) -> Result<(Config, Source), Box<dyn Error>> {
+    let nodes: Vec<String> =
+        sandbox.nodes().iter().map(|node| format!("{:?}", node.address())).collect();
+    let text = format!(
+        "[listen]\naddress = \"127.0.0.1:{port}\"\n[http]\naddress = \"127.0.0.1:{}\"\n\
+         [log]\nconnections = false\n[clusters.main]\nnodes = [{}]\n\
+         [clusters.main.monitor]\nuser = {:?}\n",
+        port.saturating_add(1),
+        nodes.join(", "),
+        sandbox.superuser()
+    );
+    let file = PathBuf::from("demo");
+    let Reading { result, text, .. } = Reading::of_text(text, &[], &file);
+    let config = result.map_err(RunError::Config)?;
+    Ok((config, Source { file, is_file: false, text, files: BTreeSet::new() }))
+}
+
+async fn serve(
+    config: Config,
+    source: Source,
+    log: Option<LevelHandle>,
+    sandbox: &Sandbox,
+    port: u16,
+) -> Result<(), Box<dyn Error>> {
+    let server = Server::start(config, source, log).await?;
     let mut out = io::stdout();
     writeln!(
         out,
@@ -106,7 +119,8 @@ async fn watch(gateway: &Arc<Gateway>) {
 }
 
 fn counts(gateway: &Gateway) -> Vec<[u64; 2]> {
-    gateway.clusters().flat_map(|(_, cluster)| cluster.nodes()).map(|node| node.counts()).collect()
+    let now = gateway.now();
+    now.clusters().flat_map(|(_, cluster)| cluster.nodes()).map(|node| node.counts()).collect()
 }
 
 fn table(
@@ -119,7 +133,8 @@ fn table(
         "{:22}{:10}{:>12}{:>12}{:>12}\n",
         "node", "role", "staleness", "reads/s", "writes/s"
     );
-    let views = gateway.clusters().flat_map(|(_, cluster)| cluster.snapshot().nodes.clone());
+    let snapshot = gateway.now();
+    let views = snapshot.clusters().flat_map(|(_, cluster)| cluster.snapshot().nodes.clone());
     for (at, view) in views.enumerate() {
         let rate = |class: usize| {
             let count =

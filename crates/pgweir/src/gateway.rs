@@ -7,35 +7,36 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use futures_util::task::AtomicWaker;
-use pgweir_classifier::{CacheCounters, Firewall, LabelCache};
-use pgweir_pool::{
-    Access, Balance, CancelHandle, Candidate, Cluster, ClusterError, Node, PoolSpec, ReadPolicy,
-    Reads, Standing, Want,
-};
-use pgweir_protocol::auth::ScramSecret;
-use pgweir_protocol::auth::scram::{DEFAULT_ITERATIONS, SALT_LENGTH};
+use pgweir_classifier::CacheCounters;
+use pgweir_pool::{CancelHandle, Node, PoolSet, Standing};
 use pgweir_protocol::parameters::Parameters;
 use pgweir_protocol::prepared::StatementRegistry;
+use pgweir_protocol::session::PoolMode;
 use pgweir_protocol::settings::SettingsMap;
-use pgweir_protocol::verdict::{Target, Verdict};
 use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::sleep;
 
 use crate::account::{Account, Identity, Kind, Totals};
-use crate::catalogs::{Catalogs, MAX_DATABASES};
-use crate::config::{self, Config, ConsistencyLevel, Effective, UserSecret};
+use crate::catalogs::Catalogs;
+use crate::config::{AuthMethod, Config, Effective};
 use crate::console::gates::Gates;
 use crate::console::history::{self, History};
 use crate::random;
+use crate::reload::Reloads;
 use crate::route::{Router, Shared};
 use crate::routes::{self, Routes};
 use crate::serve::MAX_QUESTIONS;
+use crate::snapshot::{
+    Means, Policy, Prepared, Snapshot, Unusable, max_message, pool_mode, pool_spec,
+};
 use crate::telemetry::metrics::Metrics;
 
 /// Sets of startup parameters whose answers are remembered.
@@ -46,6 +47,10 @@ const MAX_COUNTED_DATABASES: usize = 10_000;
 
 /// Shards of the table of clients: logins rarely meet.
 const CLIENT_SHARDS: usize = 16;
+
+/// How long clients may take to come over to another configuration before what they are to find is
+/// let go of, if they have not come.
+const TRANSITION: Duration = Duration::from_secs(10);
 
 /// How far pgweir is in its own life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,17 +74,11 @@ pub enum Shutdown {
 
 /// What all clients share.
 pub struct Gateway {
-    config: Arc<Config>,
-    clusters: BTreeMap<String, Arc<Cluster>>,
-    secrets: BTreeMap<String, OnceLock<ScramSecret>>,
+    now: ArcSwap<Snapshot>,
     /// Protects the salts of users that do not exist.
     pub(crate) process_secret: [u8; 32],
     pub(crate) registry: Arc<StatementRegistry>,
-    /// By database as clients name it.
-    routers: Mutex<HashMap<String, Arc<Router>>>,
     catalogs: Catalogs,
-    labels: Arc<LabelCache<Verdict>>,
-    tls: Option<TlsAcceptor>,
     pub(crate) clients: Clients,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) welcomes: Cache<WelcomeKey, Arc<Welcome>>,
@@ -87,11 +86,21 @@ pub struct Gateway {
     /// Turns to ask a server what it demands of a user.
     pub(crate) questions: Semaphore,
     pub(crate) routes: Arc<Routes>,
-    firewall: Arc<Firewall>,
     pub(crate) history: History,
     pub(crate) gates: Gates,
+    pub(crate) reloads: Reloads,
     shutdown: watch::Sender<Option<Shutdown>>,
     phase: watch::Sender<Phase>,
+}
+
+/// How a client is served by the configuration in force.
+pub(crate) struct Terms {
+    pub(crate) pools: Arc<PoolSet>,
+    pub(crate) policy: Policy,
+    pub(crate) router: Arc<Router>,
+    pub(crate) mode: PoolMode,
+    /// The largest message that it may send, in bytes.
+    pub(crate) max_message: usize,
 }
 
 /// What a welcome depends on.
@@ -133,40 +142,9 @@ pub(crate) enum Asks {
     Secret,
 }
 
-/// How the reads of one database are served.
-#[derive(Debug, Clone)]
-pub(crate) struct Policy {
-    pub(crate) cluster: Arc<Cluster>,
-    pub(crate) reads: ReadPolicy,
-    pub(crate) sees_own_writes: bool,
-    /// Transactions read from replicas until they write.
-    pub(crate) splits_transactions: bool,
-    /// Clients keep their replica for as long as it serves them.
-    pub(crate) keeps_replica: bool,
-    /// Which of its statements are logged.
-    pub(crate) log: Logged,
-    /// By how much a client's reads may differ in age: the probes' own grain.
-    pub(crate) slack: Duration,
-}
-
-/// Which statements are logged.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Logged {
-    pub(crate) all: bool,
-    /// Those that take at least this long.
-    pub(crate) slow: Option<Duration>,
-}
-
-impl Logged {
-    /// Whether any may be.
-    pub(crate) fn any(self) -> bool {
-        self.all || self.slow.is_some()
-    }
-}
-
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("clusters", &self.clusters.keys()).finish_non_exhaustive()
+        f.debug_struct("Gateway").field("now", &self.now()).finish_non_exhaustive()
     }
 }
 
@@ -174,37 +152,27 @@ impl Gateway {
     /// Starts the clusters of a configuration; runs inside a tokio runtime.
     ///
     /// # Errors
-    /// A cluster that cannot be started: an unreadable CA file.
-    pub fn start(config: Config, tls: Option<TlsAcceptor>) -> Result<Arc<Self>, ClusterError> {
-        let mut clusters = BTreeMap::new();
-        for (name, cluster) in &config.clusters {
-            clusters.insert(name.clone(), Cluster::start(cluster_spec(name, cluster))?);
-        }
-        let metrics = Arc::new(Metrics::default());
-        let names = config.users.iter().map(|(name, _)| (name.to_owned(), OnceLock::new()));
+    /// Files that it names cannot be used: certificates.
+    pub fn start(config: Config) -> Result<Arc<Self>, Unusable> {
+        let now = Snapshot::first(Prepared::new(config)?);
         let gateway = Arc::new(Self {
-            secrets: names.collect(),
+            now: ArcSwap::from_pointee(now),
             process_secret: random::bytes(),
             registry: Arc::default(),
-            routers: Mutex::default(),
             catalogs: Catalogs::default(),
-            labels: Router::new_cache(),
-            tls,
             clients: Clients::default(),
-            metrics,
+            metrics: Arc::default(),
             welcomes: Cache::new(WELCOMES),
             demands: Cache::new(WELCOMES),
             questions: Semaphore::new(MAX_QUESTIONS),
             routes: Arc::new(Routes::new(Instant::now())),
-            firewall: Arc::new(config.firewall()),
             history: History::new(Instant::now()),
             gates: Gates::default(),
+            reloads: Reloads::default(),
             shutdown: watch::Sender::new(None),
             phase: watch::Sender::new(Phase::Serving),
-            config: Arc::new(config),
-            clusters,
         });
-        for cluster in gateway.clusters.values() {
+        for (_, cluster) in gateway.now().clusters() {
             tokio::spawn(watch_standings(Arc::downgrade(&gateway), cluster.changes()));
         }
         tokio::spawn(history::keep(Arc::downgrade(&gateway)));
@@ -212,119 +180,86 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// The configuration in force.
+    /// What the configuration in force came to.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn now(&self) -> Arc<Snapshot> {
+        self.now.load_full()
     }
 
-    /// The clusters by name.
-    pub fn clusters(&self) -> impl Iterator<Item = (&str, &Arc<Cluster>)> {
-        self.clusters.iter().map(|(name, cluster)| (name.as_str(), cluster))
+    /// Takes over another configuration; nothing of it can fail any more. New clients are served by it
+    /// when this returns, those that are there from their next transaction on.
+    pub(crate) async fn take_over(self: &Arc<Self>, prepared: Prepared) {
+        let before = self.now();
+        let next = before.next(prepared).await;
+        for (name, cluster) in next.clusters() {
+            if !before.clusters().any(|(known, _)| known == name) {
+                tokio::spawn(watch_standings(Arc::downgrade(self), cluster.changes()));
+            }
+        }
+        let judges = next.inherit(&before, &self.means());
+        if !judges.is_empty() {
+            // Clients are not to find themselves with somebody who knows nothing yet. It is only
+            // forgotten again once they had the time to come over.
+            let attending = judges.iter().map(|router| router.catalog().attend());
+            let attendances = join_all(attending).await;
+            tokio::spawn(async move {
+                sleep(TRANSITION).await;
+                drop(attendances);
+            });
+        }
+        next.tend_pools();
+        // What servers answer may be another one's answer now.
+        self.welcomes.clear();
+        self.demands.clear();
+        self.now.store(Arc::new(next));
+        self.clients.signal_all(Signal::Renew);
     }
 
-    /// What accepts TLS from clients.
-    pub(crate) fn tls(&self) -> Option<&TlsAcceptor> {
-        self.tls.as_ref()
+    /// What holds by now for a client that is here; none if what it works on is served no longer.
+    pub(crate) fn terms(&self, identity: &Identity, pools: &PoolSet) -> Option<Terms> {
+        let now = self.now();
+        let config = now.config();
+        let effective = config.effective(&identity.database)?;
+        let is_user_known = config.auth.method != AuthMethod::ScramSha256
+            || config.users.get(&identity.user).is_some();
+        let policy = now.policy(&effective).filter(|_| is_user_known)?;
+        let (dbname, spec) = (effective.dbname, pool_spec(effective.pool));
+        let renewed = policy.cluster.pools(dbname, pools.user(), &spec).ok()?;
+        if !std::ptr::eq(&raw const *renewed, pools) {
+            renewed.set_credentials(pools.credentials());
+            if self.gates.is_paused(&config.first_name(&identity.database)) {
+                renewed.pause();
+            }
+        }
+        let router = now.router(&identity.database, &effective, &self.means())?;
+        let mode = pool_mode(effective.pool.mode);
+        Some(Terms { pools: renewed, policy, router, mode, max_message: max_message(config) })
     }
 
     /// Who judges the SQL for a database. Its catalog is kept from now on.
     pub(crate) fn router(
         &self,
+        now: &Snapshot,
         database: &str,
         effective: &Effective<'_>,
-        cluster: &Arc<Cluster>,
-    ) -> Arc<Router> {
-        let mut routers = lock(&self.routers);
-        if let Some(router) = routers.get(database) {
-            return router.clone();
-        }
-        if routers.len() >= MAX_DATABASES {
-            routers.retain(|_, router| Arc::strong_count(router) > 1);
-        }
-        let base = crate::route::catalog(effective.routing);
-        let catalog = self.catalogs.keep(cluster, effective.dbname, base);
-        let shared = Shared {
-            cache: self.labels.clone(),
-            metrics: self.metrics.clone(),
-            routes: self.routes.clone(),
-            firewall: self.firewall.clone(),
-        };
-        let router =
-            Arc::new(Router::new(database.into(), catalog, shared, effective.routing.self_heal));
-        routers.insert(database.to_owned(), router.clone());
-        router
+    ) -> Option<Arc<Router>> {
+        now.router(database, effective, &self.means())
+    }
+
+    fn means(&self) -> Means<'_> {
+        let (metrics, routes) = (self.metrics.clone(), self.routes.clone());
+        let shared = Shared { rules: self.now().rules().clone(), metrics, routes };
+        Means { catalogs: &self.catalogs, shared }
     }
 
     /// All that judge SQL.
     pub(crate) fn routers(&self) -> Vec<(String, Arc<Router>)> {
-        let routers = lock(&self.routers);
-        routers.iter().map(|(name, router)| (name.clone(), router.clone())).collect()
+        self.now().all_routers()
     }
 
     /// Hits and misses of the cache of verdicts so far.
     pub(crate) fn cache_counters(&self) -> CacheCounters {
-        self.labels.counters()
-    }
-
-    /// How reads are served, once for every cluster.
-    pub(crate) fn policies(&self) -> impl Iterator<Item = Policy> {
-        self.clusters
-            .values()
-            .map(|cluster| self.policy_of(cluster, &self.config.routing, &self.config.consistency))
-    }
-
-    /// How the reads of a database are served.
-    pub(crate) fn policy(&self, effective: &Effective<'_>) -> Option<Policy> {
-        let cluster = self.clusters.get(effective.cluster_name)?;
-        Some(self.policy_of(cluster, effective.routing, effective.consistency))
-    }
-
-    /// Two probe intervals: one for the replica whose probe comes late, one for its successor's.
-    fn slack(&self, cluster: &str) -> Duration {
-        let monitor = self.config.clusters.get(cluster).map(|cluster| &cluster.monitor);
-        monitor.map_or(Duration::ZERO, |monitor| monitor.interval * 2)
-    }
-
-    fn policy_of(
-        &self,
-        cluster: &Arc<Cluster>,
-        routing: &config::Routing,
-        consistency: &config::Consistency,
-    ) -> Policy {
-        Policy {
-            cluster: cluster.clone(),
-            reads: ReadPolicy {
-                reads: reads(routing.reads),
-                balance: balance(routing.balance),
-                max_staleness: consistency.max_staleness,
-                hold: self.config.failover.hold,
-            },
-            log: Logged { all: self.config.log.queries, slow: self.config.log.slow_query },
-            sees_own_writes: consistency.level != ConsistencyLevel::Eventual,
-            splits_transactions: routing.transactions == config::TransactionRouting::Split
-                && routing.reads != config::Reads::Primary,
-            keeps_replica: routing.affinity == config::Affinity::Session,
-            slack: self.slack(cluster.name()),
-        }
-    }
-
-    /// The SCRAM secret of a user in the users file, derived once from a password.
-    pub(crate) fn scram_secret(&self, user: &str) -> Option<ScramSecret> {
-        let entry = self.config.users.get(user)?;
-        let place = self.secrets.get(user)?;
-        match &entry.secret {
-            UserSecret::None | UserSecret::Md5(_) => None,
-            UserSecret::Scram(secret) => ScramSecret::parse(secret.expose()).ok(),
-            UserSecret::Password(password) => Some(
-                place
-                    .get_or_init(|| {
-                        let salt: [u8; SALT_LENGTH] = random::bytes();
-                        ScramSecret::from_password(password.expose(), &salt, DEFAULT_ITERATIONS)
-                    })
-                    .clone(),
-            ),
-        }
+        self.now().rules().cache.counters()
     }
 
     /// How far pgweir is in its own life, and word of every change.
@@ -376,7 +311,7 @@ impl Gateway {
 
     /// Ends the clusters' connections.
     pub async fn shutdown(&self) {
-        for cluster in self.clusters.values() {
+        for (_, cluster) in self.now().clusters() {
             cluster.shutdown().await;
         }
     }
@@ -385,25 +320,6 @@ impl Gateway {
     #[must_use]
     pub fn client_count(&self) -> usize {
         self.clients.count.load(Ordering::Relaxed)
-    }
-}
-
-impl Policy {
-    /// The nodes as they stand for work with this target, nothing else asked.
-    pub(crate) fn candidates(&self, target: Target) -> Vec<Candidate> {
-        let access = match target {
-            Target::Primary => Access::Primary,
-            Target::Replica => Access::Replica,
-        };
-        pgweir_pool::explain(&self.cluster.topology(), &self.reads, &want(access), Instant::now())
-    }
-}
-
-/// What is wanted of a node for work of this kind, nothing else asked.
-pub(crate) fn want(access: Access) -> Want {
-    match access {
-        Access::Primary => Want::primary(),
-        Access::Replica => Want::replica(),
     }
 }
 
@@ -417,85 +333,21 @@ async fn watch_standings(gateway: Weak<Gateway>, mut changes: watch::Receiver<u6
     }
 }
 
-fn cluster_spec(name: &str, cluster: &config::Cluster) -> pgweir_pool::ClusterSpec {
-    use pgweir_pool::{MonitorSpec, NodeSpec, RoleHint, SslMode, TlsSpec};
-    let node = |node: &config::Node| NodeSpec {
-        host: node.host.clone(),
-        port: node.port,
-        weight: node.weight,
-        role: match node.role {
-            config::NodeRole::Auto => RoleHint::Auto,
-            config::NodeRole::Primary => RoleHint::Primary,
-            config::NodeRole::Replica => RoleHint::Replica,
-        },
-    };
-    let mode = match cluster.tls.mode {
-        config::ServerTlsMode::Disable => SslMode::Disable,
-        config::ServerTlsMode::Allow => SslMode::Allow,
-        config::ServerTlsMode::Prefer => SslMode::Prefer,
-        config::ServerTlsMode::Require => SslMode::Require,
-        config::ServerTlsMode::VerifyCa => SslMode::VerifyCa,
-        config::ServerTlsMode::VerifyFull => SslMode::VerifyFull,
-    };
-    pgweir_pool::ClusterSpec {
-        name: name.to_owned(),
-        nodes: cluster.nodes.iter().map(node).collect(),
-        tls: TlsSpec { mode, ca_file: cluster.tls.ca_file.clone() },
-        monitor: MonitorSpec {
-            user: cluster.monitor.user.clone(),
-            database: cluster.monitor.database.clone(),
-            password: cluster.monitor.password.as_ref().map(|secret| secret.expose().to_owned()),
-            interval: cluster.monitor.interval,
-            timeout: cluster.monitor.timeout,
-        },
-        max_connections: cluster.max_connections.unwrap_or_default(),
-    }
-}
-
-/// The pool crate's view of the pool section.
-pub(crate) fn pool_spec(pool: &config::Pool) -> PoolSpec {
-    PoolSpec {
-        size: pool.size,
-        min_idle: pool.min_idle,
-        checkout_timeout: pool.checkout_timeout,
-        connect_timeout: pool.connect_timeout,
-        idle_timeout: pool.idle_timeout.unwrap_or_default(),
-        max_lifetime: pool.max_lifetime.unwrap_or_default(),
-        prepared_statements: usize::try_from(pool.prepared_statements).unwrap_or(usize::MAX),
-    }
-}
-
-fn reads(reads: config::Reads) -> Reads {
-    match reads {
-        config::Reads::Replicas => Reads::Replicas,
-        config::Reads::ReplicasOnly => Reads::ReplicasOnly,
-        config::Reads::Any => Reads::Any,
-        config::Reads::Primary => Reads::Primary,
-    }
-}
-
-fn balance(balance: config::Balance) -> Balance {
-    match balance {
-        config::Balance::LeastBusy => Balance::LeastBusy,
-        config::Balance::RoundRobin => Balance::RoundRobin,
-        config::Balance::Random => Balance::Random,
-        config::Balance::Latency => Balance::Latency,
-    }
-}
-
 // ---- clients ----
 
 /// Something a client's task has to heed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Signal {
     None = 0,
     /// A cancel request came while no server worked for the client.
     Cancel = 1,
+    /// The configuration is another one.
+    Renew = 2,
     /// End at the transaction's end.
-    Drain = 2,
+    Drain = 4,
     /// End now.
-    Kill = 3,
+    Kill = 8,
 }
 
 /// What others may want of a client: cancel its statement, end it.
@@ -504,7 +356,8 @@ pub(crate) struct ClientHandle {
     pub(crate) pid: i32,
     pub(crate) account: Account,
     key: Vec<u8>,
-    signal: AtomicU8,
+    /// Those raised, as bits.
+    signals: AtomicU8,
     waker: AtomicWaker,
     running: Mutex<Running>,
 }
@@ -521,23 +374,26 @@ struct Running {
 }
 
 impl ClientHandle {
-    /// What the client has to heed; its task is woken for the next signal.
+    /// What the client has to heed first; its task is woken for the next signal. What is to be heeded
+    /// once is told once.
     pub(crate) fn signal(&self, cx: &Context<'_>) -> Signal {
         self.waker.register(cx.waker());
-        match self.signal.load(Ordering::Acquire) {
-            0 => Signal::None,
-            1 => {
-                let _ = self.signal.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire);
-                Signal::Cancel
-            }
-            2 => Signal::Drain,
-            _ => Signal::Kill,
+        let raised = self.signals.load(Ordering::Acquire);
+        if raised == 0 {
+            return Signal::None;
         }
+        let is_raised = |signal: &Signal| raised & *signal as u8 != 0;
+        let order = [Signal::Kill, Signal::Cancel, Signal::Renew, Signal::Drain];
+        let first = order.into_iter().find(is_raised).unwrap_or(Signal::None);
+        if matches!(first, Signal::Cancel | Signal::Renew) {
+            self.signals.fetch_and(!(first as u8), Ordering::AcqRel);
+        }
+        first
     }
 
-    /// Raises a signal; a stronger one stays.
+    /// Raises a signal, besides those that are.
     pub(crate) fn raise(&self, signal: Signal) {
-        self.signal.fetch_max(signal as u8, Ordering::AcqRel);
+        self.signals.fetch_or(signal as u8, Ordering::AcqRel);
         self.waker.wake();
     }
 
@@ -652,7 +508,7 @@ impl Clients {
                     pid,
                     account: Account::new(identity),
                     key,
-                    signal: AtomicU8::new(0),
+                    signals: AtomicU8::new(0),
                     waker: AtomicWaker::new(),
                     running: Mutex::default(),
                 });

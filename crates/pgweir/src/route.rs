@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use pgweir_classifier::catalog::defines_objects;
 use pgweir_classifier::{
-    Access, Catalog, Control, Definition, Discard, Effect as Sign, Firewall, Hint, Isolation,
-    Label, LabelCache, Local, Options, Pin, Sharing, StatementLabel, UnknownFunctions, Unpin,
+    Access, Catalog, Control, Definition, Discard, Effect as Sign, Hint, Isolation, Label,
+    LabelCache, Local, Options, Pin, Sharing, StatementLabel, UnknownFunctions, Unpin,
 };
 use pgweir_pool::{Node, Reads};
 use pgweir_protocol::report::{Report, Severity};
@@ -24,9 +24,9 @@ use pgweir_protocol::verdict::{
 
 use crate::catalogs::{Attendance, Change, DatabaseCatalog};
 use crate::config::{self, Routing};
-use crate::gateway::Policy;
 use crate::heals::{self, Heals};
 use crate::routes::{Kind, MAX_SHOWN_BYTES, Route, Routes};
+use crate::snapshot::{Policy, Rules};
 use crate::telemetry::metrics::Metrics;
 
 /// Memory for verdicts on texts seen before, in bytes.
@@ -47,22 +47,27 @@ pub struct Router {
     database: Box<str>,
     catalog: Arc<DatabaseCatalog>,
     shared: Shared,
+    habits: Arc<Habits>,
+    heals: Heals,
+}
+
+/// What has been seen of a database's clients, by whatever rules they are served.
+#[derive(Debug, Default)]
+struct Habits {
     /// How often the schema has changed through pgweir.
     schema_epoch: AtomicU64,
     /// Somebody asks for what it has drawn from sequences.
     recalls_sequences: AtomicBool,
     /// Writes before anybody did; counted up to [`UNASKED_WRITES`].
     unasked_writes: AtomicU32,
-    heals: Heals,
 }
 
 /// What the routers of all databases share.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
-    pub(crate) cache: Arc<LabelCache<Verdict>>,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) routes: Arc<Routes>,
-    pub(crate) firewall: Arc<Firewall>,
 }
 
 impl Router {
@@ -73,15 +78,18 @@ impl Router {
         shared: Shared,
         self_heal: bool,
     ) -> Self {
-        Self {
-            database,
-            catalog,
-            shared,
-            schema_epoch: AtomicU64::new(0),
-            recalls_sequences: AtomicBool::new(false),
-            unasked_writes: AtomicU32::new(0),
-            heals: Heals::new(self_heal),
-        }
+        Self { database, catalog, shared, habits: Arc::default(), heals: Heals::new(self_heal) }
+    }
+
+    /// The router that takes its place under other rules.
+    pub(crate) fn successor(
+        &self,
+        catalog: Arc<DatabaseCatalog>,
+        shared: Shared,
+        self_heal: bool,
+    ) -> Self {
+        let habits = self.habits.clone();
+        Self { habits, ..Self::new(self.database.clone(), catalog, shared, self_heal) }
     }
 
     /// Memory for verdicts.
@@ -102,7 +110,8 @@ impl Router {
         let make = |label: Label| {
             // A question about a statement does not run it.
             let asks = matches!(label.local(), Some(Local::ExplainRoute { .. }));
-            let entry = self.shared.firewall.denies(sql, options).filter(|_| !asks);
+            let rules = &self.shared.rules;
+            let entry = rules.firewall.denies(sql, options).filter(|_| !asks);
             let verdict = match entry {
                 Some(entry) => denied(entry),
                 None => Verdict {
@@ -111,9 +120,9 @@ impl Router {
                 },
             };
             let enclosed = self.enclosed(sql, options, &label, &verdict);
-            Verdict { enclosed, ..verdict }
+            Verdict { enclosed, ..by_rules(rules.number, verdict) }
         };
-        let cache = &self.shared.cache;
+        let cache = &self.shared.rules.cache;
         let verdict = cache.get_or_insert_with(sql, options, generation, &known.catalog, make);
         self.heals.revised(&verdict).unwrap_or(verdict)
     }
@@ -144,9 +153,11 @@ impl Router {
     /// Learns whether clients of this database ask for what they have drawn from sequences.
     fn note_sequences(&self, verdict: &Verdict) {
         if verdict.recalls_sequences {
-            self.recalls_sequences.store(true, Ordering::Relaxed);
-        } else if verdict.is_write && self.unasked_writes.load(Ordering::Relaxed) < UNASKED_WRITES {
-            self.unasked_writes.fetch_add(1, Ordering::Relaxed);
+            self.habits.recalls_sequences.store(true, Ordering::Relaxed);
+        } else if verdict.is_write
+            && self.habits.unasked_writes.load(Ordering::Relaxed) < UNASKED_WRITES
+        {
+            self.habits.unasked_writes.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -671,6 +682,17 @@ fn of_generation(generation: u64, mut verdict: Verdict, label: &Label) -> Verdic
     verdict
 }
 
+/// Marks a verdict with the rules that it was found by, and those on what it prepares.
+fn by_rules(rules: u32, mut verdict: Verdict) -> Verdict {
+    verdict.rules = rules;
+    for (_, effect) in &mut verdict.effects {
+        if let Effect::Prepare(prepared) = effect {
+            Arc::make_mut(&mut prepared.verdict).rules = rules;
+        }
+    }
+    verdict
+}
+
 /// The verdict on what EXECUTE of a prepared statement runs.
 fn verdict_of_body(body: &StatementLabel) -> Verdict {
     let label = Label {
@@ -745,7 +767,7 @@ pub struct ClientRouter {
     sent_count: u64,
     /// What was sent since the last answer, if anything is logged.
     noted: Vec<Noted>,
-    _attendance: Attendance,
+    attendance: Attendance,
 }
 
 impl ClientRouter {
@@ -759,8 +781,17 @@ impl ClientRouter {
             uses_objects: false,
             sent_count: 0,
             noted: Vec::new(),
-            _attendance: attendance,
+            attendance,
         }
+    }
+
+    /// Judges by another router from now on; the client is at rest.
+    pub(crate) fn change(&mut self, router: Arc<Router>, policy: Policy) {
+        if !Arc::ptr_eq(router.catalog(), self.router.catalog()) {
+            self.attendance = router.catalog().attend_at_once();
+        }
+        self.router = router;
+        self.policy = policy;
     }
 
     /// Whether something is to be done when the client is at rest.
@@ -905,19 +936,22 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     }
 
     fn schema_epoch(&self) -> u64 {
-        self.router.schema_epoch.load(Ordering::Relaxed)
+        self.router.habits.schema_epoch.load(Ordering::Relaxed)
     }
 
     fn schema_changed(&mut self) {
-        self.router.schema_epoch.fetch_add(1, Ordering::Relaxed);
+        self.router.habits.schema_epoch.fetch_add(1, Ordering::Relaxed);
     }
 
     fn recalls_sequences(&self) -> bool {
-        self.router.recalls_sequences.load(Ordering::Relaxed)
-            || self.router.unasked_writes.load(Ordering::Relaxed) < UNASKED_WRITES
+        self.router.habits.recalls_sequences.load(Ordering::Relaxed)
+            || self.router.habits.unasked_writes.load(Ordering::Relaxed) < UNASKED_WRITES
     }
 
     fn is_outdated(&self, verdict: &Verdict) -> bool {
+        if verdict.rules != 0 && verdict.rules != self.router.shared.rules.number {
+            return true;
+        }
         let is_older = || verdict.generation != self.router.catalog.known().generation;
         verdict.generation != 0 && is_older() || self.router.heals.revised(verdict).is_some()
     }
@@ -980,7 +1014,8 @@ impl ClientRouter {
         let options = options(facts);
         let known = self.router.catalog.known();
         let label = pgweir_classifier::classify(statement.as_bytes(), options, &known.catalog);
-        if let Some(entry) = self.router.shared.firewall.denies(statement.as_bytes(), options) {
+        if let Some(entry) = self.router.shared.rules.firewall.denies(statement.as_bytes(), options)
+        {
             return rows_of(&[
                 ("statement".to_owned(), statement.to_owned()),
                 ("class".to_owned(), label.access.as_str().to_owned()),

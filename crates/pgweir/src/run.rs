@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use pgweir_pool::ClusterError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -16,11 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, Reading};
 use crate::gateway::{Gateway, Shutdown};
+use crate::reload::{Reloader, Source, Trigger, Wish};
 use crate::serve::{ListenError, Listeners};
-use crate::telemetry::log::{self, LogFormat};
-use crate::{http, tls};
+use crate::snapshot::Unusable;
+use crate::telemetry::log::{self, LevelHandle, LogFormat};
 
 /// How often it is looked whether the last client has gone.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
@@ -34,23 +34,12 @@ pub enum RunError {
     /// The configuration has problems.
     #[error("{}", lines(.0))]
     Config(Vec<Problem>),
-    /// A socket of the data path.
+    /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The socket of the HTTP side.
-    #[error("cannot listen on {address} for HTTP: {error}")]
-    Http {
-        /// As configured.
-        address: String,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// A cluster cannot be watched.
+    /// Certificates.
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The certificate towards clients.
-    #[error(transparent)]
-    Tls(#[from] tls::TlsError),
+    Unusable(#[from] Unusable),
     /// The runtime or its signals.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -66,16 +55,18 @@ fn lines(problems: &[Problem]) -> String {
 /// # Errors
 /// Whatever keeps it from serving.
 pub fn run(file: &Path, format: LogFormat) -> Result<ExitCode, RunError> {
-    let config = Config::load(file).map_err(RunError::Config)?;
-    let log = log::install(format, config.log.level);
-    if log.is_err() {
+    let Reading { result, text, files } = Reading::of_file(file);
+    let config = result.map_err(RunError::Config)?;
+    let source = Source { file: file.to_owned(), is_file: true, text, files };
+    let log = log::install(format, config.log.level).ok();
+    if log.is_none() {
         tracing::debug!("the process logs already");
     }
     for note in config.notes() {
         tracing::info!("{note}");
     }
     raise_file_limit();
-    runtime(config.runtime.workers)?.block_on(serve(config))
+    runtime(config.runtime.workers)?.block_on(serve(config, source, log))
 }
 
 /// Lets the process open as many files as the system allows it: a socket per client and per server
@@ -103,8 +94,12 @@ pub fn runtime(workers: Option<u32>) -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
 }
 
-async fn serve(config: Config) -> Result<ExitCode, RunError> {
-    let server = Server::start(config).await?;
+async fn serve(
+    config: Config,
+    source: Source,
+    log: Option<LevelHandle>,
+) -> Result<ExitCode, RunError> {
+    let server = Server::start(config, source, log).await?;
     server.until_signalled().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -120,19 +115,15 @@ impl Server {
     ///
     /// # Errors
     /// Whatever keeps it from serving.
-    pub async fn start(config: Config) -> Result<Self, RunError> {
-        let listeners = Listeners::bind(&config.listen).await?;
-        let http_address = config.http.address.clone();
-        let tls = tls::acceptor(&config.listen.tls)?;
-        let gateway = Gateway::start(config, tls)?;
-        if let Some(address) = http_address {
-            let failed = |error| RunError::Http { address: address.to_string(), error };
-            http::serve(&address, gateway.clone()).await.map_err(failed)?;
-        }
-        for address in listeners.addresses() {
-            tracing::info!(%address, "listening");
-        }
+    pub async fn start(
+        config: Config,
+        source: Source,
+        log: Option<LevelHandle>,
+    ) -> Result<Self, RunError> {
+        let mut listeners = Listeners::bind(&config).await?;
+        let gateway = Gateway::start(config)?;
         listeners.serve(&gateway);
+        Reloader::new(source, gateway.clone(), listeners, log).start();
         Ok(Self { gateway })
     }
 
@@ -149,7 +140,6 @@ impl Server {
     pub async fn until_signalled(self) -> io::Result<()> {
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
-        // Without a handler, HUP would end the process; reloading comes with it.
         let mut hup = signal(SignalKind::hangup())?;
         let mut wish = self.gateway.shutdown_wish();
         loop {
@@ -161,7 +151,11 @@ impl Server {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
                 _ = hup.recv() => {
-                    tracing::warn!("SIGHUP: reloading is not available in this version");
+                    let gateway = self.gateway.clone();
+                    // The log says what comes of it.
+                    tokio::spawn(async move {
+                        gateway.reloads.ask(Wish::Reload, Trigger::Signal).await
+                    });
                 }
             }
         }
@@ -177,7 +171,7 @@ impl Server {
 
     /// Lets clients finish, within the bound or until `hurry` is done; then ends them.
     pub async fn drain(self, hurry: impl Future<Output = ()>) {
-        let limit = self.gateway.config().listen.drain_timeout;
+        let limit = self.gateway.now().config().listen.drain_timeout;
         tracing::info!(clients = self.gateway.client_count(), ?limit, "draining");
         self.gateway.drain();
         tokio::select! {

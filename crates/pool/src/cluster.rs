@@ -117,7 +117,9 @@ impl Cluster {
     /// host and port are: what is known of them, and their connections, stay. Leases on a node that is
     /// gone stay as they are, and are closed when they come back.
     pub async fn change(&self, change: Change) {
-        self.replace_roster(|roster| roster.changed(change)).await;
+        if !self.roster().is_as(&change) {
+            self.replace_roster(|roster| roster.changed(change)).await;
+        }
     }
 
     /// Takes over a list of servers that were found by asking (the workers of a Citus coordinator),
@@ -408,6 +410,15 @@ async fn keep_house(cluster: Weak<Cluster>, mut changes: watch::Receiver<u64>) {
             set.tend(&topology, now);
             // There may be thousands: let clients be served in between.
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A cluster that nobody has any more closes what lies idle; leases are closed when they come back.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for set in self.sets().by_account.values() {
+            set.close();
         }
     }
 }

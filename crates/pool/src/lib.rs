@@ -60,6 +60,6 @@ pub use spec::{
     TlsSpec,
 };
 pub use stream::Stream;
-pub use tls::{TlsError, tls_server_end_point};
+pub use tls::{TlsError, read_ca_file, tls_server_end_point};
 pub use topology::{FULL_SHARE, Health, NodeView, Role, Standing, Topology};
 pub use waiting::Waiting;

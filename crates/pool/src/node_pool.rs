@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ pub(crate) struct NodePool {
     opener: Arc<dyn Opener>,
     runtime: Handle,
     /// Whether connections may lie idle: not to a database that others are made from.
-    keeps_idle: bool,
+    keeps_idle: AtomicBool,
     inner: Mutex<Inner>,
     /// Past failures to connect have been forgotten: there is no need to pause.
     relief: Notify,
@@ -116,7 +116,9 @@ pub(crate) struct Pooled {
 /// What a connection keeps from lease to lease.
 pub(crate) struct Residence {
     era: u64,
-    expires_at: Option<Instant>,
+    opened_at: Instant,
+    /// By how much of itself its lifetime is cut short, in parts of `u32::MAX`.
+    cut: u32,
     _permit: Permit,
 }
 
@@ -189,6 +191,12 @@ impl Limits {
             idle_timeout: unless_zero(spec.idle_timeout),
             max_lifetime: unless_zero(spec.max_lifetime),
         }
+    }
+
+    /// Whether a connection is older than it may grow.
+    fn have_outlived(&self, residence: &Residence, now: Instant) -> bool {
+        let age = now.saturating_duration_since(residence.opened_at);
+        self.max_lifetime.is_some_and(|lifetime| age >= jittered(lifetime, residence.cut))
     }
 }
 
@@ -297,7 +305,7 @@ impl NodePool {
             is_closed: false,
         };
         let (relief, counters) = (Notify::new(), Counters::default());
-        let inner = Mutex::new(inner);
+        let (inner, keeps_idle) = (Mutex::new(inner), AtomicBool::new(keeps_idle));
         let pool = Arc::new(Self { node, opener, runtime, keeps_idle, inner, relief, counters });
         let tenant: Weak<Self> = Arc::downgrade(&pool);
         pool.node.admission.register(tenant);
@@ -378,10 +386,10 @@ impl NodePool {
         inner.in_use -= 1;
         let must_close = inner.is_closed
             || pooled.residence.era != inner.era
-            || pooled.residence.expires_at.is_some_and(|expires_at| expires_at <= now)
+            || inner.limits.have_outlived(&pooled.residence, now)
             || inner.total() >= inner.limits.size
             || is_out_of_patience
-            || ((is_starving || !self.keeps_idle) && inner.waiting() == 0);
+            || ((is_starving || !self.keeps_idle()) && inner.waiting() == 0);
         if !must_close {
             inner.place(pooled);
             return;
@@ -458,8 +466,8 @@ impl NodePool {
         inner.connecting -= 1;
         attempt.is_counted = false;
         inner.trouble = None;
-        let expires_at = inner.limits.max_lifetime.map(|lifetime| opened_at + jittered(lifetime));
-        let residence = Residence { era: attempt.era, expires_at, _permit: permit };
+        let cut = getrandom::u32().unwrap_or_default();
+        let residence = Residence { era: attempt.era, opened_at, cut, _permit: permit };
         let pooled = Pooled::new(stream, facts, cancel, residence, clock::now());
         if inner.is_closed || attempt.era != inner.era {
             drop(inner);
@@ -521,10 +529,28 @@ impl NodePool {
         idle.into_iter().for_each(Pooled::close);
     }
 
-    /// Takes new limits.
+    /// Takes new limits. Idle connections beyond them are closed at once, leased ones when they come
+    /// back.
     pub(crate) fn set_spec(self: &Arc<Self>, spec: &PoolSpec) {
-        self.inner().limits = Limits::new(spec);
+        let surplus = {
+            let mut inner = self.inner();
+            inner.limits = Limits::new(spec);
+            let beyond = inner.total().saturating_sub(inner.limits.size) as usize;
+            // The bottom of the stack, where the longest idle lie, comes first.
+            let count = beyond.min(inner.idle.len());
+            inner.idle.drain(..count).collect::<Vec<_>>()
+        };
+        surplus.into_iter().for_each(Pooled::close);
         self.replenish();
+    }
+
+    fn keeps_idle(&self) -> bool {
+        self.keeps_idle.load(Ordering::Relaxed)
+    }
+
+    /// Says whether connections may lie idle from now on.
+    pub(crate) fn set_keeps_idle(&self, keeps_idle: bool) {
+        self.keeps_idle.store(keeps_idle, Ordering::Relaxed);
     }
 
     /// Forgets past failures to connect, for something has changed.
@@ -587,7 +613,7 @@ impl Inner {
         let limits = self.limits;
         let mut spare = self.idle.len().saturating_sub(limits.min_idle as usize);
         let mut is_over = |pooled: &mut Pooled| {
-            let is_old = pooled.residence.expires_at.is_some_and(|expires_at| expires_at <= now);
+            let is_old = limits.have_outlived(&pooled.residence, now);
             if is_old || pooled.stream.read_now(&mut [0; 1]).is_ready() {
                 return true;
             }
@@ -763,11 +789,10 @@ impl Drop for Attempt {
     }
 }
 
-/// A lifetime, cut short at random by up to one part in [`LIFETIME_JITTER`].
-fn jittered(lifetime: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or_default();
+/// A lifetime, cut short by a share of one part in [`LIFETIME_JITTER`].
+fn jittered(lifetime: Duration, cut: u32) -> Duration {
     let most = lifetime / LIFETIME_JITTER;
-    lifetime - most.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    lifetime - most.mul_f64(f64::from(cut) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

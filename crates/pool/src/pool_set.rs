@@ -175,7 +175,7 @@ impl PoolSet {
             Arc::clone(&self.opener),
             self.runtime.clone(),
             &self.spec(),
-            !TEMPLATES.contains(&self.database()),
+            self.keeps_idle(),
         )
     }
 
@@ -233,12 +233,36 @@ impl PoolSet {
 
     /// Sets new bounds. What is over them ends with its lease.
     pub fn set_spec(&self, spec: &PoolSpec) {
-        if *self.spec() == *spec {
-            return;
-        }
-        self.account.spec.store(Arc::new(spec.clone()));
+        let before = self.account.spec.swap(Arc::new(spec.clone()));
         for pool in self.pools.load().iter() {
-            pool.set_spec(spec);
+            pool.set_keeps_idle(self.keeps_idle());
+            if *before != *spec {
+                pool.set_spec(spec);
+            }
+        }
+        if before.prepared_statements != spec.prepared_statements {
+            // It is a property of a connection from its opening on.
+            self.reconnect();
+        }
+    }
+
+    /// Whether connections may lie idle.
+    fn keeps_idle(&self) -> bool {
+        !TEMPLATES.contains(&self.database())
+    }
+
+    /// What new connections log in with.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        Credentials::clone(&self.account.credentials.load())
+    }
+
+    /// Keeps nothing open any more that nobody uses; whoever asks is served. New bounds end this.
+    pub fn retire(&self) {
+        self.set_spec(&PoolSpec { min_idle: 0, ..PoolSpec::clone(&self.spec()) });
+        for pool in self.pools.load().iter() {
+            pool.set_keeps_idle(false);
+            pool.renew();
         }
     }
 

@@ -75,6 +75,11 @@ impl Roster {
         Self { number: 0, spec, found, dialer, members, next_id: 0, alarm }.filled(&[])
     }
 
+    /// Whether a change would change nothing.
+    pub(crate) fn is_as(&self, change: &Change) -> bool {
+        self.spec == change.spec && self.dialer.is_like(&change.dialer)
+    }
+
     /// The roster behind a change of the specification.
     pub(crate) fn changed(&self, change: Change) -> Self {
         let Change { spec, dialer } = change;

@@ -87,6 +87,19 @@ pub(crate) fn read_authorities(spec: &TlsSpec) -> Result<Option<Vec<u8>>, TlsErr
     std::fs::read(path).map(Some).map_err(wrong)
 }
 
+/// Looks whether a file holds certificates that servers' can be verified against.
+///
+/// # Errors
+/// [`TlsError::CaFile`], when it does not.
+pub fn read_ca_file(path: &Path) -> Result<(), TlsError> {
+    let wrong = |error: io::Error| TlsError::CaFile {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let pem = std::fs::read(path).map_err(wrong)?;
+    Trusted::parse(path, &pem).map(drop)
+}
+
 /// Makes the TLS side of connections to a cluster's servers; `None` with [`SslMode::Disable`].
 ///
 /// # Errors

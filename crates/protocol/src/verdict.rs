@@ -219,6 +219,8 @@ pub struct Verdict {
     /// Which knowledge of the database's objects it rests on, if on any (0 if on none); see
     /// [`Router::is_outdated`].
     pub generation: u64,
+    /// By which of the router's rules it was found; 0 if by none. See [`Router::is_outdated`].
+    pub rules: u32,
     /// Tells texts that differ in more than literals from each other; 0 if that is not known.
     pub fingerprint: u64,
     /// A question to pgweir itself.
@@ -286,6 +288,7 @@ impl Verdict {
             vacates: None,
             changes_catalog: CatalogChange::Any,
             generation: 0,
+            rules: 0,
             fingerprint: 0,
             question: None,
             enclosed: Enclosure::default(),

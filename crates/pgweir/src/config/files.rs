@@ -56,6 +56,7 @@ pub(crate) fn read_file(file: &Path) -> Result<String, Problem> {
 impl Fields<'_, '_> {
     /// Notes a problem at a key whose file cannot be opened.
     pub(crate) fn require_readable(&self, key: &str, file: &Path, scope: &mut Scope<'_>) {
+        scope.world().note(file);
         let opened = File::open(file).and_then(|file| file.metadata()).and_then(|about| {
             if about.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
         });
@@ -79,6 +80,7 @@ impl Fields<'_, '_> {
             self.report("password_file", scope, message, "leave one of them out");
             return named;
         }
+        scope.world().note(file);
         match read_bounded(file, MAX_PASSWORD_FILE) {
             Ok(text) => {
                 let line = text.strip_suffix('\n').unwrap_or(&text);

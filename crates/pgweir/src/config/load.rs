@@ -1,6 +1,8 @@
 //! From a file to a [`Config`].
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -10,7 +12,7 @@ use super::problem::{Problem, Source};
 use super::reference::ROOT;
 use super::scope::{Environment, Scope, Step, World};
 use super::sections::{Cluster, Database};
-use super::{CONSOLE_DATABASE, Clusters, Config, Databases, Users, suggest, users};
+use super::{CONSOLE_DATABASE, Clusters, Config, Databases, Users, overrule, suggest, users};
 
 impl Config {
     /// Reads a file, with this process's environment.
@@ -34,14 +36,61 @@ impl Config {
         file: &Path,
         environment: Environment<'_>,
     ) -> Result<Self, Vec<Problem>> {
-        let source = Source::new(file, text);
-        let directory = file.parent().unwrap_or(Path::new(""));
-        let world = World { directory, environment };
-        let (mut scope, tree) = Scope::parse(&source, text, world);
-        let config = read(tree.get_ref(), &mut scope);
-        let problems = scope.into_problems();
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        read_text(text, &[], file, environment, &RefCell::default())
     }
+}
+
+/// A configuration, or why there is none, and what it was made from.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration, or every problem.
+    pub result: Result<Config, Vec<Problem>>,
+    /// The text; empty if it could not be read.
+    pub text: String,
+    /// Every file that was looked at, the configuration itself included.
+    pub files: BTreeSet<PathBuf>,
+}
+
+impl Reading {
+    /// Reads a file, with this process's environment.
+    #[must_use]
+    pub fn of_file(file: &Path) -> Self {
+        let files = BTreeSet::from([file.to_owned()]);
+        match read_file(file) {
+            Ok(text) => Self::of_text(text, &[], file),
+            Err(problem) => Self { result: Err(vec![problem]), text: String::new(), files },
+        }
+    }
+
+    /// Reads a text as the content of `file`, some of its keys set to other values (as TOML).
+    #[must_use]
+    pub fn of_text(text: String, set: &[(String, String)], file: &Path) -> Self {
+        let files = RefCell::new(BTreeSet::from([file.to_owned()]));
+        let environment = |name: &str| std::env::var(name).ok();
+        let result = read_text(&text, set, file, &environment, &files);
+        Self { result, text, files: files.into_inner() }
+    }
+}
+
+fn read_text(
+    text: &str,
+    set: &[(String, String)],
+    file: &Path,
+    environment: Environment<'_>,
+    files: &RefCell<BTreeSet<PathBuf>>,
+) -> Result<Config, Vec<Problem>> {
+    let source = Source::new(file, text);
+    let directory = file.parent().unwrap_or(Path::new(""));
+    let world = World { directory, environment, files };
+    let (mut scope, mut tree) = Scope::parse(&source, text, world);
+    for (key, value) in set {
+        overrule::set(tree.get_mut(), key, value).map_err(|problem| {
+            vec![Problem { key: key.clone(), ..Problem::at((0, 0), file, problem) }]
+        })?;
+    }
+    let config = read(tree.get_ref(), &mut scope);
+    let problems = scope.into_problems();
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
 fn read(tree: &DeTable<'_>, scope: &mut Scope<'_>) -> Config {
@@ -141,6 +190,7 @@ fn read_users(config: &Config, scope: &mut Scope<'_>) -> Users {
     let Some(file) = &config.auth.users_file else {
         return Users::default();
     };
+    scope.world().note(file);
     let text = match read_file(file) {
         Ok(text) => text,
         Err(problem) => {

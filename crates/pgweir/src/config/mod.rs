@@ -10,10 +10,12 @@
 //! other: `[pool]` is the ground for each cluster's pool, and that for each database's.
 
 mod address;
+mod difference;
 mod document;
 mod fields;
 mod files;
 mod load;
+mod overrule;
 mod problem;
 mod quantity;
 mod reference;
@@ -34,13 +36,18 @@ use std::collections::BTreeMap;
 use spec::Section;
 
 pub use address::Address;
+pub use difference::Changed;
 pub use document::document;
 pub(crate) use files::read_file;
+pub use load::Reading;
+pub(crate) use overrule::is_toml;
+pub use overrule::problem_at;
 pub use problem::Problem;
 pub use quantity::Size;
 pub(crate) use quantity::duration_text;
 pub use reference::reference;
 pub use schema::schema;
+pub(crate) use scope::key_text;
 pub use secret::{MASK, Secret};
 pub use sections::{
     Affinity, Auth, AuthMethod, Balance, BlockedStatement, Cluster, ClusterKind, Consistency,

@@ -3,8 +3,10 @@
 //! The TOML parser gives a tree whose keys and values know their place in the text. Reading walks that
 //! tree with one [`Scope`] in hand; a problem never stops the walk, so that one run names them all.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -22,6 +24,15 @@ pub(crate) struct World<'a> {
     /// Relative paths in the file start here.
     pub(crate) directory: &'a Path,
     pub(crate) environment: Environment<'a>,
+    /// The files that were looked at, for whoever waits for them to change.
+    pub(crate) files: &'a RefCell<BTreeSet<PathBuf>>,
+}
+
+impl World<'_> {
+    /// Notes a file that is looked at.
+    pub(crate) fn note(&self, file: &Path) {
+        self.files.borrow_mut().insert(file.to_owned());
+    }
 }
 
 /// The walk through one file.
@@ -233,7 +244,7 @@ pub(crate) enum Step<'a> {
 }
 
 impl Step<'_> {
-    fn append_to(self, path: &mut String) {
+    pub(super) fn append_to(self, path: &mut String) {
         match self {
             Self::Key(name) => {
                 if !path.is_empty() {

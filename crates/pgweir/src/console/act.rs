@@ -39,8 +39,8 @@ pub(super) fn act(action: &Action, gateway: &Gateway) -> Result<Option<Wait>, Re
         }
         Action::Drain(name) => nodes(name, gateway)?.iter().for_each(|node| node.drain()),
         Action::Undrain(name) => nodes(name, gateway)?.iter().for_each(|node| node.undrain()),
-        // Its turn comes when the answer is out.
-        Action::Shutdown(_) => {}
+        // Its turn comes when the answer is out, and these are not done here.
+        Action::Shutdown(_) | Action::Reload | Action::Set(..) => {}
     }
     Ok(None)
 }
@@ -104,7 +104,7 @@ impl Wait {
                 set.stats().iter().all(|stats| left(stats) == 0)
             }),
             Self::Renewed(scope) => clients(scope.as_deref(), gateway).iter().all(|client| {
-                let name = gateway.config().first_name(&client.account.identity.database);
+                let name = gateway.now().config().first_name(&client.account.identity.database);
                 let server = client.server();
                 server.is_none_or(|server| !gateway.gates.is_old(&name, server.opened_at()))
             }),
@@ -125,7 +125,8 @@ impl Wait {
 
 /// The first name of a database that is served by this one.
 fn known(name: &str, gateway: &Gateway) -> Result<String, Report> {
-    let config = gateway.config();
+    let now = gateway.now();
+    let config = now.config();
     if config.effective(name).is_some() && name != crate::config::CONSOLE_DATABASE {
         return Ok(config.first_name(name));
     }
@@ -143,9 +144,10 @@ fn pool_sets(scope: Option<&str>, gateway: &Gateway) -> Vec<Arc<PoolSet>> {
 /// All pools with the first names of their databases.
 fn named_pool_sets(gateway: &Gateway) -> Vec<(String, Arc<PoolSet>)> {
     let mut named = Vec::new();
-    for (cluster, pools) in gateway.clusters() {
+    let now = gateway.now();
+    for (cluster, pools) in now.clusters() {
         for set in pools.pool_sets() {
-            named.push((gateway.config().first_name_of(cluster, set.database()), set));
+            named.push((now.config().first_name_of(cluster, set.database()), set));
         }
     }
     named
@@ -154,9 +156,10 @@ fn named_pool_sets(gateway: &Gateway) -> Vec<(String, Arc<PoolSet>)> {
 /// The clients of a database, or of all.
 fn clients(scope: Option<&str>, gateway: &Gateway) -> Vec<Arc<ClientHandle>> {
     let mut clients = gateway.clients.all();
+    let now = gateway.now();
     clients.retain(|client| {
         let identity = &client.account.identity;
-        let is_meant = |scope| gateway.config().first_name(&identity.database) == scope;
+        let is_meant = |scope| now.config().first_name(&identity.database) == scope;
         identity.kind != Kind::Console && scope.is_none_or(is_meant)
     });
     clients
@@ -164,7 +167,8 @@ fn clients(scope: Option<&str>, gateway: &Gateway) -> Vec<Arc<ClientHandle>> {
 
 /// The nodes of this name, of whatever cluster.
 fn nodes(name: &str, gateway: &Gateway) -> Result<Vec<Arc<Node>>, Report> {
-    let all = || gateway.clusters().flat_map(|(_, cluster)| cluster.nodes());
+    let now = gateway.now();
+    let all = || now.clusters().flat_map(|(_, cluster)| cluster.nodes());
     let meant: Vec<_> = all().filter(|node| node.name() == name).collect();
     if !meant.is_empty() {
         return Ok(meant);

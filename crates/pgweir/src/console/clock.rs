@@ -28,6 +28,12 @@ impl Clock {
         format!("{} {} UTC", date(day), time(second))
     }
 
+    /// A moment of the calendar, to the second.
+    pub(super) fn wall_second(&self, then: SystemTime) -> String {
+        let age = self.wall.duration_since(then).unwrap_or_default();
+        self.second(self.now.checked_sub(age).unwrap_or(self.now))
+    }
+
     /// A moment, to the millisecond.
     pub(super) fn millisecond(&self, then: Instant) -> String {
         let (day, second, millis) = self.split(then);

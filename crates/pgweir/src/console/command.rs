@@ -7,7 +7,10 @@
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 
+use serde_json::Value as Json;
+
 use super::show::{self, Show};
+use crate::config::is_toml;
 use crate::gateway::Shutdown;
 
 /// Commands in one text, at most.
@@ -63,6 +66,10 @@ pub(super) enum Action {
     Undrain(String),
     /// SHUTDOWN.
     Shutdown(Shutdown),
+    /// RELOAD.
+    Reload,
+    /// SET of a key of the configuration, the value in one of these ways, as TOML.
+    Set(String, Vec<String>),
 }
 
 /// What is changed about a database.
@@ -89,7 +96,7 @@ const CHANGES: [(&str, Change, bool); 7] = [
 ];
 
 /// What SHOW HELP says of the commands that are no SHOW.
-pub(super) const USAGE: [(&str, &str); 12] = [
+pub(super) const USAGE: [(&str, &str); 14] = [
     ("PAUSE [db]", "clients wait; returns when no server connection is left"),
     ("RESUME [db]", "clients go on"),
     ("KILL db", "pauses, and ends its clients at once"),
@@ -100,6 +107,8 @@ pub(super) const USAGE: [(&str, &str); 12] = [
     ("KILL_CLIENT id", "ends one client at once"),
     ("DRAIN node", "no new work for the node; what runs goes on"),
     ("UNDRAIN node", "new work again"),
+    ("RELOAD", "reads the configuration again"),
+    ("SET key = value", "sets a key of the configuration, until the next reload"),
     ("SHUTDOWN", "ends pgweir at once"),
     ("SHUTDOWN WAIT_FOR_CLIENTS", "no new clients; ends when the last has left"),
 ];
@@ -135,6 +144,14 @@ impl Command {
 }
 
 impl Action {
+    /// As the log has it: the value of a key may be a secret.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Set(key, _) => format!("Set({key})"),
+            other => format!("{other:?}"),
+        }
+    }
+
     fn tag(&self) -> &'static str {
         match self {
             Self::Database(Change::Pause, _) => "PAUSE",
@@ -148,6 +165,8 @@ impl Action {
             Self::Drain(_) => "DRAIN",
             Self::Undrain(_) => "UNDRAIN",
             Self::Shutdown(_) => "SHUTDOWN",
+            Self::Reload => "RELOAD",
+            Self::Set(..) => "SET",
         }
     }
 }
@@ -179,12 +198,6 @@ fn command(tokens: &[Token], text: &str) -> Result<Command, Report> {
         "commit" | "end" => Some(Command::Transaction(Transaction::Commit)),
         "rollback" | "abort" => Some(Command::Transaction(Transaction::Rollback)),
         "set" => return set(&mut words, text),
-        "reload" if words.is_over() => {
-            return Err(unsupported(
-                "reloading is not available in this version",
-                "Change the configuration file and start pgweir again.",
-            ));
-        }
         "suspend" if words.is_over() => {
             return Err(unsupported(
                 "SUSPEND has no equivalent here",
@@ -229,20 +242,57 @@ fn action(verb: &str, words: &mut Words<'_>) -> Option<Action> {
             Some(Action::Shutdown(Shutdown::WhenClientsHaveLeft))
         }
         "shutdown" => Some(Action::Shutdown(Shutdown::Now)),
+        "reload" => Some(Action::Reload),
         _ => None,
     }
 }
 
 fn set(words: &mut Words<'_>, text: &str) -> Result<Command, Report> {
     let _ = words.accept("session") || words.accept("local");
-    let name = words.word().filter(|_| !words.is_over()).ok_or_else(|| invalid(text))?;
-    if DRIVERS_SETTINGS.contains(&name.as_str()) {
+    let (key, value) = assignment(words).ok_or_else(|| invalid(text))?;
+    if DRIVERS_SETTINGS.contains(&key.to_ascii_lowercase().as_str()) {
         return Ok(Command::Ignored);
     }
-    Err(unsupported(
-        &format!("\"{name}\" cannot be changed while pgweir runs"),
-        "Change the configuration file and start pgweir again.",
-    ))
+    Ok(Command::Act(Action::Set(key, values(value))))
+}
+
+/// A key, dotted and perhaps with names in quotes, and the tokens of its value.
+fn assignment<'a>(words: &Words<'a>) -> Option<(String, &'a [Token])> {
+    let is_between = |token: &Token| match token {
+        Token::Bare(word) => word.eq_ignore_ascii_case("to"),
+        Token::Symbol(symbol) => *symbol == '=',
+        Token::Quoted(_) => false,
+    };
+    let between = words.0.iter().position(is_between)?;
+    let (key, value) = words.0.split_at(between);
+    let value = value.get(1..).filter(|value| !value.is_empty())?;
+    let part = |token: &Token| match token {
+        Token::Bare(word) => Some(word.clone()),
+        Token::Quoted(name) => Some(format!("\"{name}\"")),
+        Token::Symbol(_) => None,
+    };
+    let key = key.iter().map(part).collect::<Option<String>>()?;
+    (!key.is_empty()).then_some((key, value))
+}
+
+/// What a value may mean, as TOML: numbers come in quotes and words without, too.
+fn values(tokens: &[Token]) -> Vec<String> {
+    let as_text = |text: &str| Json::from(text).to_string();
+    let written = |token: &Token| match token {
+        Token::Bare(word) => word.clone(),
+        Token::Quoted(text) => as_text(text),
+        Token::Symbol(symbol) => symbol.to_string(),
+    };
+    let all = tokens.iter().map(written).collect::<Vec<_>>().join(" ");
+    let mut values = match tokens {
+        [Token::Quoted(text)] => vec![all, text.clone()],
+        [Token::Bare(word)] => vec![all, as_text(word)],
+        _ => vec![all],
+    };
+    if values.iter().any(|value| is_toml(value)) {
+        values.retain(|value| is_toml(value));
+    }
+    values
 }
 
 fn unsupported(what: &str, hint: &str) -> Report {
@@ -413,6 +463,15 @@ mod tests {
             ("UNDRAIN [::1]:5433", "undrain(\"[::1]:5433\")"),
             ("SHUTDOWN", "shutdown(now)"),
             ("shutdown wait_for_clients", "shutdown(whenclientshaveleft)"),
+            ("RELOAD;", "reload"),
+            ("SET pool.size = 5", r#"set("pool.size", ["5", "\"5\""])"#),
+            ("SET pool.size TO '5'", r#"set("pool.size", ["\"5\"", "5"])"#),
+            ("set log.level = debug", r#"set("log.level", ["\"debug\""])"#),
+            ("SET log.queries = true", r#"set("log.queries", ["true", "\"true\""])"#),
+            (
+                "SET clusters.\"a b\".nodes = ['a:1', \"b:2\"]",
+                r#"set("clusters.\"a b\".nodes", ["[ \"a:1\" , \"b:2\" ]"])"#,
+            ),
         ];
         for (text, want) in rows {
             assert_eq!(read(text), want, "{text:?}");
@@ -432,15 +491,13 @@ mod tests {
             ("SHOW CLIENTS /* open", "42601 pgweir: invalid command \"SHOW CLIENTS /* open\""),
             ("'open", "42601 pgweir: invalid command \"'open\""),
             ("SET pool.size", "42601 pgweir: invalid command \"SET pool.size\""),
-            (
-                "SET pool.size = 5",
-                "0A000 pgweir: \"pool.size\" cannot be changed while pgweir runs",
-            ),
+            ("SET pool.size =", "42601 pgweir: invalid command \"SET pool.size =\""),
+            ("SET = 5", "42601 pgweir: invalid command \"SET = 5\""),
+            ("RELOAD it", "42601 pgweir: invalid command \"RELOAD it\""),
             ("KILL", "42601 pgweir: invalid command \"KILL\""),
             ("KILL_CLIENT x", "42601 pgweir: invalid command \"KILL_CLIENT x\""),
             ("PAUSE a b", "42601 pgweir: invalid command \"PAUSE a b\""),
             ("SHUTDOWN NOW", "42601 pgweir: invalid command \"SHUTDOWN NOW\""),
-            ("RELOAD", "0A000 pgweir: reloading is not available in this version"),
             ("SUSPEND", "0A000 pgweir: SUSPEND has no equivalent here"),
             ("SHOW FDS", "0A000 pgweir: SHOW FDS has no equivalent here"),
             ("show dns_hosts", "0A000 pgweir: SHOW DNS_HOSTS has no equivalent here"),

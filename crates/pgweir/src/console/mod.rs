@@ -26,8 +26,9 @@ use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::config::Admin;
+use crate::config::{Admin, Problem};
 use crate::gateway::{ClientHandle, Gateway, Shutdown, Signal};
+use crate::reload::{Trigger, Wish};
 use crate::serve::{Ending, cancelled, shutting_down};
 
 use act::Wait;
@@ -51,7 +52,6 @@ pub(crate) struct Console {
     stream: Stream,
     gateway: Arc<Gateway>,
     handle: Arc<ClientHandle>,
-    rights: Admin,
     input: BytesMut,
     conversation: Conversation,
     /// What is to be done once the answer to it is out.
@@ -60,9 +60,7 @@ pub(crate) struct Console {
 
 impl Console {
     pub(crate) fn new(stream: Stream, gateway: Arc<Gateway>, handle: Arc<ClientHandle>) -> Self {
-        let user = gateway.config().users.get(&handle.account.identity.user);
         Self {
-            rights: user.map_or(Admin::No, |user| user.admin),
             stream,
             gateway,
             handle,
@@ -116,8 +114,11 @@ impl Console {
                 Err(error) => Err(Disturbed::Ended(Ending::Io(error.kind()))),
             },
             signal = signalled => {
-                if signal == Signal::Cancel {
-                    return Err(Disturbed::Cancelled);
+                match signal {
+                    Signal::Cancel => return Err(Disturbed::Cancelled),
+                    // What is in force is looked up by each command.
+                    Signal::Renew => return Ok(()),
+                    _ => {}
                 }
                 let mut out = Vec::new();
                 shutting_down().encode_error(&mut out);
@@ -178,19 +179,37 @@ impl Console {
         self.handle.account.work.transactions.add(1);
         match command {
             Command::Show(show) => {
-                let view = View { gateway: &self.gateway, clock: Clock::read() };
+                let view =
+                    View { gateway: &self.gateway, now: self.gateway.now(), clock: Clock::read() };
                 Ok(Ok(Answer { rows: (show.rows)(&view), notice: None }))
             }
             Command::Help => Ok(Ok(Answer { rows: Vec::new(), notice: Some(help()) })),
             Command::Transaction(_) | Command::Ignored => Ok(Ok(Answer::default())),
-            Command::Act(_) if self.rights != Admin::Full => Ok(Err(read_only())),
+            Command::Act(_) if self.rights() != Admin::Full => Ok(Err(read_only())),
             Command::Act(action) => self.act(action).await,
         }
     }
 
+    /// What the user may do, as of now.
+    fn rights(&self) -> Admin {
+        let now = self.gateway.now();
+        let user = now.config().users.get(&self.handle.account.identity.user);
+        user.map_or(Admin::No, |user| user.admin)
+    }
+
     async fn act(&mut self, action: &Action) -> Result<Result<Answer, Report>, Ending> {
         let user = &self.handle.account.identity.user;
-        tracing::info!(client = self.handle.pid, user, ?action, "console command");
+        tracing::info!(client = self.handle.pid, user, command = action.shown(), "console command");
+        let wish = match action {
+            Action::Reload => Some(Wish::Reload),
+            Action::Set(key, values) => {
+                Some(Wish::Set { key: key.clone(), values: values.clone() })
+            }
+            _ => None,
+        };
+        if let Some(wish) = wish {
+            return Ok(configure(wish, &self.gateway).await);
+        }
         let wait = match act::act(action, &self.gateway) {
             Ok(wait) => wait,
             Err(report) => return Ok(Err(report)),
@@ -228,6 +247,48 @@ impl Console {
         }
         Ok(())
     }
+}
+
+/// Reloads the configuration, or sets a key of it.
+async fn configure(wish: Wish, gateway: &Gateway) -> Result<Answer, Report> {
+    let is_reload = wish == Wish::Reload;
+    let Some(outcome) = gateway.reloads.ask(wish, Trigger::Console).await else {
+        let message = "pgweir: nobody reloads configurations here";
+        return Err(Report::new(Severity::Error, SqlState::CANNOT_CONNECT_NOW, message));
+    };
+    match outcome {
+        Ok(changes) => {
+            let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            let count = match lines.len() {
+                0 => "nothing has changed".to_owned(),
+                1 => "one key has changed".to_owned(),
+                more => format!("{more} keys have changed"),
+            };
+            let notice = Report::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, count);
+            let notice =
+                if lines.is_empty() { notice } else { notice.with_detail(lines.join("\n")) };
+            Ok(Answer { rows: Vec::new(), notice: Some(notice) })
+        }
+        Err(problems) => Err(refused(&problems, is_reload)),
+    }
+}
+
+/// Every problem, in the words of `pgweir check`. A value that was set is in no file.
+fn refused(problems: &[Problem], is_reload: bool) -> Report {
+    let line = |problem: &Problem| match &problem.suggestion {
+        _ if is_reload => problem.to_string(),
+        Some(suggestion) => format!("{}: {} ({suggestion})", problem.key, problem.message),
+        None => format!("{}: {}", problem.key, problem.message),
+    };
+    let lines: Vec<String> = problems.iter().map(line).collect();
+    let first = lines.first().map_or("", String::as_str);
+    let (code, what) = match is_reload {
+        true => (SqlState::CONFIG_FILE_ERROR, "configuration refused"),
+        false => (SqlState::INVALID_PARAMETER_VALUE, "value refused"),
+    };
+    let report = Report::new(Severity::Error, code, format!("pgweir: {what}: {first}"))
+        .with_hint("Nothing has changed; the configuration in force stays so.");
+    if lines.len() > 1 { report.with_detail(lines.join("\n")) } else { report }
 }
 
 /// What ends a wait for the client.

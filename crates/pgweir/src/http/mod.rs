@@ -7,7 +7,6 @@ mod page;
 pub(crate) use page::staleness;
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +17,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pgweir_pool::{Access, ReadPolicy};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
-use crate::config::Address;
-use crate::gateway::{Gateway, Phase, Policy};
+use crate::gateway::{Gateway, Phase};
+use crate::serve::AcceptHttp;
+use crate::snapshot::Policy;
 use crate::telemetry::observe;
 
 /// How long a peer may take over the head of its request.
@@ -37,24 +35,20 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 type Answer = Response<Full<Bytes>>;
 
-/// Listens and serves in a task of its own, up to the process's end.
-///
-/// # Errors
-/// The address cannot be listened on.
-pub async fn serve(address: &Address, gateway: Arc<Gateway>) -> io::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind((address.host.as_str(), address.port)).await?;
-    Ok(tokio::spawn(accept(listener, gateway)))
-}
-
-async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
+/// Serves the connections of a listener for as long as it is open.
+pub(crate) async fn serve(mut door: AcceptHttp, gateway: Arc<Gateway>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
-        let Ok((socket, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_REST).await;
-            continue;
+        let socket = match door.next().await {
+            Some(Ok(socket)) => socket,
+            Some(Err(_)) => {
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
+            }
+            None => return,
         };
         let gateway = gateway.clone();
         tokio::spawn(async move {
@@ -101,7 +95,7 @@ fn readiness(gateway: &Gateway, query: Option<&str>) -> Answer {
         Some(_) => return text(StatusCode::BAD_REQUEST, "role is read or write\n"),
     };
     let mut missing = String::new();
-    for policy in gateway.policies() {
+    for policy in gateway.now().policies() {
         for access in accesses {
             if !has_node(&policy, *access) {
                 let what = if *access == Access::Primary { "primary" } else { "node for reads" };
@@ -115,7 +109,7 @@ fn readiness(gateway: &Gateway, query: Option<&str>) -> Answer {
 fn has_node(policy: &Policy, access: Access) -> bool {
     let topology = policy.cluster.topology();
     let reads: &ReadPolicy = &policy.reads;
-    let want = crate::gateway::want(access);
+    let want = crate::snapshot::want(access);
     pgweir_pool::explain(&topology, reads, &want, Instant::now())
         .iter()
         .any(|candidate| candidate.eligible.is_ok())
@@ -124,7 +118,8 @@ fn has_node(policy: &Policy, access: Access) -> bool {
 
 /// Started once every node of every cluster has answered, or failed to, for the first time.
 fn started(gateway: &Gateway) -> Result<(), String> {
-    let waiting: Vec<&str> = gateway
+    let now = gateway.now();
+    let waiting: Vec<&str> = now
         .clusters()
         .filter(|(_, cluster)| !cluster.topology().known)
         .map(|(name, _)| name)

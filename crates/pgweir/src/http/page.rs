@@ -23,7 +23,7 @@ pub(super) fn render(gateway: &Gateway) -> String {
         env!("CARGO_PKG_VERSION"),
         gateway.client_count()
     );
-    for (name, cluster) in gateway.clusters() {
+    for (name, cluster) in gateway.now().clusters() {
         table(&mut page, name, cluster);
     }
     page.push_str("<p><a href=/metrics>metrics</a> · <a href=/readyz>readiness</a></p></html>\n");

@@ -17,13 +17,15 @@ use pgweir_pool::{
 };
 use pgweir_protocol::message::TransactionStatus;
 use pgweir_protocol::outgoing::Outgoing;
+use pgweir_protocol::report::Report;
 use pgweir_protocol::session::{Disposition, Loss, Next, Session, Work};
 use pgweir_protocol::verdict::{Pins, Target};
 use tokio::io::ReadBuf;
 
 use crate::account::Meter;
-use crate::gateway::{ClientHandle, Policy, Signal};
+use crate::gateway::{ClientHandle, Gateway, Signal};
 use crate::route::ClientRouter;
+use crate::snapshot::Policy;
 
 use super::query_log::{self, Times};
 use super::refusal;
@@ -61,8 +63,11 @@ pub(super) struct ClientTask {
     is_blocked: bool,
     /// What the client has said before was put in front of its bytes: to be offered again.
     runs_again: bool,
+    /// The configuration is another one: it is taken over when the client is at rest.
+    is_renewed: bool,
     pools: Arc<PoolSet>,
     policy: Policy,
+    gateway: Arc<Gateway>,
     handle: Arc<ClientHandle>,
     meter: Meter,
     /// How long the client has waited for a server since its last answer.
@@ -89,6 +94,7 @@ pub(super) struct ClientStart {
     pub(super) session: Session<ClientRouter>,
     pub(super) pools: Arc<PoolSet>,
     pub(super) policy: Policy,
+    pub(super) gateway: Arc<Gateway>,
     pub(super) handle: Arc<ClientHandle>,
 }
 
@@ -104,8 +110,10 @@ impl ClientTask {
             waiting: None,
             is_blocked: false,
             runs_again: false,
+            is_renewed: false,
             pools: start.pools,
             policy: start.policy,
+            gateway: start.gateway,
             handle: start.handle,
             meter: Meter::default(),
             waited: Duration::ZERO,
@@ -170,23 +178,58 @@ impl ClientTask {
     }
 
     fn heed_signals(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
-        match self.handle.signal(cx) {
-            Signal::None => Ok(()),
-            Signal::Cancel if self.waiting.is_some() => {
-                self.waiting = None;
-                self.handle.account.wait_ends(Instant::now());
-                self.session.refuse(&refusal::cancelled());
-                self.resume_client(cx)
-            }
-            Signal::Cancel => Ok(()),
-            Signal::Drain if !self.session.is_at_rest() || self.waiting.is_some() => Ok(()),
-            Signal::Drain | Signal::Kill => {
-                self.to_client.clear();
-                self.to_client.own(|out| refusal::shutting_down().encode_error(out));
-                self.write_client(&[], cx).map_err(|error| ending(&error))?;
-                Err(Ending::Shutdown)
+        loop {
+            match self.handle.signal(cx) {
+                Signal::None => break,
+                Signal::Cancel if self.waiting.is_some() => {
+                    self.waiting = None;
+                    self.handle.account.wait_ends(Instant::now());
+                    self.session.refuse(&refusal::cancelled());
+                    self.resume_client(cx)?;
+                }
+                Signal::Cancel => {}
+                Signal::Renew => self.is_renewed = true,
+                Signal::Drain if !self.is_at_rest() => break,
+                Signal::Drain | Signal::Kill => {
+                    return self.dismiss(&refusal::shutting_down(), cx);
+                }
             }
         }
+        if self.is_renewed { self.renew(cx) } else { Ok(()) }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.session.is_at_rest() && self.waiting.is_none()
+    }
+
+    /// Says a last word.
+    fn dismiss(&mut self, why: &Report, cx: &mut Context<'_>) -> Result<(), Ending> {
+        self.to_client.clear();
+        self.to_client.own(|out| why.encode_error(out));
+        self.write_client(&[], cx).map_err(|error| ending(&error))?;
+        Err(Ending::Shutdown)
+    }
+
+    /// Takes another configuration over, once the client is at rest. A server connection that binds it
+    /// stays; what comes next comes from the new pools.
+    fn renew(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        if !self.is_at_rest() {
+            return Ok(());
+        }
+        self.is_renewed = false;
+        let identity = &self.handle.account.identity;
+        let Some(terms) = self.gateway.terms(identity, &self.pools) else {
+            let why = refusal::no_longer_served(&identity.database);
+            return self.dismiss(&why, cx);
+        };
+        if !Arc::ptr_eq(&self.policy.cluster, &terms.policy.cluster) {
+            // What was read there says nothing of other servers.
+            (self.written, self.shown) = (None, None);
+        }
+        self.session.change(terms.mode, terms.max_message);
+        self.session.router_mut().change(terms.router, terms.policy.clone());
+        (self.pools, self.policy) = (terms.pools, terms.policy);
+        Ok(())
     }
 
     /// Leaves a server that is no place to stay.
@@ -579,7 +622,7 @@ impl ClientTask {
         // A replica that does not know a function yet, or only as it was, is not what was judged.
         let fresh_after = fresh_after.max(router.knows_objects_after());
         let access = access_of(target);
-        Want { fresh_after, fit, prefer: self.replica, ..crate::gateway::want(access) }
+        Want { fresh_after, fit, prefer: self.replica, ..crate::snapshot::want(access) }
     }
 
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Step {

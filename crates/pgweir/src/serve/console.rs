@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::account::{Identity, Kind};
 use crate::config::{Admin, AuthMethod, CONSOLE_DATABASE, Config, UserSecret};
 use crate::gateway::{Clients, Gateway, Place};
+use crate::snapshot::Snapshot;
 
 use super::login::{Denied, cancel_key, own_method, too_many_clients};
 use super::passthrough;
@@ -64,9 +65,10 @@ fn rights(startup: &Startup, config: &Config) -> Admin {
 pub(super) async fn let_in(
     stream: &mut Stream,
     startup: &Startup,
+    now: &Snapshot,
     gateway: &Arc<Gateway>,
 ) -> Result<Place, Denied> {
-    let config = gateway.config();
+    let config = now.config();
     if rights(startup, config) == Admin::No {
         return Err(not_for(&startup.user).into());
     }
@@ -78,7 +80,7 @@ pub(super) async fn let_in(
     let Some(place) = Clients::enter(gateway, places, key.clone(), identity) else {
         return Err(too_many_clients(most).into());
     };
-    authenticate(stream, &startup.user, gateway).await?;
+    authenticate(stream, &startup.user, now, gateway).await?;
     let mut out = Vec::new();
     message::authentication_ok(&mut out);
     for (name, value) in PARAMETERS {
@@ -98,18 +100,19 @@ pub(super) async fn let_in(
 async fn authenticate(
     stream: &mut Stream,
     user: &str,
+    now: &Snapshot,
     gateway: &Arc<Gateway>,
 ) -> Result<(), Denied> {
-    let config = gateway.config();
+    let config = now.config();
     let secret = config.users.get(user).map(|entry| &entry.secret);
     let has_secret = secret.is_some_and(|secret| *secret != UserSecret::None);
     match config.auth.method {
         _ if has_secret => {
-            own_method(stream, user, AuthMethod::ScramSha256, gateway).await.map(drop)
+            own_method(stream, user, AuthMethod::ScramSha256, now, gateway).await.map(drop)
         }
         AuthMethod::Trust => Ok(()),
         AuthMethod::Passthrough => {
-            let mut policies = gateway.policies();
+            let mut policies = now.policies();
             let (Some(policy), None) = (policies.next(), policies.next()) else {
                 return Err(needs_secret(user).into());
             };

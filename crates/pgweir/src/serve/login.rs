@@ -12,18 +12,19 @@ use pgweir_protocol::frame::{HEADER_LENGTH, Header};
 use pgweir_protocol::message::{self, TransactionStatus};
 use pgweir_protocol::parameters::Parameters;
 use pgweir_protocol::report::{Report, Severity};
-use pgweir_protocol::session::{PoolMode, Session, SessionStart};
+use pgweir_protocol::session::{Session, SessionStart};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::startup::{self, Opening, Replication, Startup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::account::{Identity, Kind};
-use crate::config::{AuthMethod, Effective, ListenTlsMode, PoolMode as ConfiguredMode, UserSecret};
+use crate::config::{AuthMethod, Effective, ListenTlsMode, UserSecret};
 use crate::console::Console;
-use crate::gateway::{Clients, Gateway, Place, Policy, pool_spec};
+use crate::gateway::{Clients, Gateway, Place, Signal};
 use crate::random;
 use crate::route::ClientRouter;
+use crate::snapshot::{Policy, Snapshot, max_message, pool_mode, pool_spec};
 
 use super::client::{ClientStart, ClientTask, Ending};
 use super::replication::{self, Relay};
@@ -83,7 +84,7 @@ pub(super) fn spawn(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) {
     let gateway = gateway.clone();
     tokio::spawn(async move {
         gateway.metrics.clients_accepted.increment(1);
-        let limit = gateway.config().limits.client_login_timeout.unwrap_or(Duration::MAX);
+        let limit = gateway.now().config().limits.client_login_timeout.unwrap_or(Duration::MAX);
         // The login is boxed: it is large, and gone for nearly all of a client's life.
         let admitted = timeout(limit, Box::pin(admit(stream, peer, &gateway))).await;
         let (ending, place) = match admitted {
@@ -115,7 +116,7 @@ async fn serve_console(console: Console) -> Ending {
 }
 
 fn note_ending(gateway: &Gateway, place: &Place, ending: Ending) {
-    if gateway.config().log.connections {
+    if gateway.now().config().log.connections {
         tracing::info!(client = place.handle.pid, ?ending, "client gone");
     }
 }
@@ -138,6 +139,7 @@ async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<Adm
                 session: start.session,
                 pools: start.pools,
                 policy: start.policy,
+                gateway: gateway.clone(),
                 handle: place.handle.clone(),
             };
             Some(Admitted::Session(Box::new(ClientTask::new(start)), place))
@@ -227,7 +229,7 @@ async fn read_opening(stream: &mut Stream) -> Result<Opening, Denied> {
 /// Nothing was read ahead: each packet was read to its exact end, so bytes sent in the clear
 /// behind the request become part of the handshake, which fails on them.
 async fn answer_ssl_request(stream: Stream, gateway: &Gateway) -> Option<Stream> {
-    match (gateway.tls(), stream) {
+    match (gateway.now().tls(), stream) {
         (Some(acceptor), Stream::Tcp(mut tcp)) => {
             tcp.write_all(b"S").await.ok()?;
             let tls = acceptor.accept(tcp).await.ok()?;
@@ -241,7 +243,8 @@ async fn answer_ssl_request(stream: Stream, gateway: &Gateway) -> Option<Stream>
 }
 
 fn check_peer(stream: &Stream, peer: Peer, gateway: &Gateway) -> Result<(), Denied> {
-    let config = gateway.config();
+    let now = gateway.now();
+    let config = now.config();
     let Peer::Tcp(address) = peer else {
         return Ok(());
     };
@@ -300,6 +303,8 @@ struct Shared {
 
 /// What is known of a client before it has said who it is.
 pub(super) struct Entrant<'a> {
+    /// By what it is let in, from beginning to end.
+    pub(super) now: &'a Snapshot,
     pub(super) startup: &'a Startup,
     pub(super) effective: Effective<'a>,
     pub(super) policy: Policy,
@@ -313,19 +318,21 @@ async fn let_in(
     if let Some(negotiation) = startup::negotiate(&startup) {
         stream.write_all(&negotiation).await?;
     }
-    if console::is_meant(&startup, gateway.config()) {
-        return Ok((LetIn::Console, console::let_in(stream, &startup, gateway).await?));
+    let now = gateway.now();
+    if console::is_meant(&startup, now.config()) {
+        return Ok((LetIn::Console, console::let_in(stream, &startup, &now, gateway).await?));
     }
-    let_in_to_servers(stream, startup, gateway).await
+    let_in_to_servers(stream, startup, &now, gateway).await
 }
 
 /// Lets a client in that is to get server connections.
 async fn let_in_to_servers(
     stream: &mut Stream,
     startup: Startup,
+    now: &Arc<Snapshot>,
     gateway: &Arc<Gateway>,
 ) -> Result<(LetIn, Place), Denied> {
-    let config = gateway.config();
+    let config = now.config();
     let effective = match startup.replication {
         Some(kind) => replication::effective(config, &startup.database, kind),
         None => config.effective(&startup.database),
@@ -334,7 +341,7 @@ async fn let_in_to_servers(
     if gateway.gates.is_disabled(&config.first_name(&startup.database)) {
         return Err(disabled(&startup.database).into());
     }
-    let policy = gateway.policy(&effective).ok_or(Denied::Silently)?;
+    let policy = now.policy(&effective).ok_or(Denied::Silently)?;
     let key = cancel_key(&startup);
     let most = config.listen.max_clients;
     let kind = startup.replication.map_or(Kind::Shared, |_| Kind::Replication);
@@ -342,7 +349,7 @@ async fn let_in_to_servers(
     let Some(place) = Clients::enter(gateway, most, key.clone(), identity) else {
         return Err(too_many_clients(most).into());
     };
-    let entrant = Entrant { startup: &startup, effective, policy };
+    let entrant = Entrant { now, startup: &startup, effective, policy };
     let mut out = Vec::new();
     message::authentication_ok(&mut out);
     let let_in = match startup.replication {
@@ -361,6 +368,10 @@ async fn let_in_to_servers(
     stream.write_all(&out).await?;
     stream.flush().await?;
     place.handle.account.admit();
+    // A reload tells those who are in the table; this one was perhaps not, or not at work yet.
+    if !Arc::ptr_eq(now, &gateway.now()) {
+        place.handle.raise(Signal::Renew);
+    }
     if config.log.connections {
         let Startup { user, database, replication, .. } = &startup;
         let replication = replication.map(Replication::as_str);
@@ -378,33 +389,29 @@ async fn share(
 ) -> Result<Shared, Denied> {
     let gateway = &place.gateway;
     let credentials = authenticate(stream, &entrant, gateway).await?;
-    let Entrant { startup, effective, policy } = entrant;
+    let Entrant { now, startup, effective, policy } = entrant;
     let pools = policy
         .cluster
         .pools(effective.dbname, &startup.user, &pool_spec(effective.pool))
         .map_err(|error| refused(&error))?;
     pools.set_credentials(credentials);
     // PAUSE closes its gate first and looks for pools then: one of the two finds these.
-    if gateway.gates.is_paused(&gateway.config().first_name(&startup.database)) {
+    if gateway.gates.is_paused(&now.config().first_name(&startup.database)) {
         pools.pause();
     }
     let settings = welcome::startup_settings(startup);
     let welcome = welcome::reported(gateway, &policy, &pools, settings).await?;
     tell_parameters(&welcome.reported, out);
-    let mode = match effective.pool.mode {
-        ConfiguredMode::Session => PoolMode::Session,
-        ConfiguredMode::Transaction | ConfiguredMode::Statement => PoolMode::Transaction,
-    };
     let start = SessionStart {
-        mode,
-        max_message: max_message(gateway),
+        mode: pool_mode(effective.pool.mode),
+        max_message: max_message(now.config()),
         id: place.id,
         pid: place.handle.pid,
         registry: gateway.registry.clone(),
         startup: welcome.settings.clone(),
         reported: welcome.reported.clone(),
     };
-    let router = gateway.router(&startup.database, &effective, &policy.cluster);
+    let router = gateway.router(now, &startup.database, &effective).ok_or(Denied::Silently)?;
     let attendance = router.catalog().attend().await;
     let router = ClientRouter::new(router, policy.clone(), attendance);
     Ok(Shared { session: Session::new(start, router), pools, policy })
@@ -443,11 +450,6 @@ pub(super) fn refused(error: &pgweir_pool::PoolError) -> Denied {
     }
 }
 
-fn max_message(gateway: &Gateway) -> usize {
-    let bytes = gateway.config().limits.max_message.map(|size| size.bytes());
-    bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
-}
-
 pub(super) fn cancel_key(startup: &Startup) -> Vec<u8> {
     if startup.minor_spoken() >= 2 {
         random::bytes::<LONG_KEY>().to_vec()
@@ -464,12 +466,12 @@ async fn authenticate(
     entrant: &Entrant<'_>,
     gateway: &Arc<Gateway>,
 ) -> Result<Credentials, Denied> {
-    let Entrant { startup: Startup { user, .. }, effective, policy } = entrant;
-    match gateway.config().auth.method {
+    let Entrant { now, startup: Startup { user, .. }, effective, policy } = entrant;
+    match now.config().auth.method {
         AuthMethod::Passthrough => {
             passthrough::authenticate(stream, user, effective.dbname, policy, gateway).await
         }
-        method => own_method(stream, user, method, gateway).await,
+        method => own_method(stream, user, method, now, gateway).await,
     }
 }
 
@@ -478,20 +480,21 @@ pub(super) async fn own_method(
     stream: &mut Stream,
     user: &str,
     method: AuthMethod,
+    now: &Snapshot,
     gateway: &Gateway,
 ) -> Result<Credentials, Denied> {
     match method {
-        AuthMethod::Trust => Ok(configured_credentials(gateway, user).unwrap_or(Credentials::None)),
+        AuthMethod::Trust => Ok(configured_credentials(now, user).unwrap_or(Credentials::None)),
         AuthMethod::Passthrough
         | AuthMethod::ScramSha256
         | AuthMethod::Query
-        | AuthMethod::Cert => scram_from_file(stream, user, gateway).await,
+        | AuthMethod::Cert => scram_from_file(stream, user, now, gateway).await,
     }
 }
 
 /// What the users file has that opens server connections.
-fn configured_credentials(gateway: &Gateway, user: &str) -> Option<Credentials> {
-    match &gateway.config().users.get(user)?.secret {
+fn configured_credentials(now: &Snapshot, user: &str) -> Option<Credentials> {
+    match &now.config().users.get(user)?.secret {
         UserSecret::Password(password) => Some(Credentials::Password(password.expose().to_owned())),
         UserSecret::Md5(hash) => Some(Credentials::Md5(hash.expose().to_owned())),
         UserSecret::Scram(_) | UserSecret::None => None,
@@ -501,14 +504,15 @@ fn configured_credentials(gateway: &Gateway, user: &str) -> Option<Credentials> 
 async fn scram_from_file(
     stream: &mut Stream,
     user: &str,
+    now: &Snapshot,
     gateway: &Gateway,
 ) -> Result<Credentials, Denied> {
-    let login = match gateway.config().users.get(user).map(|user| &user.secret) {
+    let login = match now.config().users.get(user).map(|user| &user.secret) {
         Some(UserSecret::Md5(hash)) => ClientLogin::md5(hash.expose().to_owned(), random::bytes()),
-        _ => passthrough::scram_login(gateway.scram_secret(user), user, gateway),
+        _ => passthrough::scram_login(now.scram_secret(user), user, gateway),
     };
     let proven = converse(stream, login, user).await?;
-    Ok(configured_credentials(gateway, user).or(proven).unwrap_or(Credentials::None))
+    Ok(configured_credentials(now, user).or(proven).unwrap_or(Credentials::None))
 }
 
 /// Leads the exchange with the client to its end; returns the keys that it reveals.

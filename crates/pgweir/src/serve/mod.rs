@@ -12,6 +12,7 @@ mod welcome;
 mod wire;
 
 pub(crate) use client::{CLIENT_TASK_SIZE, Ending};
-pub use listen::{ListenError, Listeners};
+pub(crate) use listen::{AcceptHttp, Rebuilding};
+pub use listen::{ListenError, Listeners, Place};
 pub(crate) use passthrough::MAX_QUESTIONS;
 pub(crate) use refusal::{cancelled, shutting_down};

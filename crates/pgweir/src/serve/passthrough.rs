@@ -17,8 +17,9 @@ use pgweir_protocol::report::{Report, ServerReport, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 use tokio::time::{sleep, timeout};
 
-use crate::gateway::{Asks, Demand, Gateway, Policy};
+use crate::gateway::{Asks, Demand, Gateway};
 use crate::random;
+use crate::snapshot::Policy;
 
 use super::login::{Denied, converse};
 
@@ -110,7 +111,8 @@ async fn ask(
     gateway: &Gateway,
 ) -> Result<Demand, Denied> {
     let node = some_node(&policy.cluster).await.ok_or_else(no_server)?;
-    let pool = &gateway.config().pool;
+    let now = gateway.now();
+    let pool = &now.config().pool;
     let _turn = gateway.questions.acquire().await.map_err(|_| Denied::Silently)?;
     let end = Instant::now() + pool.checkout_timeout;
     let none = Credentials::None;

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::account::Identity;
-use crate::gateway::Logged;
 use crate::route::Noted;
+use crate::snapshot::Logged;
 
 /// What the log says where nobody has looked into a statement.
 const UNKNOWN: &str = "(not looked into)";

@@ -53,6 +53,14 @@ pub(super) fn of_pool(error: &PoolError) -> Refused {
     })
 }
 
+/// The last word to a client whose database, or user, the configuration has no longer.
+pub(super) fn no_longer_served(database: &str) -> Report {
+    let message = format!("pgweir: database \"{database}\" is not served any more for this user");
+    Report::new(Severity::Fatal, SqlState::ADMIN_SHUTDOWN, message)
+        .with_detail("The configuration has been changed: it names one of the two no longer.")
+        .with_hint("[databases] lists the names that are served, auth.users_file the users.")
+}
+
 /// The facts behind a failed checkout.
 fn detail(error: &PoolError) -> Option<String> {
     match error {

@@ -22,7 +22,8 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::timeout;
 
 use crate::config::{AuthMethod, Config, Effective};
-use crate::gateway::{ClientHandle, Gateway, Policy, Signal};
+use crate::gateway::{ClientHandle, Gateway, Signal};
+use crate::snapshot::Policy;
 
 use super::client::{Ending, ending};
 use super::login::{Denied, Entrant, own_method, say_goodbye};
@@ -60,7 +61,7 @@ pub(super) async fn open(
     gateway: &Arc<Gateway>,
 ) -> Result<Server, Denied> {
     let user = &entrant.startup.user;
-    let credentials = match gateway.config().auth.method {
+    let credentials = match entrant.now.config().auth.method {
         AuthMethod::Passthrough => {
             // pg_hba.conf has lines of its own for replication: the server is asked about this very
             // connection, and if it asks for nothing, has given it.
@@ -72,7 +73,7 @@ pub(super) async fn open(
                 dialled => return dialled.map_err(|error| passthrough::refused(&node, error)),
             }
         }
-        method => own_method(stream, user, method, gateway).await?,
+        method => own_method(stream, user, method, entrant.now, gateway).await?,
     };
     let (node, dialled) = dial(entrant, kind, &credentials, gateway).await?;
     dialled.map_err(|error| passthrough::refused(&node, error))
@@ -85,7 +86,7 @@ async fn dial(
     credentials: &Credentials,
     gateway: &Gateway,
 ) -> Result<(Arc<Node>, Result<Server, ConnectError>), Denied> {
-    let Entrant { startup, effective, policy } = entrant;
+    let Entrant { startup, effective, policy, .. } = entrant;
     let node = primary(policy).await.ok_or_else(no_primary)?;
     let Some(mut reservation) = node.reserve(effective.pool.checkout_timeout).await else {
         return Err(no_room(&node).into());
@@ -198,8 +199,9 @@ impl Relay {
         match self.handle.signal(cx) {
             Signal::Kill => return Poll::Ready(self.shut_down(&refusal::shutting_down(), cx)),
             Signal::Drain => self.ending = Some(refusal::shutting_down()),
-            // A cancel request is for the server, which always has one here.
-            Signal::Cancel | Signal::None => {}
+            // A cancel request is for the server, which always has one here; and to the end of the
+            // connection it is served as it began.
+            Signal::Cancel | Signal::Renew | Signal::None => {}
         }
         if self.node.standing() == Standing::Lost {
             return Poll::Ready(self.shut_down(&refusal::silent(self.node.name()), cx));

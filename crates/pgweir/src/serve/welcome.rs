@@ -18,8 +18,9 @@ use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::startup::Startup;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::gateway::{Gateway, Policy, Welcome, WelcomeKey, want};
+use crate::gateway::{Gateway, Welcome, WelcomeKey};
 use crate::route::own_setting;
+use crate::snapshot::{Policy, want};
 
 use super::login::{Denied, refused};
 

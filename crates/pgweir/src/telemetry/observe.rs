@@ -1,6 +1,6 @@
 //! The part of the metrics that is read off running parts when somebody asks.
 
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use metrics::Label;
 use pgweir_pool::{Cluster, Health, Role};
@@ -13,11 +13,12 @@ pub(crate) fn observe(gateway: &Gateway) -> String {
     let observed = Observed::default();
     let clients = observed.gauge("pgweir_clients", "Clients connected.", Vec::new());
     clients.set(count(gateway.client_count()));
-    for (name, cluster) in gateway.clusters() {
+    for (name, cluster) in gateway.now().clusters() {
         observe_nodes(&observed, name, cluster);
         observe_pools(&observed, name, cluster);
     }
     observe_cache(&observed, gateway);
+    observe_reloads(&observed, gateway);
     observe_catalogs(&observed, gateway);
     gateway.metrics.render(&observed)
 }
@@ -107,6 +108,23 @@ fn observe_pools(observed: &Observed, name: &str, cluster: &Cluster) {
                 .absolute(stats.checkouts);
         }
     }
+}
+
+fn observe_reloads(observed: &Observed, gateway: &Gateway) {
+    let ledger = gateway.reloads.ledger().clone();
+    let help = "Configurations taken over, or refused as a whole.";
+    for (result, value) in [("accepted", ledger.accepted), ("refused", ledger.refused)] {
+        let labels = vec![Label::new("result", result)];
+        observed.counter("pgweir_config_reloads_total", help, labels).absolute(value);
+    }
+    let help = "When the configuration in force was taken over, in seconds since 1970.";
+    let since = ledger.last_success.duration_since(UNIX_EPOCH).unwrap_or_default();
+    observed
+        .gauge("pgweir_config_last_success_timestamp_seconds", help, Vec::new())
+        .set(since.as_secs_f64());
+    let help = "Whether the file on disk is refused, and an earlier configuration is in force.";
+    let is_refused = !ledger.problems.is_empty();
+    observed.gauge("pgweir_config_file_refused", help, Vec::new()).set(truth(is_refused));
 }
 
 fn observe_cache(observed: &Observed, gateway: &Gateway) {

@@ -408,7 +408,9 @@ impl<R: Router> Session<R> {
         }
         let sql = split_cstr(parse).map_or(parse, |(sql, _)| sql);
         let facts = facts(&self.track, &self.reported, &self.environment, false);
-        Some(self.router.judge(sql, facts))
+        let judged = self.router.judge(sql, facts);
+        // What no server is to run is refused where it is prepared: this was, before.
+        Some(if judged.denial().is_some() { verdict.clone() } else { judged })
     }
 
     /// The same for a statement that SQL has prepared.
@@ -418,8 +420,9 @@ impl<R: Router> Session<R> {
             return Some(verdict.clone());
         }
         let text = self.statements.sql.texts().get(name)?.clone();
+        let verdict = verdict.clone();
         let judged = self.judge(text.as_bytes());
-        judged.prepares(name).cloned()
+        if judged.denial().is_some() { Some(verdict) } else { judged.prepares(name).cloned() }
     }
 
     fn verdict_of_portal(&self, portal: &[u8]) -> Arc<Verdict> {

@@ -282,6 +282,15 @@ impl<R: Router> Session<R> {
         std::mem::take(&mut self.wrote)
     }
 
+    /// Takes over what has changed about how the client is served. One that has a server connection for
+    /// as long as it stays keeps it.
+    pub fn change(&mut self, mode: PoolMode, max_message: usize) {
+        if self.mode == PoolMode::Transaction || matches!(self.link, Link::Detached) {
+            self.mode = mode;
+        }
+        self.max_message = max_message.min(MAX_MESSAGE_LENGTH);
+    }
+
     /// The router, for what it knows of the client.
     pub fn router(&self) -> &R {
         &self.router

@@ -217,7 +217,15 @@ fn check_tls(tls: &mut ServerTls, fields: &Fields<'_, '_>, scope: &mut Scope<'_>
     }
     let is_verifying = matches!(tls.mode, ServerTlsMode::VerifyCa | ServerTlsMode::VerifyFull);
     match &tls.ca_file {
-        Some(file) if is_verifying => fields.require_readable("ca_file", file, scope),
+        Some(file) if is_verifying => {
+            fields.require_readable("ca_file", file, scope);
+            if scope.is_sure("ca_file")
+                && let Err(error) = pgweir_pool::read_ca_file(file)
+            {
+                let suggestion = "certificates of authorities, PEM";
+                fields.report("ca_file", scope, error.to_string(), suggestion);
+            }
+        }
         Some(_) => {
             let message = format!("mode \"{}\" verifies no certificate", tls.mode);
             let suggestion = "use mode = \"verify-full\" or \"verify-ca\", or leave ca_file out";

@@ -7,6 +7,7 @@ use crate::config::address::Address;
 use crate::config::fields::Fields;
 use crate::config::scope::Scope;
 use crate::config::spec::{available, nested, planned, section, words};
+use crate::tls::TlsError;
 
 /// The longest path of a Unix socket in bytes: `sun_path` less its final zero (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -97,5 +98,17 @@ fn check_tls(tls: &mut ListenTls, fields: &Fields<'_, '_>, scope: &mut Scope<'_>
                 fields.report(name, scope, message, "give cert_file and key_file, PEM");
             }
         }
+    }
+    if scope.is_sure("cert_file")
+        && scope.is_sure("key_file")
+        && let Err(error) = crate::tls::acceptor(tls)
+    {
+        let is_key = |file: &PathBuf| tls.key_file.as_ref() == Some(file);
+        let name = match &error {
+            TlsError::File { file, .. } if is_key(file) => "key_file",
+            _ => "cert_file",
+        };
+        let suggestion = "a certificate chain and its private key, both PEM";
+        fields.report(name, scope, error.to_string(), suggestion);
     }
 }

@@ -1,7 +1,7 @@
 //! The files that a configuration names, in a directory of their own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::shown;
@@ -211,13 +211,19 @@ fn files_that_cannot_be_read() {
 
 #[test]
 fn a_relative_path_starts_at_the_file() {
-    let main =
-        b"listen.tls = { mode = \"require\", cert_file = \"c\", key_file = \"/dev/null\" }\n\
+    let main = b"listen.tls = { mode = \"require\", cert_file = \"c\", key_file = \"k\" }\n\
         clusters.main.nodes = \"a\"\nclusters.main.monitor.password_file = \"p\"\n";
-    let directory = Directory::with(&[("f.toml", main), ("c", b""), ("p", b"hunter2\n")]);
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let directory = Directory::with(&[
+        ("f.toml", main),
+        ("c", certificate.as_bytes()),
+        ("k", key.as_bytes()),
+        ("p", b"hunter2\n"),
+    ]);
     let config = directory.load().unwrap();
     assert_eq!(config.listen.tls.cert_file, Some(directory.0.join("c")));
-    assert_eq!(config.listen.tls.key_file.as_deref(), Some(Path::new("/dev/null")));
+    assert_eq!(config.listen.tls.key_file, Some(directory.0.join("k")));
     assert_eq!(config.clusters["main"].monitor.password.as_ref().unwrap().expose(), "hunter2");
 }
 

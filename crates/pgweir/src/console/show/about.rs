@@ -4,7 +4,9 @@ use std::fs;
 
 use super::super::table::{Row, int8, text};
 use super::{Show, View};
+use crate::config::Listed;
 use crate::gateway::{ClientHandle, Phase};
+use crate::reload::{FIXED_KEY, Ledger};
 use crate::serve::CLIENT_TASK_SIZE;
 
 pub(super) const VERSION: Show = Show {
@@ -27,21 +29,51 @@ pub(super) const STATE: Show = Show {
             ("suspended", word(false)),
             ("draining", word(!is_serving)),
         ];
-        rows.into_iter().map(|(key, value)| vec![key.into(), value.into()]).collect()
+        let rows = rows.map(|(key, value)| (key, value.to_owned()));
+        // What is wrong with the file, if it is not in force as it is.
+        let problem = view.gateway.reloads.ledger().problems.first().map(ToString::to_string);
+        let configuration = problem.unwrap_or_else(|| "in force".to_owned());
+        let all = rows.into_iter().chain([("configuration", configuration)]);
+        all.map(|(key, value)| vec![key.into(), value.into()]).collect()
     },
 };
 
 pub(super) const CONFIG: Show = Show {
     name: "config",
     about: "the configuration in force",
-    columns: &[text("key"), text("value"), text("default"), text("changeable")],
+    columns: &[
+        text("key"),
+        text("value"),
+        text("default"),
+        text("changeable"),
+        text("previous"),
+        text("changed_at"),
+        text("pending"),
+    ],
     rows: |view| {
-        let listed = view.gateway.config().list().into_iter();
-        listed
-            .map(|row| vec![row.key.into(), row.value.into(), row.default.into(), "no".into()])
-            .collect()
+        let listed = view.now.config().list().into_iter();
+        let ledger = view.gateway.reloads.ledger();
+        listed.map(|listed| config_row(view, &ledger, listed)).collect()
     },
 };
+
+/// A key: its values, and what has become of it since the start.
+fn config_row(view: &View<'_>, ledger: &Ledger, listed: Listed) -> Row {
+    let is_fixed = listed.key == FIXED_KEY;
+    let changed = ledger.history.get(&listed.key);
+    let previous = changed.map(|(previous, _)| previous.clone());
+    let changed_at = changed.map(|(_, at)| view.clock.wall_second(*at));
+    let pending = ledger.pending.clone().filter(|_| is_fixed);
+    vec![
+        listed.key.into(),
+        listed.value.into(),
+        listed.default.into(),
+        if is_fixed { "no" } else { "yes" }.into(),
+        previous.into(),
+        changed_at.into(),
+        pending.into(),
+    ]
+}
 
 pub(super) const MEM: Show = Show {
     name: "mem",

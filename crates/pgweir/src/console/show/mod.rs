@@ -13,7 +13,10 @@ mod pools;
 mod routes;
 mod stats;
 
+use std::sync::Arc;
+
 use crate::gateway::Gateway;
+use crate::snapshot::Snapshot;
 
 use super::clock::Clock;
 use super::table::{Column, Row};
@@ -65,6 +68,7 @@ const fn joined<const N: usize>(first: &[Column], second: &[Column]) -> [Column;
 /// What a table is drawn from.
 pub(super) struct View<'a> {
     pub(super) gateway: &'a Gateway,
+    pub(super) now: Arc<Snapshot>,
     pub(super) clock: Clock,
 }
 

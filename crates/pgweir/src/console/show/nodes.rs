@@ -8,7 +8,7 @@ use pgweir_protocol::verdict::Target;
 use super::super::table::{Column, Row, Value, boolean, int4, int8, text};
 use super::{Show, View};
 use crate::account::micros;
-use crate::gateway::Policy;
+use crate::snapshot::Policy;
 
 const COLUMNS: &[Column] = &[
     text("cluster"),
@@ -37,7 +37,7 @@ pub(super) const NODES: Show = Show {
     name: "nodes",
     about: "servers: role, health, freshness, and why one does not serve reads",
     columns: COLUMNS,
-    rows: |view| view.gateway.policies().flat_map(|policy| rows(view, &policy)).collect(),
+    rows: |view| view.now.policies().flat_map(|policy| rows(view, &policy)).collect(),
 };
 
 fn rows(view: &View<'_>, policy: &Policy) -> Vec<Row> {

@@ -44,10 +44,10 @@ fn at_work(stats: &NodePoolStats) -> u32 {
 
 /// All pools, in the order of database and user.
 fn pools(view: &View<'_>) -> Vec<Pool> {
-    let config = view.gateway.config();
+    let config = view.now.config();
     let mut clients = clients_by_pool(view);
     let mut pools = Vec::new();
-    for (name, cluster) in view.gateway.clusters() {
+    for (name, cluster) in view.now.clusters() {
         for set in cluster.pool_sets() {
             let (dbname, user) = (set.database().to_owned(), set.user().to_owned());
             pools.push(Pool {
@@ -66,7 +66,7 @@ fn pools(view: &View<'_>) -> Vec<Pool> {
 }
 
 fn clients_by_pool(view: &View<'_>) -> BTreeMap<PoolKey, Vec<Arc<ClientHandle>>> {
-    let config = view.gateway.config();
+    let config = view.now.config();
     let mut by_pool: BTreeMap<PoolKey, Vec<Arc<ClientHandle>>> = BTreeMap::new();
     for client in view.gateway.clients.all() {
         let identity = &client.account.identity;
@@ -144,7 +144,7 @@ fn pool_row(view: &View<'_>, pool: &Pool) -> Row {
         pool.sum(|stats| stats.connecting).into(),
         (waited / MICROS).into(),
         (waited % MICROS).into(),
-        mode(view.gateway.config(), &pool.database).map(Value::from).unwrap_or(Value::Null),
+        mode(view.now.config(), &pool.database).map(Value::from).unwrap_or(Value::Null),
         pool.cluster.name().to_owned().into(),
         pool.set.spec().size.into(),
         pinned.into(),
@@ -280,7 +280,7 @@ pub(super) const DATABASES: Show = Show {
 
 /// The configured databases, or else those that somebody has asked for; and the console.
 pub(super) fn database_names(view: &View<'_>) -> BTreeSet<String> {
-    let configured = &view.gateway.config().databases;
+    let configured = &view.now.config().databases;
     let mut names: BTreeSet<String> = configured.keys().cloned().collect();
     if names.is_empty() {
         names.extend(pools(view).into_iter().map(|pool| pool.database));
@@ -290,7 +290,7 @@ pub(super) fn database_names(view: &View<'_>) -> BTreeSet<String> {
 }
 
 fn database_row(view: &View<'_>, pools: &[Pool], name: &str) -> Row {
-    let config = view.gateway.config();
+    let config = view.now.config();
     let clients = view.gateway.clients.all();
     let effective = config.effective(name).filter(|_| name != CONSOLE_DATABASE);
     let own = pools.iter().filter(|pool| {
@@ -300,7 +300,7 @@ fn database_row(view: &View<'_>, pools: &[Pool], name: &str) -> Row {
     });
     let current = own.map(|pool| pool.sum(|stats| at_work(stats) + stats.idle)).sum::<u64>();
     let cluster = effective
-        .and_then(|found| view.gateway.clusters().find(|(name, _)| *name == found.cluster_name));
+        .and_then(|found| view.now.clusters().find(|(name, _)| *name == found.cluster_name));
     let primary = cluster
         .and_then(|(_, cluster)| cluster.topology().primary().map(|primary| primary.node.clone()));
     let here = |client: &&Arc<ClientHandle>| client.account.identity.database == name;
@@ -332,7 +332,7 @@ pub(super) const USERS: Show = Show {
     about: "users of the users file and users that are connected",
     columns: &[text("name"), text("pool_mode"), text("admin"), int4("current_clients")],
     rows: |view| {
-        let (config, clients) = (view.gateway.config(), view.gateway.clients.all());
+        let (config, clients) = (view.now.config(), view.gateway.clients.all());
         let row = |name: &String| -> Row {
             let admin = config.users.get(name).map_or(Admin::No, |user| user.admin);
             let own = clients.iter().filter(|client| client.account.identity.user == *name);
@@ -351,7 +351,7 @@ fn rights(admin: Admin) -> &'static str {
 }
 
 fn user_names(view: &View<'_>) -> BTreeSet<String> {
-    let configured = view.gateway.config().users.iter().map(|(name, _)| name.to_owned());
+    let configured = view.now.config().users.iter().map(|(name, _)| name.to_owned());
     let clients = view.gateway.clients.all();
     let connected = clients.iter().filter(|client| client.account.is_admitted());
     configured.chain(connected.map(|client| client.account.identity.user.clone())).collect()
@@ -365,7 +365,7 @@ pub(super) const LISTS: Show = Show {
         let pools = pools(view);
         let clients = view.gateway.clients.all();
         let in_login = clients.iter().filter(|client| !client.account.is_admitted()).count();
-        let most = usize::try_from(view.gateway.config().listen.max_clients).unwrap_or(usize::MAX);
+        let most = usize::try_from(view.now.config().listen.max_clients).unwrap_or(usize::MAX);
         let sum = |count: fn(&NodePoolStats) -> u32| {
             pools.iter().map(|pool| pool.sum(count)).sum::<u64>()
         };
