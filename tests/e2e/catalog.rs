@@ -113,25 +113,34 @@ fn a_definition_counts_from_the_moment_it_is_made() {
     assert_eq!(primary_journal(scratch.name()), 30, "nothing was lost, nothing done twice");
 }
 
+/// Prepares a statement and runs it, defines something, and does the rest.
+fn prepared_before(
+    weir: &Weir,
+    database: &str,
+    [statement, definition]: [&str; 2],
+    rest: impl AsyncFnOnce(tokio_postgres::Client, tokio_postgres::Statement),
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let conninfo = weir.conninfo("postgres", database);
+        let (client, connection) =
+            tokio_postgres::connect(&conninfo, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let statement = client.prepare(statement).await.unwrap();
+        client.query(&statement, &[]).await.unwrap();
+        client.batch_execute(definition).await.unwrap();
+        rest(client, statement).await;
+    });
+}
+
 #[test]
 fn statements_prepared_before_a_definition_are_judged_by_it() {
     let scratch = Scratch::new("catalog_prepared");
     scratch.prepare(OBJECTS);
     let weir = Weir::start(shared(), "");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let conninfo = weir.conninfo("postgres", scratch.name());
-        let (client, connection) =
-            tokio_postgres::connect(&conninfo, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        let statement = client.prepare("SELECT count(*) FROM plain").await.unwrap();
-        client.query(&statement, &[]).await.unwrap();
-        client
-            .batch_execute(
-                "CREATE OR REPLACE VIEW plain AS SELECT id, name FROM item WHERE writes() = 1",
-            )
-            .await
-            .unwrap();
+    let definition = "CREATE OR REPLACE VIEW plain AS SELECT id, name FROM item WHERE writes() = 1";
+    let texts = ["SELECT count(*) FROM plain", definition];
+    prepared_before(&weir, scratch.name(), texts, async |client, statement| {
         for _ in 0..20 {
             let rows = client.query(&statement, &[]).await.unwrap();
             assert_eq!(rows[0].get::<_, i64>(0), 10);
@@ -169,21 +178,10 @@ fn a_prepared_statement_does_to_its_session_what_its_function_does_now() {
     let scratch = Scratch::new("catalog_settings");
     scratch.prepare(OBJECTS);
     let weir = Weir::start(shared(), "[pool]\nsize = 1\n");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let conninfo = weir.conninfo("postgres", scratch.name());
-        let (client, connection) =
-            tokio_postgres::connect(&conninfo, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        let statement = client.prepare("SELECT reads(1)").await.unwrap();
-        client.query(&statement, &[]).await.unwrap();
-        client
-            .batch_execute(
-                "CREATE OR REPLACE FUNCTION reads(int) RETURNS text LANGUAGE sql AS \
-                 'SELECT set_config(''work_mem'', ''77kB'', false)'",
-            )
-            .await
-            .unwrap();
+    let definition = "CREATE OR REPLACE FUNCTION reads(int) RETURNS text LANGUAGE sql AS \
+                      'SELECT set_config(''work_mem'', ''77kB'', false)'";
+    let texts = ["SELECT reads(1)", definition];
+    prepared_before(&weir, scratch.name(), texts, async |client, statement| {
         client.query(&statement, &[]).await.unwrap();
         let told = client.query_one("SHOW work_mem", &[]).await.unwrap();
         assert_eq!(told.get::<_, &str>(0), "77kB");

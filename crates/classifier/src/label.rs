@@ -191,8 +191,10 @@ pub enum Definition {
     /// Objects of these names come or go, and none besides. If nothing that is known has such a name,
     /// what is known stays true; but there may be more to be known.
     Named(Vec<String>),
-    /// What is known may not be true any more.
+    /// What is known of the user's objects may not be true any more.
     Anything,
+    /// Nor may names of PostgreSQL's own mean what they did: an operator `=` for numbers, a cast of a text.
+    Everything,
 }
 
 /// Statements about pgweir itself. See [`Label::local`].

@@ -70,6 +70,8 @@ pub enum Reason {
     UnknownOperator(Box<str>),
     /// A relation that the database did not have when its catalog was read.
     UnknownRelation(Box<str>),
+    /// A type that neither PostgreSQL nor the database had when its catalog was read.
+    UnknownType(Box<str>),
     /// Something of the user's, while the database's catalog is not known or has just changed.
     CatalogUnread(Box<str>),
     /// A part of the syntax tree that the classifier does not know.
@@ -172,6 +174,7 @@ impl Reason {
             Self::UnknownFunction(_) => "unknown_function",
             Self::UnknownOperator(_) => "unknown_operator",
             Self::UnknownRelation(_) => "unknown_relation",
+            Self::UnknownType(_) => "unknown_type",
             Self::CatalogUnread(_) => "catalog_unread",
             Self::UnknownNode => "unknown_node",
             Self::Unparsable => "unparsable",
@@ -194,6 +197,7 @@ impl Reason {
             | Self::CoordinatorOnly(name)
             | Self::ChangesSession(name)
             | Self::UnknownRelation(name)
+            | Self::UnknownType(name)
             | Self::CatalogUnread(name)
             | Self::WriteFunction(name)
             | Self::RunsText(name)

@@ -84,13 +84,25 @@ fn until_a_database_is_read_only_postgresqls_own_objects_are_trusted() {
     let sandbox = cluster(0);
     let read = database::catalog(&sandbox, "postgres", Catalog::builtin());
     let custom = read.custom_settings().to_vec();
-    let stale = read.with_unread_database();
+    let stale = read.clone().with_unread_database();
     assert_eq!(stale.custom_settings(), custom);
+    for sql in ["SELECT 1 + 1", "SELECT upper('a')", "SELECT * FROM pg_roles"] {
+        assert_eq!(
+            label(sql, &stale).reason.as_str(),
+            "catalog_unread",
+            "{sql}: others may be meant"
+        );
+    }
+    let doubtful = read.with_doubtful_database();
+    for sql in ["SELECT 2 * 3", "SELECT 1", "SELECT * FROM pg_class", "VALUES (1)"] {
+        assert_eq!(label(sql, &doubtful).reason.as_str(), "catalog_unread", "{sql}");
+    }
+    assert_eq!(label("BEGIN", &doubtful).access, Access::Neutral);
     let never = Catalog::builtin().with_unread_database();
     assert!(never.has_dynamic_settings());
     for catalog in [stale, never] {
         let rows = [
-            ("SELECT 1 + 1, lower('a'), now()", "harmless"),
+            ("SELECT 2 * 3, lower('a'), now()", "harmless"),
             ("SELECT * FROM pg_class", "harmless"),
             ("WITH x AS (SELECT 1) SELECT * FROM x", "harmless"),
             ("SELECT '1'::int, 'a'::text, 1::numeric(10, 2), NULL::int[]", "harmless"),

@@ -53,6 +53,12 @@ static PLAIN: LazyLock<Vec<String>> = LazyLock::new(|| {
     .collect()
 });
 
+/// Those with parentheses.
+static PARENTHESISED: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let rows = PLAIN.iter().filter(|sql| !opening_parentheses(sql).is_empty());
+    rows.cloned().collect()
+});
+
 /// Applies a change to each character that is not in quotes.
 fn outside_quotes(sql: &str, mut change: impl FnMut(char, &mut String)) -> String {
     let mut respelled = String::new();
@@ -71,6 +77,51 @@ fn outside_quotes(sql: &str, mut change: impl FnMut(char, &mut String)) -> Strin
         }
     }
     respelled
+}
+
+/// Where parentheses open outside of quotes.
+fn opening_parentheses(sql: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut quote = None;
+    for (at, character) in sql.char_indices() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '(') => found.push(at),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// With the word in front of a parenthesis in quotes.
+fn quoted_before(sql: &str, open: usize) -> Option<String> {
+    let (head, tail) = sql.split_at(open);
+    let name = head.trim_end();
+    let start = name.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))? + 1;
+    let (before, name) = name.split_at(start);
+    let is_word = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    is_word.then(|| format!("{before}\"{}\"{tail}", name.to_ascii_lowercase()))
+}
+
+/// With the parentheses that open at a place doubled.
+fn doubled(sql: &str, open: usize) -> Option<String> {
+    let mut depth = 0;
+    let mut quote = None;
+    for (at, character) in sql.char_indices().skip_while(|(at, _)| *at < open) {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '(') => depth += 1,
+            (None, ')') => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            let (inner, rest) = (&sql[open..=at], &sql[at + 1..]);
+            return Some(format!("{}({inner}){rest}", &sql[..open]));
+        }
+    }
+    None
 }
 
 /// Pieces that lexers trip over.
@@ -244,6 +295,45 @@ proptest! {
         let plain = label(sql);
         let explained = label(&format!("EXPLAIN ANALYZE {sql}"));
         prop_assert!(explained.access >= plain.access.min(Access::Write), "{}", sql);
+    }
+
+    #[test]
+    fn neither_quoting_a_name_nor_doubling_parentheses_weakens(row: Index, at: Index) {
+        let rows = &*PARENTHESISED;
+        let sql = row.get(rows);
+        let open = *at.get(&opening_parentheses(sql));
+        // Where the grammar has no room for it, PostgreSQL refuses it: a write, as everything unparsable.
+        for respelled in [quoted_before(sql, open), doubled(sql, open)].into_iter().flatten() {
+            let (before, after) = (label(sql), label(&respelled));
+            prop_assert!(after.access >= before.access, "{}: {}", respelled, after.reason);
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_analyze_runs(row: Index, spelling: Index) {
+        let spellings = [
+            "EXPLAIN ANALYZE", "EXPLAIN ANALYZE VERBOSE", "EXPLAIN (ANALYZE)", "explain (analyse)",
+            "EXPLAIN (COSTS off, ANALYZE on)", "EXPLAIN (ANALYZE off, ANALYZE)", "EXPLAIN (ANALYZE 1)",
+            "EXPLAIN (ANALYZE 'true', FORMAT json)", "EXPLAIN /* no */ (BUFFERS, \"analyze\" TRUE)",
+        ];
+        let rows = &*QUERIES;
+        let (sql, spelling) = (row.get(rows), spelling.get(&spellings));
+        let explained = label(&format!("{spelling} {sql}"));
+        prop_assert!(explained.access >= label(sql).access, "{} {}: {}", spelling, sql, explained.reason);
+    }
+
+    #[test]
+    fn doubt_about_a_database_weakens_nothing(row: Index) {
+        let rows = &*READABLE;
+        let sql = row.get(rows);
+        let known = label(sql).access;
+        for catalog in [
+            Catalog::builtin().with_unread_database(),
+            Catalog::builtin().with_unread_database().with_doubtful_database(),
+        ] {
+            let doubted = classify(sql.as_bytes(), Options::default(), &catalog);
+            prop_assert!(doubted.access >= known.min(Access::Primary), "{}: {}", sql, doubted.reason);
+        }
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! [`Catalog`] that [`DatabaseCatalog::known`] gives to whoever judges SQL. It looks again from time to
 //! time whether anything has changed, and reads at once when a statement that defines objects has passed
 //! through pgweir. From the moment such a statement is sent until the catalog has been read behind it,
-//! nothing of the user's counts as known: doubt goes to the primary. Databases without clients are let be.
+//! nothing of the user's counts as known: doubt goes to the primary. Where the statement may have given
+//! names of PostgreSQL's own another meaning, nothing at all does. Databases without clients are let be.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -48,8 +50,10 @@ pub(crate) const MAX_DATABASES: usize = 1_000;
 /// Definitions that pass through pgweir into one database, from any client.
 #[derive(Debug, Default)]
 struct Changes {
-    /// Raised when one is sent, and when it is over, that leaves nothing certain.
+    /// Raised when one is sent, and when it is over, that leaves nothing of the user's certain.
     epoch: AtomicU64,
+    /// The last epoch that began with one that leaves nothing certain at all.
+    doubtful_epoch: AtomicU64,
     /// Raised when any is over.
     ended: AtomicU64,
     /// Those that are not over.
@@ -63,23 +67,45 @@ impl Changes {
     fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
+
+    fn raise(&self, doubt: Doubt) {
+        if doubt == Doubt::Everything {
+            // First: who sees the new epoch sees what it is about.
+            let next = self.epoch.load(Ordering::Acquire) + 1;
+            self.doubtful_epoch.fetch_max(next, Ordering::AcqRel);
+        }
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// A definition under way. What it changes is not known before this is dropped, and the catalog read.
 #[derive(Debug)]
 pub(crate) struct Change {
     changes: Arc<Changes>,
-    /// It does more than to add to what is known.
-    is_doubtful: bool,
+    doubt: Doubt,
+}
+
+/// What is not known any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Doubt {
+    /// The object that is added.
+    Nothing,
+    /// What the user's objects are.
+    Objects,
+    /// What anything means.
+    Everything,
 }
 
 impl Change {
-    fn doubt(&mut self) {
-        if !self.is_doubtful {
-            self.is_doubtful = true;
-            self.changes.running.fetch_add(1, Ordering::AcqRel);
-            self.changes.epoch.fetch_add(1, Ordering::AcqRel);
+    fn doubt(&mut self, doubt: Doubt) {
+        if doubt <= self.doubt {
+            return;
         }
+        if self.doubt == Doubt::Nothing {
+            self.changes.running.fetch_add(1, Ordering::AcqRel);
+        }
+        self.doubt = doubt;
+        self.changes.raise(doubt);
     }
 }
 
@@ -87,9 +113,9 @@ impl Drop for Change {
     fn drop(&mut self) {
         let changes = &self.changes;
         changes.ended.fetch_add(1, Ordering::AcqRel);
-        if self.is_doubtful {
+        if self.doubt > Doubt::Nothing {
             *changes.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            changes.epoch.fetch_add(1, Ordering::AcqRel);
+            changes.raise(self.doubt);
             changes.running.fetch_sub(1, Ordering::AcqRel);
         }
         changes.wake.notify_waiters();
@@ -117,9 +143,37 @@ pub(crate) struct Known {
     pub(crate) read_at: Option<Instant>,
     /// A replica has to be as fresh as this to know the objects as they are known here.
     pub(crate) fresh_after: Option<Instant>,
+}
+
+/// What was read last, and what is left of it in doubt.
+#[derive(Debug)]
+struct Reading {
+    known: Known,
+    /// What holds while nothing is known of the user's objects.
+    unread: Known,
+    /// What holds while nothing is known at all.
+    in_doubt: Known,
     /// The changes that are known.
     epoch: u64,
     ended: u64,
+}
+
+/// What is known at a moment.
+pub(crate) struct Now {
+    reading: Guard<Arc<Reading>>,
+    doubt: Doubt,
+}
+
+impl Deref for Now {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        match self.doubt {
+            Doubt::Nothing => &self.reading.known,
+            Doubt::Objects => &self.reading.unread,
+            Doubt::Everything => &self.reading.in_doubt,
+        }
+    }
 }
 
 /// How the last look at a database ended, for those who wait for it.
@@ -136,9 +190,7 @@ pub(crate) struct DatabaseCatalog {
     dbname: Box<str>,
     /// PostgreSQL's own functions and what the operator says of others.
     base: Catalog,
-    known: ArcSwap<Known>,
-    /// What holds while nothing is known.
-    unread: Arc<Known>,
+    reading: ArcSwap<Reading>,
     changes: Arc<Changes>,
     generations: Arc<AtomicU64>,
     clients: AtomicUsize,
@@ -167,13 +219,17 @@ impl fmt::Debug for DatabaseCatalog {
 
 impl DatabaseCatalog {
     /// What is known now.
-    pub(crate) fn known(&self) -> Guard<Arc<Known>> {
-        let known = self.known.load();
-        if known.epoch == self.changes.epoch() {
-            known
+    pub(crate) fn known(&self) -> Now {
+        let reading = self.reading.load();
+        let epoch = self.changes.epoch();
+        let doubt = if reading.epoch == epoch {
+            Doubt::Nothing
+        } else if reading.epoch < self.changes.doubtful_epoch.load(Ordering::Acquire) {
+            Doubt::Everything
         } else {
-            Guard::from_inner(self.unread.clone())
-        }
+            Doubt::Objects
+        };
+        Now { reading, doubt }
     }
 
     /// A text is about to be sent; the client's change under way takes it in.
@@ -181,18 +237,27 @@ impl DatabaseCatalog {
     /// A new object whose name nothing has that is known takes nothing away from what is known: until
     /// it has been read, it is unknown. One whose name is known may be taken for the other.
     pub(crate) fn define(&self, text: &CatalogChange, change: &mut Option<Change>) {
-        let is_doubtful = match text {
+        let doubt = match text {
             CatalogChange::None => return,
-            CatalogChange::Named(names) => {
-                let known = self.known();
-                !known.catalog.is_read() || names.iter().any(|name| known.catalog.has_name(name))
-            }
-            CatalogChange::Any => true,
+            CatalogChange::Named(names) => self.doubt_about(names),
+            CatalogChange::Any => Doubt::Objects,
+            CatalogChange::Everything => Doubt::Everything,
         };
         let change = change
-            .get_or_insert_with(|| Change { changes: self.changes.clone(), is_doubtful: false });
-        if is_doubtful {
-            change.doubt();
+            .get_or_insert_with(|| Change { changes: self.changes.clone(), doubt: Doubt::Nothing });
+        change.doubt(doubt);
+    }
+
+    /// What is not known any more when objects of these names come or go.
+    fn doubt_about(&self, names: &[Box<str>]) -> Doubt {
+        let known = self.known();
+        if names.iter().any(|name| known.catalog.is_own(name)) {
+            Doubt::Everything
+        } else if !known.catalog.is_read() || names.iter().any(|name| known.catalog.has_name(name))
+        {
+            Doubt::Objects
+        } else {
+            Doubt::Nothing
         }
     }
 
@@ -220,7 +285,7 @@ impl DatabaseCatalog {
 
     /// The custom settings that code in the database makes, as far as that was ever known.
     pub(crate) fn custom_settings(&self) -> Arc<[Box<str>]> {
-        self.known.load().custom_settings.clone()
+        self.reading.load().known.custom_settings.clone()
     }
 
     /// How often the catalog could not be read.
@@ -230,9 +295,9 @@ impl DatabaseCatalog {
 
     /// Whether everything is known that is over.
     fn is_current(&self) -> bool {
-        let known = self.known.load();
-        known.epoch == self.changes.epoch()
-            && known.ended == self.changes.ended.load(Ordering::Acquire)
+        let reading = self.reading.load();
+        reading.epoch == self.changes.epoch()
+            && reading.ended == self.changes.ended.load(Ordering::Acquire)
     }
 
     /// Why it could not be read the last time.
@@ -267,21 +332,39 @@ impl DatabaseCatalog {
 
     /// What was read holds for the changes up to an epoch.
     fn publish(&self, catalog: Catalog, (epoch, ended): (u64, u64), fresh_after: Option<Instant>) {
-        self.known.store(Arc::new(Known {
-            custom_settings: catalog.custom_settings().into(),
-            catalog,
-            generation: self.generations.fetch_add(1, Ordering::Relaxed),
-            read_at: Some(Instant::now()),
-            fresh_after,
-            epoch,
-            ended,
-        }));
+        let read_at = Some(Instant::now());
+        let reading = Reading::new(catalog, &self.generations, (epoch, ended));
+        let known = Known { read_at, fresh_after, ..reading.known };
+        self.reading.store(Arc::new(Reading { known, ..reading }));
     }
 
     /// Nobody looks any more whether it is still true.
     fn forget(&self) {
-        self.known.store(self.unread.clone());
+        let unread = self.base.clone().with_unread_database();
+        self.reading.store(Arc::new(Reading::new(unread, &self.generations, NEVER)));
         self.looks.send_replace(Look::None);
+    }
+}
+
+/// The changes that are known where nothing was read.
+const NEVER: (u64, u64) = (u64::MAX, u64::MAX);
+
+impl Reading {
+    fn new(catalog: Catalog, generations: &AtomicU64, (epoch, ended): (u64, u64)) -> Self {
+        let known = |catalog: Catalog| Known {
+            custom_settings: catalog.custom_settings().into(),
+            catalog,
+            generation: generations.fetch_add(1, Ordering::Relaxed),
+            read_at: None,
+            fresh_after: None,
+        };
+        Self {
+            unread: known(catalog.clone().with_unread_database()),
+            in_doubt: known(catalog.clone().with_doubtful_database()),
+            known: known(catalog),
+            epoch,
+            ended,
+        }
     }
 }
 
@@ -308,20 +391,11 @@ impl Catalogs {
         base: Catalog,
     ) -> Arc<DatabaseCatalog> {
         let unread = base.clone().with_unread_database();
-        let unread = Arc::new(Known {
-            catalog: unread,
-            generation: self.generations.fetch_add(1, Ordering::Relaxed),
-            custom_settings: Arc::default(),
-            read_at: None,
-            fresh_after: None,
-            epoch: u64::MAX,
-            ended: u64::MAX,
-        });
+        let reading = Reading::new(unread, &self.generations, NEVER);
         let kept = Arc::new(DatabaseCatalog {
             dbname: dbname.into(),
             base,
-            known: ArcSwap::new(unread.clone()),
-            unread,
+            reading: ArcSwap::from_pointee(reading),
             changes: self.changes(cluster.name(), dbname),
             generations: self.generations.clone(),
             clients: AtomicUsize::new(0),

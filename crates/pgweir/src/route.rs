@@ -127,6 +127,29 @@ impl Router {
         self.heals.revised(&verdict).unwrap_or(verdict)
     }
 
+    /// The verdict on a statement whose parameters have these types.
+    fn with_types(
+        &self,
+        verdict: Arc<Verdict>,
+        types: &mut dyn Iterator<Item = u32>,
+    ) -> Arc<Verdict> {
+        let types: Vec<u32> = types.filter(|oid| !Catalog::is_own_type(*oid)).collect();
+        if types.is_empty() {
+            return verdict;
+        }
+        let known = self.catalog.known();
+        let verdict = Verdict { generation: known.generation, ..Verdict::clone(&verdict) };
+        if types.iter().all(|oid| known.catalog.is_harmless_type(*oid)) {
+            return Arc::new(verdict);
+        }
+        Arc::new(Verdict {
+            target: Target::Primary,
+            is_write: true,
+            suits_replica: false,
+            ..verdict
+        })
+    }
+
     /// What counts the statements with this verdict; nothing for a question to pgweir.
     fn enclosed(
         &self,
@@ -272,6 +295,16 @@ fn is_serializable_default(effect: &Effect) -> bool {
     }
 }
 
+/// Texts behind it in the same pipeline are read before the server reports the change.
+fn changes_syntax(effect: &Effect) -> bool {
+    match effect {
+        Effect::Setting(SettingChange::Set { name, .. } | SettingChange::Reset { name }) => {
+            matches!(&**name, "standard_conforming_strings" | "client_encoding")
+        }
+        _ => false,
+    }
+}
+
 fn says_serializable(statement: &str) -> bool {
     statement.to_ascii_lowercase().contains("serializable")
 }
@@ -308,8 +341,9 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
     }
     // What it executes may write; a session that knows the statement judges that instead.
     let executes = label.effects().any(|sign| matches!(sign, Sign::Execute(_)));
-    // What runs next on a standby would be refused.
-    let makes_serializable = effects.iter().any(|(_, effect)| is_serializable_default(effect));
+    // What runs next on a standby would be refused, or read otherwise than it is here.
+    let changes_next =
+        effects.iter().any(|(_, effect)| is_serializable_default(effect) || changes_syntax(effect));
     let question = label.local().and_then(|local| own_question(sql, local));
     let begin = label.statements.iter().rev().find_map(|statement| match &statement.control {
         Control::Begin(modes) => Some(transaction_modes(modes)),
@@ -321,7 +355,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
     };
     Verdict {
         target: match label.access {
-            Access::Neutral | Access::Read if makes_serializable => Target::Primary,
+            Access::Neutral | Access::Read if changes_next => Target::Primary,
             Access::Neutral | Access::Read => Target::Replica,
             // The server that is asked only repeats what it is told.
             Access::Primary if question.is_some() => Target::Replica,
@@ -429,9 +463,10 @@ fn trace_of_sign(sign: &Sign) -> Trace {
 /// be a definition that the server's can.
 fn catalog_change(sql: &[u8], label: &Label) -> CatalogChange {
     if label.unparsed && defines_objects(&String::from_utf8_lossy(sql)) {
-        return CatalogChange::Any;
+        return CatalogChange::Everything;
     }
     let mut names: Option<Vec<Box<str>>> = None;
+    let mut is_doubtful = false;
     for statement in &label.statements {
         match &statement.definition {
             Definition::Nothing => {}
@@ -439,8 +474,12 @@ fn catalog_change(sql: &[u8], label: &Label) -> CatalogChange {
                 let more = more.iter().map(|name| name.as_str().into());
                 names.get_or_insert_default().extend(more);
             }
-            Definition::Anything => return CatalogChange::Any,
+            Definition::Anything => is_doubtful = true,
+            Definition::Everything => return CatalogChange::Everything,
         }
+    }
+    if is_doubtful {
+        return CatalogChange::Any;
     }
     names.map_or(CatalogChange::None, |names| CatalogChange::Named(names.into()))
 }
@@ -459,7 +498,6 @@ fn remembered(label: &Label) -> Verdict {
         executes: executes.map(Into::into),
         mentions: label.effects().filter_map(mentioned).map(Into::into).collect(),
         inspects: inspection(label),
-        changes_schema: label.statements.iter().any(changes_schema),
         vacates: label.effects().find_map(vacated).map(Into::into),
         opening: opening(label),
         trace: trace(label),
@@ -503,14 +541,6 @@ fn mentioned(sign: &Sign) -> Option<&str> {
         }
         _ => None,
     }
-}
-
-/// Whether a statement may change the result of others: definitions, of what is not the session's own.
-fn changes_schema(statement: &StatementLabel) -> bool {
-    let is_definition =
-        ["CREATE", "ALTER", "DROP"].iter().any(|verb| statement.kind.starts_with(verb));
-    let is_own = |sign: &Sign| matches!(sign, Sign::Pin(Pin::TemporaryObject(_)));
-    is_definition && !statement.effects.iter().any(is_own)
 }
 
 /// The database that has to be free of connections.
@@ -862,6 +892,14 @@ fn options(facts: SessionFacts<'_>) -> Options {
 impl pgweir_protocol::verdict::Router for ClientRouter {
     fn judge(&mut self, sql: &[u8], facts: SessionFacts<'_>) -> Arc<Verdict> {
         self.router.judge(sql, options(facts))
+    }
+
+    fn with_types(
+        &mut self,
+        verdict: Arc<Verdict>,
+        types: &mut dyn Iterator<Item = u32>,
+    ) -> Arc<Verdict> {
+        self.router.with_types(verdict, types)
     }
 
     fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {

@@ -210,8 +210,6 @@ pub struct Verdict {
     pub mentions: Box<[Box<str>]>,
     /// What has to be asked of the server once the text has run.
     pub inspects: Option<Inspection>,
-    /// It changes what others may have prepared statements on: tables, types, functions.
-    pub changes_schema: bool,
     /// The database that it needs to be free of connections.
     pub vacates: Option<Box<str>>,
     /// What it means for what is known of the database's objects.
@@ -252,6 +250,12 @@ impl Verdict {
         })
     }
 
+    /// Whether it changes what others may have prepared statements on: tables, types, functions.
+    #[must_use]
+    pub fn changes_schema(&self) -> bool {
+        self.changes_catalog != CatalogChange::None
+    }
+
     /// Whether a transaction is committed.
     #[must_use]
     pub fn commits(&self) -> bool {
@@ -284,9 +288,8 @@ impl Verdict {
             executes: None,
             mentions: Box::default(),
             inspects: None,
-            changes_schema: false,
             vacates: None,
-            changes_catalog: CatalogChange::Any,
+            changes_catalog: CatalogChange::Everything,
             generation: 0,
             rules: 0,
             fingerprint: 0,
@@ -347,8 +350,10 @@ pub enum CatalogChange {
     None,
     /// Objects of these names come or go, and none besides.
     Named(Box<[Box<str>]>),
-    /// Nothing is known for certain any more.
+    /// Nothing is known for certain any more of the user's objects.
     Any,
+    /// Nor of what names of PostgreSQL's own mean.
+    Everything,
 }
 
 /// What a text leaves behind in its transaction, for the case that this goes on on another server; what
@@ -558,6 +563,16 @@ pub enum Setback<'a> {
 pub trait Router {
     /// Judges a text. Total: what cannot be understood gets a verdict for the primary.
     fn judge(&mut self, sql: &[u8], facts: SessionFacts<'_>) -> Arc<Verdict>;
+
+    /// The verdict on a statement that says which types its parameters have, by their numbers. Values of
+    /// a type may be checked by code of the user's.
+    fn with_types(
+        &mut self,
+        verdict: Arc<Verdict>,
+        _types: &mut dyn Iterator<Item = u32>,
+    ) -> Arc<Verdict> {
+        verdict
+    }
 
     /// Whether more, or something else, is known by now than when this verdict was given.
     fn is_outdated(&self, _verdict: &Verdict) -> bool {

@@ -3,9 +3,9 @@
 /// Names that may be written like a column's: `value.name`.
 #[rustfmt::skip]
 pub(super) static FIELDS: &[&str] = &[
-    "binary_upgrade_set_next_array_pg_type_oid", "binary_upgrade_set_next_heap_pg_class_oid",
-    "binary_upgrade_set_next_heap_relfilenode", "binary_upgrade_set_next_index_pg_class_oid",
-    "binary_upgrade_set_next_index_relfilenode",
+    "binary_upgrade_set_next_array_pg_type_oid", "binary_upgrade_set_next_attribute_versions",
+    "binary_upgrade_set_next_heap_pg_class_oid", "binary_upgrade_set_next_heap_relfilenode",
+    "binary_upgrade_set_next_index_pg_class_oid", "binary_upgrade_set_next_index_relfilenode",
     "binary_upgrade_set_next_multirange_array_pg_type_oid",
     "binary_upgrade_set_next_multirange_pg_type_oid", "binary_upgrade_set_next_pg_authid_oid",
     "binary_upgrade_set_next_pg_enum_oid", "binary_upgrade_set_next_pg_tablespace_oid",

@@ -49,10 +49,11 @@ pub(crate) fn is_field(name: &str) -> bool {
     contains(fields::FIELDS, name)
 }
 
-/// True for a type of PostgreSQL's own.
+/// True for a type of PostgreSQL's own, an array among them.
 pub(crate) fn is_type(schema: Option<&str>, name: &str) -> bool {
     let own = is_own_schema(schema) || schema == Some("information_schema");
-    own && (contains(types::TYPES, name) || schema.is_some())
+    let element = name.strip_prefix('_').unwrap_or(name);
+    own && (contains(types::TYPES, name) || contains(types::TYPES, element) || schema.is_some())
 }
 
 /// What one of PostgreSQL's own functions leaves behind in its session.
@@ -73,9 +74,11 @@ fn is_newer(name: &str, server_version: u16) -> bool {
     since.is_some_and(|(_, since)| *since <= server_version)
 }
 
-/// True for an operator of PostgreSQL's own; none of them writes.
-pub(crate) fn is_operator(schema: Option<&str>, name: &str) -> bool {
-    is_own_schema(schema) && contains(operators::OPERATORS, name)
+/// True for an operator of PostgreSQL's own with so many operands; none of them writes. Where their
+/// number cannot be told, for one with two.
+pub(crate) fn is_operator(schema: Option<&str>, name: &str, operands: Option<usize>) -> bool {
+    let names = if operands == Some(1) { operators::PREFIX } else { operators::BINARY };
+    is_own_schema(schema) && contains(names, name)
 }
 
 /// What reading a relation of PostgreSQL's own amounts to; `None` if it is not one of them. A name
@@ -113,7 +116,8 @@ mod tests {
             functions::INFORMATION_SCHEMA,
             fields::FIELDS,
             types::TYPES,
-            operators::OPERATORS,
+            operators::PREFIX,
+            operators::BINARY,
             relations::READ,
             relations::INFORMATION_SCHEMA,
         ];

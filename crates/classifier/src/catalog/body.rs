@@ -47,7 +47,8 @@ impl Body {
 
     /// A body that cannot be read: it may do anything.
     pub(crate) fn opaque(why: &'static str) -> Self {
-        Self { sets_unknown: true, ..Self::of(Verdict::Unknown, why, Traits::SESSION) }
+        let traits = Traits::SESSION.with(Traits::RUNS);
+        Self { sets_unknown: true, ..Self::of(Verdict::Unknown, why, traits) }
     }
 
     /// A body that is not read, because something else says what it does.
@@ -96,16 +97,28 @@ impl Body {
     /// It runs SQL that is made while it runs.
     fn runs_text(&mut self) {
         self.raise(Verdict::RunsText, "dynamic SQL");
-        self.traits = self.traits.with(Traits::SESSION);
+        self.traits = self.traits.with(Traits::SESSION).with(Traits::RUNS);
         self.sets_unknown = true;
     }
 }
 
-/// True if code has the words that objects are created, changed and dropped with, in quotes or not.
+/// True if code has the words that objects are created, changed and dropped with, in quotes or not. A
+/// column that is called `created_at` is none of them.
 #[must_use]
 pub fn defines_objects(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["create", "alter", "drop"].iter().any(|word| text.contains(word))
+    ["create", "alter", "drop"].iter().any(|word| has_word(&text, word))
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        let (before, after) = (text.get(..at), text.get(at + word.len()..));
+        let mut before = before.unwrap_or_default().chars().rev();
+        // The letter of an escape (`E'\nCREATE …'`) is not the word's.
+        let begins = !before.next().is_some_and(is_of_word) || before.next() == Some('\\');
+        begins && !after.unwrap_or_default().starts_with(is_of_word)
+    })
 }
 
 // ---- SQL ----
@@ -217,6 +230,7 @@ fn words(text: &str, standard_strings: bool) -> Body {
         reader.token(at);
     }
     let mut body = reader.body;
+    body.uses.push(Use::Rows.into());
     note_settings(text, &mut body);
     body
 }
@@ -293,12 +307,23 @@ impl Reader<'_> {
                 self.body.traits = self.body.traits.with(Traits::SETS_LOCALLY);
             } else {
                 uses.push(Use::Function { schema, name, arguments: None });
+                if name == "current_setting" && !self.asks_own_setting(at) {
+                    self.body.raise(Verdict::Primary, "it asks for a setting of the server's");
+                }
             }
         }
         if qualified {
             uses.push(Use::Field(name));
         }
         self.body.uses.extend(uses.into_iter().map(Kept::from));
+    }
+
+    /// `current_setting('app.name')`: a setting that the session has made up.
+    fn asks_own_setting(&self, at: usize) -> bool {
+        let name = self.get(at + 2);
+        let ends = |token: &Token| [',', ')', ':'].iter().any(|mark| token.is_mark(*mark));
+        matches!(name, Some(Token::Literal(name)) if name.contains('.'))
+            && self.get(at + 3).is_some_and(ends)
     }
 
     /// `set_config(name, value, true)`: gone with the transaction.
@@ -321,7 +346,8 @@ impl Reader<'_> {
         for from in 0..characters.len() {
             for part in (from + 1..=characters.len()).filter_map(|to| characters.get(from..to)) {
                 let name: String = part.iter().collect();
-                self.body.uses.push(Use::Operator { schema: None, name: &name }.into());
+                let used = Use::Operator { schema: None, name: &name, operands: None };
+                self.body.uses.push(used.into());
             }
         }
     }
@@ -448,6 +474,21 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(told("plpgsql", text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn definitions_are_known_by_their_words() {
+        let rows = [
+            ("EXECUTE 'CREATE TABLE ' || name", true),
+            ("EXECUTE format('drop\tTABLE %I', name)", true),
+            (r"EXECUTE E'\nALTER TABLE x'", true),
+            ("x('CREATE'||' TABLE')", true),
+            ("SELECT created_at, recreate, altered FROM drops", false),
+            ("EXECUTE 'SELECT 1 ORDER BY ' || by_created", false),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(defines_objects(text), expected, "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{Verdict, builtins};
 
 use super::body::{self, Body};
 use super::extensions;
-use super::facts::{Class, FIRST_USER_OID, Facts, Function, Named, ObjectId};
+use super::facts::{Class, FIRST_USER_OID, Facts, Function, Named, ObjectId, OwnFunction};
 use super::names::{Kinds, Traits, Use};
 use super::sharding;
 
@@ -72,10 +72,11 @@ pub(crate) struct Object {
 struct Entry {
     schema: Box<str>,
     object: usize,
-    /// How many arguments a function takes.
-    arguments: std::ops::RangeInclusive<usize>,
+    /// How many arguments a function takes, or operands an operator.
+    arguments: Arity,
 }
 
+type Arity = std::ops::RangeInclusive<usize>;
 type Index = HashMap<Box<str>, Vec<Entry>>;
 
 /// An immutable snapshot.
@@ -88,6 +89,14 @@ pub(crate) struct Database {
     targets: Index,
     types: Index,
     operators: Index,
+    /// By name, how many arguments functions of PostgreSQL's own take.
+    own_arities: HashMap<Box<str>, Vec<Arity>>,
+    /// Names in the code of functions that nothing has.
+    awaited: HashSet<Box<str>>,
+    /// Types, by number, whose values can be made and used without harm.
+    harmless_types: HashSet<u32>,
+    /// Any query may run code that can be replaced.
+    has_ambient_code: bool,
     custom_settings: Vec<Box<str>>,
     has_dynamic_settings: bool,
 }
@@ -109,18 +118,45 @@ impl Database {
         let (index, schema, name, arguments) = match used {
             Use::Function { schema, name, arguments } => (&self.functions, schema, name, arguments),
             Use::Field(name) => (&self.functions, None, name, Some(1)),
-            Use::Operator { schema, name } => (&self.operators, schema, name, None),
+            Use::Operator { schema, name, operands } => (&self.operators, schema, name, operands),
             Use::Relation { schema, name } => (&self.relations, schema, name, None),
             Use::Target { schema, name } => (&self.targets, schema, name, None),
             Use::Type { schema, name } => (&self.types, schema, name, None),
-            Use::Query => (&self.targets, None, "", None),
+            Use::Rows | Use::Query => (&self.targets, None, "", None),
         };
-        let entries = index.get(name).map(Vec::as_slice).unwrap_or_default();
-        entries
-            .iter()
+        let is_type = matches!(used, Use::Type { .. });
+        let is_rows = matches!(used, Use::Rows);
+        spellings(name)
+            .take(if is_type { usize::MAX } else { 1 })
+            .filter_map(move |name| index.get(name).filter(|_| !is_rows))
+            .flatten()
             .filter(move |entry| schema.is_none_or(|schema| *entry.schema == *schema))
             .filter(move |entry| arguments.is_none_or(|count| entry.arguments.contains(&count)))
             .filter_map(|entry| Some((entry.object, self.objects.get(entry.object)?)))
+    }
+
+    /// True if a function of PostgreSQL's own of this name can be called like this.
+    pub(crate) fn own_takes(&self, name: &str, arguments: usize) -> bool {
+        match self.own_arities.get(name) {
+            Some(arities) => arities.iter().any(|arity| arity.contains(&arguments)),
+            // A type's name, called like a function.
+            None => arguments == 1,
+        }
+    }
+
+    /// True if code in the database waits for something of this name.
+    pub(crate) fn awaits(&self, name: &str) -> bool {
+        self.awaited.contains(name)
+    }
+
+    /// True for a type whose values can be made and used without harm.
+    pub(crate) fn is_harmless_type(&self, oid: u32) -> bool {
+        self.harmless_types.contains(&oid)
+    }
+
+    /// True if any query may run code that can be replaced.
+    pub(crate) fn has_ambient_code(&self) -> bool {
+        self.has_ambient_code
     }
 
     /// The way from an object to what has decided on it, and what that is.
@@ -158,6 +194,11 @@ impl Database {
     }
 }
 
+/// A type's name, and those of the types whose arrays would be called so (`makeArrayTypeName`).
+fn spellings(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(name), |name| name.strip_prefix('_'))
+}
+
 struct Builder<'f> {
     facts: &'f Facts,
     vouched: &'f dyn Vouched,
@@ -165,7 +206,7 @@ struct Builder<'f> {
     by_id: HashMap<ObjectId, usize>,
     /// Functions of PostgreSQL's own that were met.
     own: HashMap<Box<str>, usize>,
-    own_functions: HashMap<u32, &'f Named>,
+    own_functions: HashMap<u32, &'f OwnFunction>,
     /// What each object uses.
     uses: Vec<(usize, usize)>,
     /// What it uses by a name that PostgreSQL's own have, too.
@@ -177,7 +218,7 @@ struct Builder<'f> {
 
 impl<'f> Builder<'f> {
     fn new(facts: &'f Facts, vouched: &'f dyn Vouched) -> Self {
-        let own_functions = facts.own_functions.iter().map(|own| (own.oid, own)).collect();
+        let own_functions = facts.own_functions.iter().map(|own| (own.named.oid, own)).collect();
         Self {
             facts,
             vouched,
@@ -209,8 +250,12 @@ impl<'f> Builder<'f> {
             Class::Type => &mut self.database.types,
             _ => &mut self.database.operators,
         };
-        let entry =
-            Entry { schema: named.schema.as_str().into(), object, arguments: 0..=usize::MAX };
+        let arguments = match (class, named.kind.as_str()) {
+            (Class::Operator, "b") => 2..=2,
+            (Class::Operator, _) => 1..=1,
+            _ => 0..=usize::MAX,
+        };
+        let entry = Entry { schema: named.schema.as_str().into(), object, arguments };
         index.entry(named.name.as_str().into()).or_default().push(entry);
     }
 
@@ -285,13 +330,17 @@ impl<'f> Builder<'f> {
     fn newer_functions(&mut self) {
         let facts = self.facts;
         for own in &facts.own_functions {
+            let arity = own.fewest_arguments..=own.most_arguments.unwrap_or(usize::MAX);
+            let name = own.named.name.as_str();
+            self.database.own_arities.entry(name.into()).or_default().push(arity.clone());
+            let own = &own.named;
             if self.own_verdict(Some(&own.schema), &own.name).0.is_some() {
                 continue;
             }
             let verdict = if own.kind == "i" { Verdict::Read } else { self.vouched.unknown() };
             let object = self.object(&own.name, verdict, Traits::NONE, Why::Function(""));
             let schema = own.schema.as_str().into();
-            let entry = Entry { schema, object, arguments: 0..=usize::MAX };
+            let entry = Entry { schema, object, arguments: arity };
             let index = &mut self.database.functions;
             index.entry(own.name.as_str().into()).or_default().push(entry);
         }
@@ -327,10 +376,15 @@ impl<'f> Builder<'f> {
                 (body.verdict, why) = (verdict, place);
             }
             self.note_settings(function, &body);
+            let mut brings = Kinds::NONE;
             for used in body.uses.iter().collect::<HashSet<_>>() {
+                if used.as_use() == Use::Rows {
+                    brings = Kinds::ROWS;
+                }
                 self.uses_by_name(object, used.as_use());
             }
             if let Some(object) = self.database.objects.get_mut(object) {
+                object.brings = brings;
                 object.verdict = body.verdict;
                 object.traits = body.traits;
                 object.why = why;
@@ -341,7 +395,10 @@ impl<'f> Builder<'f> {
     fn body(&self, function: &Function) -> Body {
         let is_volatile = function.volatility == 'v';
         let by_declaration = || match is_volatile {
-            true => Body::of(Verdict::Unknown, "a volatile function in C", Traits::SESSION),
+            true => {
+                let traits = Traits::SESSION.with(Traits::RUNS);
+                Body::of(Verdict::Unknown, "a volatile function in C", traits)
+            }
             false => Body::of(Verdict::Read, "", Traits::NONE),
         };
         if let Some(known) = function
@@ -381,16 +438,28 @@ impl<'f> Builder<'f> {
         (verdict, builtins::traits(name))
     }
 
-    /// An object uses whatever a name may mean. What nothing has, nothing can call: by the time that
-    /// it is created this snapshot is old.
+    /// An object uses whatever a name may mean. What nothing has, nothing can call; by the time that
+    /// it is created this snapshot is old ([`Database::awaits`]).
     fn uses_by_name(&mut self, object: usize, used: Use<'_>) {
         let meant: Vec<usize> = self.database.meant(used).map(|(meant, _)| meant).collect();
         let own = match used {
-            Use::Function { schema, name, .. } => self.own_verdict(schema, name).0.is_some(),
-            Use::Operator { schema, name } => builtins::is_operator(schema, name),
+            Use::Function { schema, name, arguments: Some(count) } => {
+                self.own_verdict(schema, name).0.is_some() && self.database.own_takes(name, count)
+            }
+            Use::Operator { schema, name, operands } => {
+                builtins::is_operator(schema, name, operands)
+            }
             Use::Field(_) => true,
             _ => false,
         };
+        if meant.is_empty()
+            && let Use::Function { name, .. }
+            | Use::Relation { name, .. }
+            | Use::Type { name, .. }
+            | Use::Field(name) = used
+        {
+            self.database.awaited.insert(name.into());
+        }
         let uses = if own { &mut self.uses_by_operand } else { &mut self.uses };
         uses.extend(meant.into_iter().map(|meant| (object, meant)));
         match used {
@@ -446,7 +515,7 @@ impl<'f> Builder<'f> {
             let Some(&object) = self.by_id.get(&user) else { continue };
             if let Some(&used) = self.by_id.get(&used) {
                 self.uses.push((object, used));
-            } else if let Some(own) = self.own_functions.get(&used.1).copied()
+            } else if let Some(own) = self.own_functions.get(&used.1).map(|own| &own.named)
                 && used.0 == Class::Function
             {
                 // One that is newer than the tables: immutable functions cannot write.
@@ -456,14 +525,37 @@ impl<'f> Builder<'f> {
                 self.database.has_dynamic_settings |= own.name == "set_config";
             }
         }
-        for writer in &facts.writers {
-            if let Some(object) = self.by_id.get(writer)
+        self.mark(&facts.askers, Verdict::Primary, "it asks for a setting of the server's");
+        self.mark(&facts.writers, Verdict::Write, "it writes or locks rows");
+        self.find_ambient_code();
+    }
+
+    /// What is known of objects from their stored trees.
+    fn mark(&mut self, marked: &[ObjectId], verdict: Verdict, why: &'static str) {
+        for id in marked {
+            if let Some(object) = self.by_id.get(id)
                 && let Some(object) = self.database.objects.get_mut(*object)
+                && verdict > object.verdict
             {
-                object.verdict = object.verdict.max(Verdict::Write);
-                object.why = Why::Function("it writes or locks rows");
+                object.verdict = verdict;
+                object.why = Why::Function(why);
             }
         }
+    }
+
+    /// Functions in C do not become others.
+    fn find_ambient_code(&mut self) {
+        let anything = (Class::Anything, 0);
+        let fixed: HashSet<u32> = self
+            .facts
+            .functions
+            .iter()
+            .filter(|function| matches!(function.language.as_str(), "c" | "internal"))
+            .map(|function| function.oid)
+            .collect();
+        self.database.has_ambient_code = self.facts.uses.iter().any(|(user, (class, used))| {
+            *user == anything && *class == Class::Function && !fixed.contains(used)
+        });
     }
 
     /// Carries what every object amounts to to all that use it.
@@ -485,10 +577,28 @@ impl<'f> Builder<'f> {
             let users = self.users(&uses);
             carry(&mut self.database.objects, &users);
         }
+        self.database.harmless_types = self.harmless_types();
         let mut settings: Vec<_> = self.settings.into_iter().collect();
         settings.sort_unstable();
         self.database.custom_settings = settings;
         self.database
+    }
+
+    /// Types that lead to nothing but reads, and that no function or operator waits for that does more.
+    fn harmless_types(&self) -> HashSet<u32> {
+        let is_harmless = |oid: u32| {
+            let object = self.by_id.get(&(Class::Type, oid));
+            let object = object.and_then(|at| self.database.objects.get(*at));
+            let is_plain = |object: &Object| {
+                object.verdict == Verdict::Read
+                    && object.traits == Traits::NONE
+                    && object.brings == Kinds::NONE
+            };
+            oid < FIRST_USER_OID || object.is_some_and(is_plain)
+        };
+        let types = self.facts.types.iter().map(|of_type| (of_type.oid, of_type.oid));
+        let all = types.chain(self.facts.arrays.iter().copied());
+        all.filter(|(_, element)| is_harmless(*element)).map(|(oid, _)| oid).collect()
     }
 
     /// By object, those that use it.
@@ -510,6 +620,10 @@ impl<'f> Builder<'f> {
     fn find_kinds(&mut self) -> bool {
         let mut kinds: HashMap<usize, Kinds> = HashMap::new();
         let mut crowded = HashSet::new();
+        let types = self.facts.types.iter().filter(|of_type| of_type.kind == "c");
+        let composite: HashSet<usize> = types
+            .filter_map(|of_type| self.by_id.get(&(Class::Type, of_type.oid)).copied())
+            .collect();
         for (led_to, of_type) in &self.facts.operands {
             let (Some(&led_to), Some(&of_type)) = (self.by_id.get(led_to), self.by_id.get(of_type))
             else {
@@ -521,7 +635,8 @@ impl<'f> Builder<'f> {
             }
             let next = kinds.len();
             let kind = *kinds.entry(of_type).or_insert_with(|| Kinds::one(next));
-            object.operands = object.operands.with(kind);
+            let rows = if composite.contains(&of_type) { Kinds::ROWS } else { Kinds::NONE };
+            object.operands = object.operands.with(kind).with(rows);
             if kind == Kinds::NONE {
                 crowded.insert(led_to);
             }

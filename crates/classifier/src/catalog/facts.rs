@@ -76,8 +76,18 @@ pub(crate) struct Named {
     pub(crate) oid: u32,
     pub(crate) schema: String,
     pub(crate) name: String,
-    /// Relations: `relkind` and `relpersistence`. Functions of PostgreSQL's own: `provolatile`.
+    /// Relations: `relkind` and `relpersistence`. Types: `typtype`. Operators: `oprkind`. Functions of
+    /// PostgreSQL's own: `provolatile`.
     pub(crate) kind: String,
+}
+
+/// A function of PostgreSQL's own.
+#[derive(Debug)]
+pub(crate) struct OwnFunction {
+    pub(crate) named: Named,
+    pub(crate) fewest_arguments: usize,
+    /// `None` if there is no most.
+    pub(crate) most_arguments: Option<usize>,
 }
 
 /// The catalogs that an object can be in.
@@ -119,10 +129,12 @@ pub(crate) type ObjectId = (Class, u32);
 pub(crate) struct Facts {
     pub(crate) functions: Vec<Function>,
     /// Functions of PostgreSQL's own.
-    pub(crate) own_functions: Vec<Named>,
+    pub(crate) own_functions: Vec<OwnFunction>,
     /// Relations, PostgreSQL's own included.
     pub(crate) relations: Vec<Named>,
     pub(crate) types: Vec<Named>,
+    /// Types of arrays, and what they are arrays of.
+    pub(crate) arrays: Vec<(u32, u32)>,
     pub(crate) operators: Vec<Named>,
     /// What uses what.
     pub(crate) uses: Vec<(ObjectId, ObjectId)>,
@@ -130,6 +142,8 @@ pub(crate) struct Facts {
     pub(crate) operands: Vec<(ObjectId, ObjectId)>,
     /// Objects whose stored trees write or lock rows.
     pub(crate) writers: Vec<ObjectId>,
+    /// Objects whose stored trees ask for settings that may be one server's own.
+    pub(crate) askers: Vec<ObjectId>,
     /// Objects that every node of a cluster that shards has, and answers alike.
     pub(crate) everywhere: HashSet<ObjectId>,
 }
@@ -151,13 +165,15 @@ impl Facts {
     fn row(&mut self, kind: &str, cells: &mut Cells<'_>) -> Option<()> {
         match kind {
             "f" => self.functions.push(cells.function()?),
-            "b" => self.own_functions.push(cells.named()?),
+            "b" => self.own_functions.push(cells.own_function()?),
             "r" => self.relations.push(cells.named()?),
             "t" => self.types.push(cells.named()?),
+            "y" => self.arrays.push((cells.number()?, cells.number()?)),
             "o" => self.operators.push(cells.named()?),
             "e" => self.uses.push((cells.object()?, cells.object()?)),
             "d" => self.operands.push((cells.object()?, cells.object()?)),
             "x" => self.writers.push(cells.object()?),
+            "q" => self.askers.push(cells.object()?),
             "s" => {
                 self.everywhere.insert(cells.object()?);
             }
@@ -171,10 +187,12 @@ impl Facts {
             ('f', self.functions.len()),
             ('r', self.relations.len()),
             ('t', self.types.len()),
+            ('y', self.arrays.len()),
             ('o', self.operators.len()),
             ('e', self.uses.len()),
             ('d', self.operands.len()),
             ('x', self.writers.len()),
+            ('q', self.askers.len()),
             ('s', self.everywhere.len()),
         ];
         match counts.into_iter().find(|(_, count)| *count > MAX_ROWS) {
@@ -217,6 +235,13 @@ impl<'r> Cells<'r> {
         usize::try_from(self.number()?).ok()
     }
 
+    fn maybe_count(&mut self) -> Option<Option<usize>> {
+        Some(match self.optional()? {
+            None => None,
+            Some(count) => Some(count.parse().ok()?),
+        })
+    }
+
     fn letter(&mut self) -> Option<char> {
         self.text()?.chars().next()
     }
@@ -234,6 +259,14 @@ impl<'r> Cells<'r> {
         })
     }
 
+    fn own_function(&mut self) -> Option<OwnFunction> {
+        Some(OwnFunction {
+            named: self.named()?,
+            fewest_arguments: self.count()?,
+            most_arguments: self.maybe_count()?,
+        })
+    }
+
     fn function(&mut self) -> Option<Function> {
         Some(Function {
             oid: self.number()?,
@@ -243,10 +276,7 @@ impl<'r> Cells<'r> {
             language: self.string()?,
             volatility: self.letter()?,
             fewest_arguments: self.count()?,
-            most_arguments: match self.optional()? {
-                None => None,
-                Some(most) => Some(most.parse().ok()?),
-            },
+            most_arguments: self.maybe_count()?,
             body: self.maybe_string()?,
             alias: self.maybe_string()?,
             settings: self.maybe_string()?.unwrap_or_default(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use self::body::defines_objects;
 use self::database::{Database, Object, Vouched, Why};
-use self::facts::{Facts, Row, Unusable};
+use self::facts::{FIRST_USER_OID, Facts, Row, Unusable};
 use self::names::{Finding, Kinds, Names, Traits, Use};
 use crate::walk::is_temporary_schema;
 use crate::{Access, Reason, builtins};
@@ -51,13 +51,18 @@ pub enum UnknownFunctions {
     Read,
 }
 
+/// What stands for a name where any query is in doubt.
+const ANY_QUERY: &str = "any query";
+
 /// How much is known of the objects in a database.
 #[derive(Debug, Clone)]
 enum Knowledge {
     /// There is no database to know anything of.
     Nothing,
-    /// There is one, and what is known of it, if anything, may not be true any more.
+    /// There is one, and what was known of it, if anything, may not be true any more.
     Unread(Option<Arc<Database>>),
+    /// Nor do names of PostgreSQL's own mean for certain what they are known for.
+    InDoubt(Option<Arc<Database>>),
     /// All of it.
     Read(Arc<Database>),
 }
@@ -148,11 +153,15 @@ impl Catalog {
     /// whatever is not PostgreSQL's own may be anything. What code in it may set is kept.
     #[must_use]
     pub fn with_unread_database(mut self) -> Self {
-        self.knowledge = match self.knowledge {
-            Knowledge::Read(database) => Knowledge::Unread(Some(database)),
-            unread @ Knowledge::Unread(_) => unread,
-            Knowledge::Nothing => Knowledge::Unread(None),
-        };
+        self.knowledge = Knowledge::Unread(self.last());
+        self
+    }
+
+    /// The same with a database that may have got objects which are meant in the place of PostgreSQL's
+    /// own: until they are read, no query is known to be harmless.
+    #[must_use]
+    pub fn with_doubtful_database(mut self) -> Self {
+        self.knowledge = Knowledge::InDoubt(self.last());
         self
     }
 
@@ -188,6 +197,18 @@ impl Catalog {
         self.last_known().is_none_or(Database::has_dynamic_settings)
     }
 
+    /// True for the number of a type of PostgreSQL's own.
+    #[must_use]
+    pub fn is_own_type(oid: u32) -> bool {
+        oid < FIRST_USER_OID
+    }
+
+    /// True if values of this type can be made, and used, without harm. False for what is not known.
+    #[must_use]
+    pub fn is_harmless_type(&self, oid: u32) -> bool {
+        Self::is_own_type(oid) || self.known().is_some_and(|known| known.is_harmless_type(oid))
+    }
+
     /// True if something in the database, or a function of PostgreSQL's own, has this name.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
@@ -197,16 +218,38 @@ impl Catalog {
             Use::Relation { schema, name },
             Use::Type { schema, name },
         ];
-        let own = builtins::function(schema, name, self.server_version).is_some();
-        let meant = |used| self.known().is_some_and(|known| known.meant(used).next().is_some());
-        own || uses.into_iter().any(meant)
+        let Some(known) = self.known() else { return self.is_own(name) };
+        let meant = |used| known.meant(used).next().is_some();
+        self.is_own(name) || known.awaits(name) || uses.into_iter().any(meant)
+    }
+
+    /// True if something of PostgreSQL's own has this name.
+    #[must_use]
+    pub fn is_own(&self, name: &str) -> bool {
+        builtins::function(None, name, self.server_version).is_some()
+            || builtins::is_type(None, name)
+            || builtins::relation(None, name).is_some()
+            || builtins::relation(Some("information_schema"), name) == Some(Verdict::Read)
+    }
+
+    fn last(&self) -> Option<Arc<Database>> {
+        match &self.knowledge {
+            Knowledge::Read(database) => Some(database.clone()),
+            Knowledge::Unread(last) | Knowledge::InDoubt(last) => last.clone(),
+            Knowledge::Nothing => None,
+        }
     }
 
     fn last_known(&self) -> Option<&Database> {
         match &self.knowledge {
-            Knowledge::Read(database) | Knowledge::Unread(Some(database)) => Some(database),
-            _ => None,
+            Knowledge::Read(database) => Some(database),
+            Knowledge::Unread(last) | Knowledge::InDoubt(last) => last.as_deref(),
+            Knowledge::Nothing => None,
         }
+    }
+
+    fn is_unread(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Unread(_) | Knowledge::InDoubt(_))
     }
 
     fn known(&self) -> Option<&Database> {
@@ -227,7 +270,10 @@ impl Catalog {
 
     /// What one of several objects of a name amounts to: the strongest.
     fn meant(&self, used: Use<'_>) -> Option<Finding> {
-        let database = self.known()?;
+        let database = self.last_known()?;
+        if self.is_unread() {
+            return self.was_meant(database, used);
+        }
         let by_operand = matches!(used, Use::Field(_)) || self.is_own_name(used);
         let findings = database.meant(used).map(|(_, object)| {
             let finding = finding_of(database, object);
@@ -242,13 +288,34 @@ impl Catalog {
         Some(Finding { uses_objects: !matches!(used, Use::Query), ..finding })
     }
 
-    /// True if PostgreSQL has a function or operator of its own of this name.
+    /// The same while nothing is known for certain: what had objects of the user's may have others.
+    fn was_meant(&self, database: &Database, used: Use<'_>) -> Option<Finding> {
+        let name = match used {
+            Use::Function { name, .. }
+            | Use::Field(name)
+            | Use::Operator { name, .. }
+            | Use::Relation { name, .. }
+            | Use::Type { name, .. } => name,
+            Use::Target { .. } | Use::Rows => return None,
+            Use::Query => {
+                let (_, ambient) = database.meant(used).next()?;
+                let is_harmless = ambient.verdict == Verdict::Read && !database.has_ambient_code();
+                return (!is_harmless).then(|| self.unread(ANY_QUERY));
+            }
+        };
+        database.meant(used).next().map(|_| self.unread(name))
+    }
+
+    /// True if PostgreSQL has a function or operator of its own of this name that can be used like this.
     fn is_own_name(&self, used: Use<'_>) -> bool {
         match used {
-            Use::Function { schema, name, .. } => {
+            Use::Function { schema, name, arguments: Some(count) } => {
                 builtins::function(schema, name, self.server_version).is_some()
+                    && self.known().is_none_or(|known| known.own_takes(name, count))
             }
-            Use::Operator { schema, name } => builtins::is_operator(schema, name),
+            Use::Operator { schema, name, operands } => {
+                builtins::is_operator(schema, name, operands)
+            }
             _ => false,
         }
     }
@@ -264,7 +331,9 @@ impl Catalog {
         known.or_else(|| self.meant(Use::Type { schema, name })).unwrap_or_else(|| {
             match (&self.knowledge, self.unknown_functions) {
                 // It may be known to write in a moment.
-                (Knowledge::Unread(_), _) => self.unread(name).with_traits(self.of_unread(name)),
+                (Knowledge::Unread(_) | Knowledge::InDoubt(_), _) => {
+                    self.unread(name).with_traits(self.of_unread(name))
+                }
                 (_, UnknownFunctions::Read) => Finding::HARMLESS,
                 _ => of_function(Verdict::Unknown, name),
             }
@@ -292,13 +361,15 @@ impl Catalog {
         known.unwrap_or(Finding::HARMLESS)
     }
 
-    fn operator(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
-        let own = builtins::is_operator(schema, name).then_some(Finding::HARMLESS);
+    fn operator(&self, used: Use<'_>, name: &str) -> Finding {
+        let own = self.is_own_name(used).then_some(Finding::HARMLESS);
         let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
-        known.unwrap_or_else(|| match (&self.knowledge, self.unknown_functions) {
-            (Knowledge::Unread(_), _) => self.unread(name),
-            (_, UnknownFunctions::Read) => Finding::HARMLESS,
-            _ => Finding::new(Access::Write, Reason::UnknownOperator(name.into())),
+        known.unwrap_or_else(|| match self.unknown_functions {
+            _ if self.is_unread() => self.unread(name),
+            UnknownFunctions::Read => Finding::HARMLESS,
+            UnknownFunctions::Write => {
+                Finding::new(Access::Write, Reason::UnknownOperator(name.into()))
+            }
         })
     }
 
@@ -316,11 +387,9 @@ impl Catalog {
         }
         let reason = match (own, &self.knowledge) {
             (Some(_), _) => Reason::ServerRelation(name.into()),
-            (None, Knowledge::Unread(_)) => return self.unread(name),
+            (None, Knowledge::Unread(_) | Knowledge::InDoubt(_)) => return self.unread(name),
             (None, Knowledge::Read(_)) => {
-                let reason = Reason::UnknownRelation(name.into());
-                let finding = Finding::new(Access::Write, reason);
-                return Finding { is_unresolved: true, uses_objects: true, ..finding };
+                return self.not_there(Reason::UnknownRelation(name.into()));
             }
             // The name that `serial` and identity columns give to sequences has to do.
             (None, Knowledge::Nothing) if name.ends_with("_seq") => {
@@ -332,14 +401,23 @@ impl Catalog {
     }
 
     fn type_of(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
-        let unread = matches!(self.knowledge, Knowledge::Unread(_));
-        if unread && !builtins::is_type(schema, name) {
+        let own = builtins::is_type(schema, name) || builtins::relation(schema, name).is_some();
+        if self.is_unread() && !own {
             return self.unread(name);
         }
         if self.is_sharded && sharding::is_number_of_objects(name) {
             return of_function(Verdict::Primary, name);
         }
-        self.meant(used).unwrap_or(Finding::HARMLESS)
+        self.meant(used).unwrap_or_else(|| match self.knowledge {
+            Knowledge::Read(_) if !own => self.not_there(Reason::UnknownType(name.into())),
+            _ => Finding::HARMLESS,
+        })
+    }
+
+    /// A name that nothing has in a database whose objects are known.
+    fn not_there(&self, reason: Reason) -> Finding {
+        let finding = Finding::new(Access::Write, reason);
+        Finding { is_unresolved: true, uses_objects: true, ..finding }
     }
 }
 
@@ -382,9 +460,11 @@ impl Names for Catalog {
         match used {
             Use::Function { schema, name, .. } => self.called(used, schema, name),
             Use::Field(name) => self.field(used, name),
-            Use::Operator { schema, name } => self.operator(used, schema, name),
+            Use::Operator { name, .. } => self.operator(used, name),
             Use::Relation { schema, name } => self.relation(used, schema, name),
             Use::Type { schema, name } => self.type_of(used, schema, name),
+            Use::Rows => Finding { brings: Kinds::ROWS, ..Finding::HARMLESS },
+            Use::Query if matches!(self.knowledge, Knowledge::InDoubt(_)) => self.unread(ANY_QUERY),
             Use::Target { .. } | Use::Query => self.meant(used).unwrap_or(Finding::HARMLESS),
         }
     }

@@ -7,13 +7,13 @@ use crate::{Access, Reason};
 /// Something that a text names and does, which only a catalog can say more about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Use<'a> {
-    /// It calls a function with so many arguments; `None` if there is no telling how many.
+    /// It calls a function.
     Function {
         /// As it was written.
         schema: Option<&'a str>,
         /// Its name.
         name: &'a str,
-        /// How many arguments the call has.
+        /// How many arguments the call has; `None` if there is no telling, or if some have names.
         arguments: Option<usize>,
     },
     /// `value.name`: a column, or a function of one argument in the notation of one.
@@ -24,6 +24,8 @@ pub(crate) enum Use<'a> {
         schema: Option<&'a str>,
         /// Its name.
         name: &'a str,
+        /// How many operands stand beside it; `None` if there is no telling.
+        operands: Option<usize>,
     },
     /// It reads a relation.
     Relation {
@@ -46,6 +48,8 @@ pub(crate) enum Use<'a> {
         /// Its name.
         name: &'a str,
     },
+    /// It has rows whose type has no name: those that it puts together, and those of a query in `FROM`.
+    Rows,
     /// Any query at all.
     Query,
 }
@@ -63,11 +67,12 @@ impl Traits {
     pub(crate) const USES_SEQUENCE: Self = Self(1 << 1);
     /// It asks what the session has drawn from a sequence.
     pub(crate) const RECALLS_SEQUENCE: Self = Self(1 << 2);
-
     /// It may create, change or drop objects.
     pub(crate) const DEFINES: Self = Self(1 << 3);
     /// It may change settings until its transaction ends.
     pub(crate) const SETS_LOCALLY: Self = Self(1 << 4);
+    /// It may run what it is given as text.
+    pub(crate) const RUNS: Self = Self(1 << 5);
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -86,13 +91,13 @@ pub(crate) struct Kinds(u64);
 impl Kinds {
     /// None of them.
     pub(crate) const NONE: Self = Self(0);
+    /// Rows whose type has no name: they can be made into those of any composite type.
+    pub(crate) const ROWS: Self = Self(1 << 63);
 
     /// One of them by its number.
     pub(crate) fn one(number: usize) -> Self {
-        u32::try_from(number)
-            .ok()
-            .and_then(|number| 1_u64.checked_shl(number))
-            .map_or(Self::NONE, Self)
+        let number = u32::try_from(number).ok().filter(|number| *number < 63);
+        number.and_then(|number| 1_u64.checked_shl(number)).map_or(Self::NONE, Self)
     }
 
     pub(crate) const fn with(self, other: Self) -> Self {
@@ -184,6 +189,7 @@ enum Kind {
     Relation,
     Target,
     Type,
+    Rows,
     Query,
 }
 
@@ -194,10 +200,11 @@ impl Kept {
         match self.kind {
             Kind::Function => Use::Function { schema, name, arguments: self.arguments },
             Kind::Field => Use::Field(name),
-            Kind::Operator => Use::Operator { schema, name },
+            Kind::Operator => Use::Operator { schema, name, operands: self.arguments },
             Kind::Relation => Use::Relation { schema, name },
             Kind::Target => Use::Target { schema, name },
             Kind::Type => Use::Type { schema, name },
+            Kind::Rows => Use::Rows,
             Kind::Query => Use::Query,
         }
     }
@@ -212,10 +219,14 @@ impl From<Use<'_>> for Kept {
                 (Kind::Function, schema, name)
             }
             Use::Field(name) => (Kind::Field, None, name),
-            Use::Operator { schema, name } => (Kind::Operator, schema, name),
+            Use::Operator { schema, name, operands } => {
+                arguments = operands;
+                (Kind::Operator, schema, name)
+            }
             Use::Relation { schema, name } => (Kind::Relation, schema, name),
             Use::Target { schema, name } => (Kind::Target, schema, name),
             Use::Type { schema, name } => (Kind::Type, schema, name),
+            Use::Rows => (Kind::Rows, None, ""),
             Use::Query => (Kind::Query, None, ""),
         };
         Self { kind, schema: schema.map(Box::from), name: name.into(), arguments }

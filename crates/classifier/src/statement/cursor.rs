@@ -5,7 +5,7 @@ use pg_query::protobuf::{DeclareCursorStmt, PrepareStmt};
 
 use super::Judge;
 use crate::walk::non_empty;
-use crate::{Access, Effect, Pin, Reason, StatementLabel, Unpin};
+use crate::{Access, Definition, Effect, Pin, Reason, StatementLabel, Unpin};
 
 /// `CURSOR_OPT_HOLD` of PostgreSQL's `parsenodes.h`.
 const CURSOR_OPTION_HOLD: i32 = 0x0020;
@@ -58,7 +58,10 @@ impl Judge<'_> {
     /// will read can be prepared, and executed, anywhere.
     fn prepare(&mut self, node: &PrepareStmt, slice: &str) -> StatementLabel {
         self.literals_matter();
-        let body = self.inner(node.query.as_deref(), false);
+        let mut body = self.inner(node.query.as_deref(), false);
+        if body.effects.contains(&Effect::DefinesObjects) {
+            body.definition = Definition::Everything;
+        }
         let access = if body.access > Access::Read { Access::Primary } else { Access::Neutral };
         let mut label = StatementLabel::new("PREPARE", access, body.reason.clone());
         label.uses_objects = body.uses_objects;

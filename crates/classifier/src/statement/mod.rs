@@ -112,13 +112,27 @@ impl<'a> Judge<'a> {
         if walk.literal_sensitive {
             self.literals_matter();
         }
+        let runs_text = walk.runs_text();
         let mut label = StatementLabel::new(kind, walk.access, walk.reason);
         if let Some(characteristics) = walk.transaction {
             label.control = Control::SetTransaction(characteristics);
         }
         label.effects = walk.effects;
         label.uses_objects = walk.uses_objects;
+        if runs_text {
+            self.runs_text(&mut label);
+        }
         label
+    }
+
+    /// What is run as text may define something. The words for that stand in the statement, unless they
+    /// come as parameters or out of a table.
+    fn runs_text(&mut self, label: &mut StatementLabel) {
+        self.literals_matter();
+        let defines = defines_objects(self.text);
+        if defines && !label.effects.contains(&Effect::DefinesObjects) {
+            label.effect(Effect::DefinesObjects);
+        }
     }
 
     /// Judges a statement inside another one (`EXPLAIN`, `PREPARE`, `DECLARE`, `COPY`, `CREATE … AS`).

@@ -166,8 +166,7 @@ fn set_value(name: &str, node: &VariableSetStmt, slice: &str) -> StatementLabel 
     };
     let change = change(name, SetValue { statement, text }, &first, node.is_local);
     if let Some(characteristics) = change.transaction {
-        label.reason = Reason::TransactionControl;
-        label.control = Control::SetTransaction(characteristics);
+        set_transaction(characteristics, &mut label);
     }
     for effect in change.effects {
         label.effect(effect);
@@ -202,14 +201,22 @@ fn after_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
         .then(|| rest.trim_ascii_start())
 }
 
+/// `SET TRANSACTION`, in whichever spelling. A standby refuses what it cannot be, even outside of a block.
+fn set_transaction(characteristics: Characteristics, label: &mut StatementLabel) {
+    let is_refused = characteristics.read_only == Some(false)
+        || characteristics.isolation == Some(Isolation::Serializable);
+    label.reason = Reason::TransactionControl;
+    if is_refused {
+        label.access = Access::Primary;
+    }
+    label.control = Control::SetTransaction(characteristics);
+}
+
 /// `SET TRANSACTION …` and `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
 fn set_multi(name: &str, node: &VariableSetStmt) -> StatementLabel {
     let mut label = neutral("SET");
     match name {
-        "transaction" => {
-            label.reason = Reason::TransactionControl;
-            label.control = Control::SetTransaction(characteristics(&node.args));
-        }
+        "transaction" => set_transaction(characteristics(&node.args), &mut label),
         "transaction snapshot" => {
             label.raise(Access::Primary, Reason::Snapshot);
             label.control = Control::SetTransaction(Characteristics::default());

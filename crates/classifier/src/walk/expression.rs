@@ -55,7 +55,7 @@ impl<'a> Walk<'a> {
             NodeRef::SubLink(node) => {
                 match node.oper_name.as_slice() {
                     [] => self.implied_operator("="),
-                    name => self.operator(name),
+                    name => self.operator(name, 2),
                 }
                 children!(
                     self,
@@ -136,15 +136,18 @@ impl<'a> Walk<'a> {
     /// Other expressions with a syntax of their own.
     fn special_form(&mut self, node: NodeRef<'a>) -> bool {
         match node {
-            NodeRef::RowExpr(node) => children!(
-                self,
-                node,
-                RowExpr {
-                    each: [args],
-                    one: [xpr],
-                    skip: [row_typeid, row_format, colnames, location],
-                }
-            ),
+            NodeRef::RowExpr(node) => {
+                self.asks(Use::Rows);
+                children!(
+                    self,
+                    node,
+                    RowExpr {
+                        each: [args],
+                        one: [xpr],
+                        skip: [row_typeid, row_format, colnames, location],
+                    }
+                );
+            }
             NodeRef::NullTest(node) => children!(
                 self,
                 node,
@@ -191,7 +194,7 @@ impl<'a> Walk<'a> {
                 NamedArgExpr { one: [xpr, arg], skip: [name, argnumber, location] }
             ),
             NodeRef::SortBy(sort) => {
-                self.operator(&sort.use_op);
+                self.operator(&sort.use_op, 2);
                 children!(
                     self,
                     sort,
@@ -234,7 +237,7 @@ impl<'a> Walk<'a> {
                 self.implied_operator(name);
             }
         } else {
-            self.operator(&node.name);
+            self.operator(&node.name, if node.lexpr.is_some() { 2 } else { 1 });
         }
         children!(
             self,

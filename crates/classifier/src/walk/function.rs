@@ -1,7 +1,7 @@
 //! Calls: what the catalog says about them, and what some leave behind in the session.
 
 use pg_query::protobuf::{FuncCall, SelectStmt};
-use pg_query::{NodeEnum, NodeRef};
+use pg_query::{Node, NodeEnum, NodeRef};
 
 use super::{Walk, children, qualified};
 use crate::catalog::names::Use;
@@ -12,7 +12,9 @@ use crate::{Access, Effect, Pin, Reason, Unpin};
 impl<'a> Walk<'a> {
     pub(super) fn call(&mut self, call: &'a FuncCall) {
         let (schema, name) = qualified(&call.funcname);
-        let counted = !call.func_variadic && !call.agg_within_group;
+        let is_named = |node: &Node| matches!(node.node, Some(NodeEnum::NamedArgExpr(_)));
+        let counted =
+            !call.func_variadic && !call.agg_within_group && !call.args.iter().any(is_named);
         let arguments = counted.then_some(call.args.len());
         self.asks(Use::Function { schema, name, arguments });
         if schema.is_none_or(|schema| schema == "pg_catalog") {

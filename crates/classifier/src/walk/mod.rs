@@ -62,6 +62,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) literal_sensitive: bool,
     /// So had the database's own objects.
     pub(crate) uses_objects: bool,
+    /// What running it does besides.
+    traits: Traits,
 }
 
 impl<'a> Walk<'a> {
@@ -81,6 +83,7 @@ impl<'a> Walk<'a> {
             transaction: None,
             literal_sensitive: false,
             uses_objects: false,
+            traits: Traits::NONE,
         }
     }
 
@@ -162,8 +165,14 @@ impl<'a> Walk<'a> {
         self.raise(finding.access, finding.reason);
     }
 
+    /// True if it may run what it is given as text.
+    pub(crate) fn runs_text(&self) -> bool {
+        self.traits.has(Traits::RUNS) && !self.planned_only
+    }
+
     /// What code that is out of sight leaves behind in the session.
     fn leaves(&mut self, traits: Traits) {
+        self.traits = self.traits.with(traits);
         let effects = [
             (Traits::SESSION, Effect::RanHiddenCode),
             (Traits::USES_SEQUENCE, Effect::UsesSequence),
@@ -204,16 +213,16 @@ impl<'a> Walk<'a> {
     }
 
     /// An operator, as the grammar gives it: a name or a schema and a name.
-    fn operator(&mut self, name: &'a [Node]) {
+    fn operator(&mut self, name: &'a [Node], operands: usize) {
         let (schema, name) = qualified(name);
         if !name.is_empty() {
-            self.asks(Use::Operator { schema, name });
+            self.asks(Use::Operator { schema, name, operands: Some(operands) });
         }
     }
 
     /// An operator that the grammar implies.
     fn implied_operator(&mut self, name: &str) {
-        self.asks(Use::Operator { schema: None, name });
+        self.asks(Use::Operator { schema: None, name, operands: Some(2) });
     }
 }
 

@@ -5,6 +5,7 @@ use pg_query::protobuf::{CommonTableExpr, JoinExpr, RangeTableSample, SelectStmt
 
 use super::{Walk, children, qualified};
 use crate::Reason;
+use crate::catalog::names::Use;
 
 impl<'a> Walk<'a> {
     /// True if the node is of this family.
@@ -64,6 +65,7 @@ impl<'a> Walk<'a> {
             self.writes(Reason::DataModifyingCte(kind));
         }
         self.named_queries.push(&node.ctename);
+        self.asks(Use::Rows);
         children!(self, node, CommonTableExpr {
             one: [ctequery],
             part: [search_clause: CtesearchClause, cycle_clause: CtecycleClause],
@@ -174,6 +176,13 @@ impl<'a> Walk<'a> {
     }
 
     fn source(&mut self, node: NodeRef<'a>) -> bool {
+        if let NodeRef::RangeSubselect(_)
+        | NodeRef::RangeFunction(_)
+        | NodeRef::RangeTableFunc(_)
+        | NodeRef::JoinExpr(JoinExpr { alias: Some(_), .. }) = node
+        {
+            self.asks(Use::Rows);
+        }
         match node {
             NodeRef::RangeVar(relation) => self.relation(relation),
             NodeRef::JoinExpr(node) => self.join(node),

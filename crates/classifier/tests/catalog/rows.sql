@@ -68,12 +68,18 @@ SELECT locker(1)
 SELECT numberer()
 --;; primary server_function
 SELECT place()
---;; write runs_text hidden_code
+--;; write runs_text hidden_code exact
 SELECT runner('SELECT 1')
---;; write runs_text hidden_code
+--;; write runs_text hidden_code exact
 SELECT asks('SELECT 1')
+--;; write runs_text hidden_code defines exact
+SELECT runner('CREATE TABLE made (a int)')
+--;; write runs_text hidden_code exact
+SELECT runner('SELECT created_at FROM t')
 --;; read harmless
-SELECT reader(1), plain(1), plain(1, 2), loops(5), atomic(5), many(1, 2, 3), many(VARIADIC ARRAY[1])
+SELECT reader(1), plain(1), plain(1, 2), atomic(5), many(1, 2, 3), many(VARIADIC ARRAY[1])
+--;; write write_function
+SELECT loops(5)
 --;; read harmless
 SELECT public.reader(id) FROM t ORDER BY plain(id)
 --;; write unknown_function hidden_code
@@ -202,8 +208,10 @@ SELECT makes_flag() + 1
 SELECT abs(x) FROM (SELECT f AS x FROM flags) y
 --;; write write_function
 SELECT adds_flag('on')
+--;; write write_function
+SELECT upper(y) FROM (VALUES ('a')) y (x)
 --;; read harmless
-SELECT upper(x) FROM (VALUES ('a')) y (x)
+SELECT upper(x.name) FROM shown x
 --;; write write_function
 SELECT upper(name) FROM v
 --;; read harmless
@@ -270,3 +278,22 @@ SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = 'postgres'
 SELECT initcap('a')
 --;; read harmless
 SELECT pg_catalog.initcap('a')
+
+--;; write write_function
+SELECT '{1}'::_writing_domain
+--;; write write_function
+SELECT '{1}'::public._domain_of_domain
+--;; read harmless
+SELECT '{1}'::_plain_domain, '{1}'::_int4, NULL::pg_class
+--;; write unknown_type
+SELECT NULL::nothing_has_this_name
+--;; write runs_text hidden_code
+SELECT domain_in('1', 'writing_domain'::regtype, -1)
+--;; write write_function
+SELECT upper(ROW(1, 'a', 2))
+--;; write write_function
+SELECT abs('on', 1)
+--;; write write_function
+SELECT abs(what => 'on')
+--;; read harmless
+SELECT abs(-1), upper('a')

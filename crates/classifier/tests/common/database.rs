@@ -40,7 +40,8 @@ fn read(text: &str) -> Vec<Row> {
     while let Some(kind) = cells.next().filter(|kind| !kind.is_empty()) {
         let width = match kind {
             "f" => 13,
-            "x" => 3,
+            "b" => 7,
+            "x" | "q" | "y" => 3,
             _ => 5,
         };
         let rest = cells.by_ref().take(width - 1);

@@ -78,9 +78,9 @@ SET LOCAL TRANSACTION READ ONLY
 SET TRANSACTION SNAPSHOT '00000003-0000001B-1'
 --;; neutral transaction_control set_transaction(ro) exact
 SET transaction_read_only = on
---;; neutral transaction_control set_transaction(rw) exact
+--;; primary transaction_control set_transaction(rw) exact
 SET LOCAL transaction_read_only TO f
---;; neutral transaction_control set_transaction(serializable) exact
+--;; primary transaction_control set_transaction(serializable) exact
 SET transaction_isolation = 'Serializable'
 --;; neutral transaction_control set_transaction(deferrable) exact
 SET transaction_deferrable = 1

@@ -401,7 +401,7 @@ impl<R: Router> Session<R> {
             return;
         };
         attached.ran.write |= verdict.is_write;
-        attached.ran.definition |= verdict.changes_schema;
+        attached.ran.definition |= verdict.changes_schema();
         attached.ran.control |= verdict.controls_transaction;
         let role = attached.role;
         self.note_read(verdict);

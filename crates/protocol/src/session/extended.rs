@@ -101,13 +101,13 @@ impl<R: Router> Session<R> {
         if frame.body().is_none() {
             return Ok(Step::Wait(Next::Need(frame.header.length)));
         }
-        let Some((sql, _)) = split_cstr(tail) else {
+        if split_cstr(tail).is_none() {
             let left = tail.len();
             return Err(ProtocolError::Unterminated { frame: "Parse", length: left, left });
-        };
+        }
         let verdict = match self.foresight.take() {
             Some(verdict) => verdict,
-            None => self.judge(sql),
+            None => self.judge_statement(tail),
         };
         if self.moves_to_primary(&verdict) {
             self.foresight.put_back(verdict);
@@ -406,11 +406,22 @@ impl<R: Router> Session<R> {
         if verdict.question.is_some() || !self.router.is_outdated(verdict) {
             return Some(verdict.clone());
         }
-        let sql = split_cstr(parse).map_or(parse, |(sql, _)| sql);
-        let facts = facts(&self.track, &self.reported, &self.environment, false);
-        let judged = self.router.judge(sql, facts);
+        let (verdict, parse) = (verdict.clone(), parse.to_vec());
+        let judged = self.judge_statement(&parse);
         // What no server is to run is refused where it is prepared: this was, before.
-        Some(if judged.denial().is_some() { verdict.clone() } else { judged })
+        Some(if judged.denial().is_some() { verdict } else { judged })
+    }
+
+    /// Judges a statement as Parse gives it: the text, and the types of its parameters.
+    pub(super) fn judge_statement(&mut self, statement: &[u8]) -> Arc<Verdict> {
+        let (sql, types) = split_cstr(statement).unwrap_or((statement, &[]));
+        let verdict = self.judge(sql);
+        let types = types.get(2..).unwrap_or_default();
+        if types.is_empty() {
+            return verdict;
+        }
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_be_bytes);
+        self.router.with_types(verdict, &mut types.chunks_exact(4).map(number))
     }
 
     /// The same for a statement that SQL has prepared.

@@ -192,11 +192,11 @@ impl<R: Router> Session<R> {
         }
     }
 
-    /// Judges a text that lies ahead and keeps the verdict for when its turn comes.
-    fn foresee(&mut self, text: &[u8]) -> Target {
-        let sql = split_cstr(text).map_or(text, |(sql, _)| sql);
-        let verdict = self.judge(sql);
-        self.foreseen(verdict, sql.len())
+    /// Judges a statement that lies ahead and keeps the verdict for when its turn comes.
+    fn foresee(&mut self, statement: &[u8]) -> Target {
+        let length = split_cstr(statement).map_or(statement, |(sql, _)| sql).len();
+        let verdict = self.judge_statement(statement);
+        self.foreseen(verdict, length)
     }
 
     /// The same for a simple query, which runs at once: what it EXECUTEs is known.

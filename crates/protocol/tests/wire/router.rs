@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    Effect, Inspection, Opening, OwnQuestion, Pins, Prepared, Router, SessionFacts, Setback,
-    SettingChange, Target, Trace, TransactionModes, Verdict,
+    CatalogChange, Effect, Inspection, Opening, OwnQuestion, Pins, Prepared, Router, SessionFacts,
+    Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
 };
 
 /// Judges by the script, else by the first words of each statement.
@@ -158,6 +158,7 @@ pub(crate) fn verdict(sql: &str, words: &[String]) -> Result<Verdict, String> {
         controls_transaction: false,
         pins_when_sent: Pins::NONE,
         trace: Trace::None,
+        changes_catalog: CatalogChange::None,
         ..Verdict::unknown("scripted")
     };
     let mut effects = Vec::new();
@@ -191,7 +192,7 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
         }
         "recalls sequences" => verdict.recalls_sequences = true,
         "lists statements" => verdict.lists_statements = true,
-        "changes schema" => verdict.changes_schema = true,
+        "changes schema" => verdict.changes_catalog = CatalogChange::Any,
         "bound" => verdict.trace = Trace::Bound,
         "repeatable" => verdict.trace = verdict.trace.max(Trace::Repeatable),
         "hidden code" => inspection(verdict).of = Pins::INSPECTED,
