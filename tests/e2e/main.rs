@@ -39,6 +39,7 @@ mod routes;
 mod routing;
 mod sameness;
 mod session;
+mod strangers;
 mod superseded;
 mod tls;
 mod twin;

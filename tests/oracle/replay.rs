@@ -16,6 +16,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::script::Statement;
 
+/// How many missed statements of a reason the report shows.
+const SHOWN: usize = 4;
+
 /// What was found out about a number of statements.
 #[derive(Debug, Default)]
 pub(crate) struct Score {
@@ -48,8 +51,10 @@ impl Score {
         let mut missed: Vec<_> = self.missed.iter().collect();
         missed.sort_by_key(|(_, statements)| std::cmp::Reverse(statements.len()));
         for (reason, statements) in missed {
-            let _ =
-                writeln!(text, "  {:5} missed: {reason}, as {:?}", statements.len(), statements[0]);
+            let _ = writeln!(text, "  {:5} missed: {reason}, as", statements.len());
+            for sql in statements.iter().take(SHOWN) {
+                let _ = writeln!(text, "          {:?}", sql.chars().take(160).collect::<String>());
+            }
         }
         for wrong in &self.wrong {
             let _ = writeln!(text, "wrong: {wrong}");

@@ -53,7 +53,15 @@ impl Message {
     }
 
     pub(crate) fn parse(self, name: &str, sql: &str) -> Self {
-        self.raw(b'P', &[&strings(&[name, sql])[..], &[0, 0]].concat())
+        self.parse_typed(name, sql, &[])
+    }
+
+    /// With the types of parameters by their numbers.
+    pub(crate) fn parse_typed(self, name: &str, sql: &str, types: &[u32]) -> Self {
+        let mut body = strings(&[name, sql]);
+        body.extend_from_slice(&u16::try_from(types.len()).unwrap().to_be_bytes());
+        body.extend(types.iter().flat_map(|oid| oid.to_be_bytes()));
+        self.raw(b'P', &body)
     }
 
     /// Text parameters, text results.

@@ -1,0 +1,226 @@
+--;; a database that keeps a journal
+CREATE TABLE journal (what text)
+CREATE TABLE item (id int PRIMARY KEY, name text)
+INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 5) n
+CREATE FUNCTION note(text) RETURNS int LANGUAGE sql AS 'INSERT INTO journal VALUES ($1) RETURNING 1'
+
+--;; rows that are locked
+SELECT * FROM item WHERE id = 1 FOR UPDATE
+SELECT * FROM item WHERE id = 1 FOR NO KEY UPDATE
+SELECT * FROM item WHERE id = 1 FOR SHARE NOWAIT
+SELECT * FROM item WHERE id = 1 FOR KEY SHARE SKIP LOCKED
+SELECT * FROM (SELECT * FROM item WHERE id = 1 FOR UPDATE) s
+SELECT * FROM item WHERE id IN (SELECT id FROM item WHERE id = 1 FOR SHARE)
+WITH l AS (SELECT * FROM item WHERE id = 1 FOR UPDATE) SELECT id FROM l
+WITH l AS (SELECT * FROM item WHERE id = 1 FOR UPDATE) SELECT 1
+SELECT a.id FROM item a JOIN item b USING (id) WHERE id = 1 FOR UPDATE OF b
+(SELECT * FROM item WHERE id = 1 FOR UPDATE)
+SELECT 1 WHERE EXISTS (SELECT FROM item FOR UPDATE)
+SELECT (SELECT name FROM item WHERE id = 1 FOR UPDATE)
+SELECT * FROM (VALUES (1)) v FOR UPDATE
+CREATE FUNCTION locks(int) RETURNS SETOF item LANGUAGE sql AS 'SELECT * FROM item WHERE id = $1 FOR UPDATE'
+SELECT * FROM locks(1)
+CREATE FUNCTION locks_plpgsql(int) RETURNS text STABLE LANGUAGE plpgsql AS 'DECLARE r item; BEGIN SELECT * INTO r FROM item WHERE id = $1 FOR KEY SHARE; RETURN r.name; END'
+SELECT locks_plpgsql(1)
+EXPLAIN (COSTS OFF) SELECT * FROM item WHERE id = 1 FOR UPDATE
+EXPLAIN (COSTS OFF, ANALYZE, TIMING OFF, SUMMARY OFF) SELECT * FROM item WHERE id = 1 FOR UPDATE
+COPY (SELECT * FROM item WHERE id = 1 FOR UPDATE) TO STDOUT
+SELECT id AS "for update" FROM item WHERE name = 'for update' ORDER BY 1
+
+--;; writes in the clothes of reads
+WITH i AS (INSERT INTO journal VALUES ('with') RETURNING what) SELECT * FROM i
+WITH u AS (UPDATE item SET name = 'new' WHERE id = 5 RETURNING id), s AS (SELECT 1) SELECT * FROM s
+WITH d AS (DELETE FROM journal WHERE what = 'none') TABLE item
+WITH a AS (WITH b AS (INSERT INTO journal VALUES ('nested') RETURNING 1) SELECT * FROM b) SELECT * FROM a
+SELECT * INTO copied FROM item WHERE id = 1
+SELECT * FROM copied
+SELECT id INTO TEMP copied_too FROM item
+SELECT count(*) FROM copied_too
+DROP TABLE copied_too
+SELECT id INTO UNLOGGED copied_unlogged FROM item
+SELECT count(*) FROM copied_unlogged
+SELECT 1 AS a INTO union_copied UNION SELECT 2
+SELECT * FROM union_copied ORDER BY a
+CREATE TABLE made AS SELECT * FROM item WHERE id = 2
+SELECT * FROM made
+CREATE TABLE made_empty AS TABLE item WITH NO DATA
+SELECT count(*) FROM made_empty
+CREATE TABLE IF NOT EXISTS made AS SELECT 1
+MERGE INTO item t USING (VALUES (1, 'merged')) s (id, name) ON t.id = s.id WHEN MATCHED THEN UPDATE SET name = s.name
+SELECT name FROM item WHERE id = 1
+INSERT INTO item VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = excluded.name RETURNING *
+EXPLAIN (COSTS OFF) INSERT INTO journal VALUES ('explained')
+EXPLAIN (COSTS OFF) DELETE FROM item WHERE id = 1
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO journal VALUES ('analyzed')
+EXPLAIN (ANALYZE false, COSTS OFF) INSERT INTO journal VALUES ('not analyzed')
+EXPLAIN (ANALYZE 0, COSTS OFF) DELETE FROM journal
+EXPLAIN (ANALYZE off, ANALYZE on, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO journal VALUES ('twice')
+EXPLAIN (analyse, costs off, timing off, summary off) INSERT INTO journal VALUES ('analyse')
+EXPLAIN (ANALYZE 'true', COSTS 'off', TIMING 0, SUMMARY 0) INSERT INTO journal VALUES ('quoted')
+EXPLAIN (COSTS OFF) CREATE TABLE never AS SELECT 1
+SELECT * FROM never
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) CREATE TABLE explained_into AS SELECT 1
+SELECT * FROM explained_into
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT note('explained select')
+EXPLAIN (COSTS OFF) SELECT note('planned only')
+EXPLAIN (COSTS OFF) SELECT * FROM item WHERE id = 1
+EXPLAIN (FORMAT json, COSTS OFF) SELECT 1
+EXPLAIN (COSTS OFF) WITH i AS (INSERT INTO journal VALUES ('x') RETURNING 1) SELECT * FROM i
+SELECT count(*) FROM journal
+
+--;; COPY in every form
+COPY item TO STDOUT
+COPY item (name) TO STDOUT (FORMAT csv, HEADER)
+COPY (SELECT id FROM item ORDER BY id LIMIT 2) TO STDOUT
+COPY (SELECT note('copied')) TO STDOUT
+COPY (INSERT INTO journal VALUES ('copy insert') RETURNING what) TO STDOUT
+COPY (UPDATE item SET name = 'c' WHERE id = 4 RETURNING id) TO STDOUT
+COPY (DELETE FROM journal WHERE what = 'nothing' RETURNING what) TO STDOUT
+COPY (WITH i AS (INSERT INTO journal VALUES ('copy with') RETURNING what) SELECT * FROM i) TO STDOUT
+COPY (VALUES (1), (2)) TO STDOUT
+COPY (TABLE item) TO STDOUT
+COPY nowhere TO STDOUT
+COPY (SELECT 1/0) TO STDOUT
+COPY item TO STDOUT; INSERT INTO journal VALUES ('after copy')
+COPY (SELECT 1) TO STDOUT; COPY (SELECT 2) TO STDOUT
+
+--;; statements prepared in SQL
+PREPARE reads AS SELECT name FROM item WHERE id = $1
+EXECUTE reads(1)
+PREPARE writes(text) AS INSERT INTO journal VALUES ($1)
+EXECUTE writes('prepared')
+PREPARE notes AS SELECT note($1)
+EXECUTE notes('prepared')
+EXPLAIN (COSTS OFF) EXECUTE reads(1)
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE writes('analyzed')
+CREATE TABLE executed AS EXECUTE reads(2)
+SELECT * FROM executed
+PREPARE reads AS SELECT 1
+DEALLOCATE reads
+PREPARE reads AS SELECT note('another')
+EXECUTE reads
+EXECUTE reads; SELECT 2
+SELECT 1; EXECUTE notes('second')
+PREPARE p1 AS SELECT 1; EXECUTE p1; DEALLOCATE p1
+PREPARE p2 AS SELECT * FROM later_table
+CREATE TABLE later_table (a int)
+PREPARE p2 AS SELECT * FROM later_table
+EXECUTE p2
+DEALLOCATE ALL
+EXECUTE notes('gone')
+PREPARE v AS VALUES (1), (2)
+EXECUTE v
+PREPARE "Odd Name" AS SELECT 'odd'
+EXECUTE "Odd Name"
+EXECUTE odd
+BEGIN
+PREPARE inside AS SELECT note('inside')
+EXECUTE inside
+ROLLBACK
+EXECUTE inside
+DISCARD ALL
+EXECUTE inside
+
+--;; meaning changed behind a prepared statement
+CREATE FUNCTION meaning() RETURNS int STABLE LANGUAGE sql AS 'SELECT 0'
+CREATE VIEW meant AS SELECT 0 AS a
+PREPARE by_function AS SELECT meaning()
+PREPARE by_view AS SELECT a FROM meant
+PREPARE by_path AS SELECT * FROM path_table
+CREATE SCHEMA one
+CREATE SCHEMA two
+CREATE TABLE one.path_table AS SELECT 1 AS a
+CREATE VIEW two.path_table AS SELECT note('path') AS a
+SET search_path = one, public
+PREPARE by_path AS SELECT * FROM path_table
+EXECUTE by_function
+EXECUTE by_view
+EXECUTE by_path
+CREATE OR REPLACE FUNCTION public.meaning() RETURNS int LANGUAGE sql AS 'SELECT note(''meaning'')'
+EXECUTE by_function
+CREATE OR REPLACE VIEW public.meant AS SELECT note('meant') AS a
+EXECUTE by_view
+SET search_path = two, public
+EXECUTE by_path
+SET search_path = one, public
+EXECUTE by_path
+RESET search_path
+CREATE OR REPLACE FUNCTION meaning() RETURNS int LANGUAGE sql AS 'SELECT 7'
+EXECUTE by_function
+DROP FUNCTION meaning()
+EXECUTE by_function
+CREATE FUNCTION meaning() RETURNS int LANGUAGE sql AS 'SELECT note(''once more'')'
+EXECUTE by_function
+ALTER TABLE item RENAME TO thing
+SELECT count(*) FROM thing
+CREATE VIEW item AS SELECT id, name, note('item view') FROM thing
+SELECT count(*) FROM item WHERE id = 1
+SELECT * FROM item WHERE id = 1
+DROP VIEW item
+ALTER TABLE thing RENAME TO item
+SELECT * FROM item WHERE id = 1
+
+--;; cursors
+DECLARE c CURSOR FOR SELECT 1
+BEGIN
+DECLARE c CURSOR FOR SELECT id FROM item ORDER BY id
+FETCH 2 FROM c
+MOVE 1 IN c
+FETCH ALL c
+CLOSE c
+COMMIT
+BEGIN
+DECLARE n CURSOR FOR SELECT note('cursor')
+FETCH n
+COMMIT
+BEGIN
+DECLARE u CURSOR FOR SELECT * FROM item WHERE id = 3 FOR UPDATE
+FETCH u
+UPDATE item SET name = 'current' WHERE CURRENT OF u
+COMMIT
+SELECT name FROM item WHERE id = 3
+DECLARE h CURSOR WITH HOLD FOR SELECT id FROM item ORDER BY id
+FETCH 1 FROM h
+SELECT 1
+FETCH 1 FROM h
+CLOSE h
+FETCH 1 FROM h
+BEGIN READ ONLY
+DECLARE r SCROLL CURSOR FOR SELECT id FROM item ORDER BY id
+FETCH LAST FROM r
+FETCH FIRST FROM r
+COMMIT
+BEGIN; DECLARE m CURSOR FOR SELECT id FROM item ORDER BY id; FETCH 2 FROM m; COMMIT
+CREATE FUNCTION opens(refcursor) RETURNS refcursor LANGUAGE plpgsql AS 'BEGIN OPEN $1 FOR SELECT id FROM item ORDER BY id; RETURN $1; END'
+BEGIN
+SELECT opens('o')
+FETCH ALL IN o
+COMMIT
+BEGIN
+DECLARE x CURSOR FOR SELECT id FROM item ORDER BY id
+SELECT cursor_to_xml('x', 2, true, false, '')
+COMMIT
+
+--;; several in one
+SELECT 1; SELECT 2
+SELECT 1; INSERT INTO journal VALUES ('second')
+INSERT INTO journal VALUES ('first'); SELECT count(*) FROM journal
+SELECT 1; SELECT note('third'); SELECT 3
+SELECT 1; SELECT 1/0; INSERT INTO journal VALUES ('never')
+INSERT INTO journal VALUES ('undone'); SELECT 1/0
+SELECT 1; BEGIN; INSERT INTO journal VALUES ('begun'); COMMIT; SELECT 2
+SELECT 1; BEGIN; INSERT INTO journal VALUES ('rolled back'); ROLLBACK; SELECT 2
+BEGIN; SELECT 1; COMMIT; INSERT INTO journal VALUES ('behind')
+BEGIN READ ONLY; SELECT 1; COMMIT; INSERT INTO journal VALUES ('behind read only')
+BEGIN READ ONLY; INSERT INTO journal VALUES ('refused'); COMMIT
+ROLLBACK
+SET work_mem = '1MB'; SELECT 1; RESET work_mem
+SELECT 1; SET search_path = nowhere; SELECT count(*) FROM item
+RESET search_path
+;;; SELECT 1 ;;;
+
+SELECT 1; CREATE TABLE in_string (a int); INSERT INTO in_string VALUES (1); SELECT * FROM in_string
+DROP TABLE in_string; SELECT * FROM in_string
+SELECT * FROM journal ORDER BY what
+PREPARE TRANSACTION 'none'
+SELECT 1; VACUUM
