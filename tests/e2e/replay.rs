@@ -7,7 +7,7 @@ use std::time::Duration;
 use pgweir_sandbox::{Node, Sandbox, StopMode};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Message, Reply, SOON, Weir, describe_error, prepare, run, until};
+use crate::harness::{Message, Reply, SOON, Weir, describe_error, prepare, run, runner_of, until};
 
 /// Takes long enough for its server to be taken away meanwhile.
 const LONG_READ: &str = "SELECT count(*), pg_sleep(1.5) FROM item";
@@ -25,22 +25,12 @@ fn cluster() -> Sandbox {
     sandbox
 }
 
-/// The node that runs the long read.
-fn reader(sandbox: &Sandbox) -> &Node {
-    let sql = "SELECT count(*) FROM pg_stat_activity
-               WHERE state = 'active' AND query LIKE '%pg_sleep(1.5)%' AND pid <> pg_backend_pid()";
-    until("the long read to run", SOON, || {
-        let mut nodes = sandbox.nodes().iter().filter(|node| node.is_running());
-        nodes.find(|node| node.psql(sql).is_ok_and(|count| count == "1")).ok_or("it does not")
-    })
-}
-
 /// Kills the replica under a long read; the read goes on as if nothing had happened.
 fn survives<T: Send>(sandbox: &Sandbox, weir: &Weir, read: impl FnOnce() -> T + Send) -> T {
     weir.wait_for_replicas(2);
     let (answer, killed) = thread::scope(|scope| {
         let reading = scope.spawn(read);
-        let killed = reader(sandbox);
+        let killed = runner_of(sandbox, "pg_sleep(1.5)");
         assert_ne!(killed.address(), sandbox.primary().address());
         killed.kill().unwrap();
         (reading.join().unwrap(), killed)
@@ -169,7 +159,7 @@ fn bench(sandbox: &Sandbox, weir: &Weir, mode: &str, happens: impl FnOnce() + Se
         let working = scope.spawn(|| run(&mut pgbench, "", PATIENCE));
         let reads = || weir.queries(sandbox, "read").iter().sum::<f64>();
         let before = reads();
-        until("reads", SOON, || if reads() > before + 200.0 { Ok(()) } else { Err(reads()) });
+        until("reads", SOON, || if reads() > before + 20.0 { Ok(()) } else { Err(reads()) });
         happens();
         working.join().unwrap()
     });
@@ -221,7 +211,7 @@ fn a_read_cancelled_by_a_recovery_conflict_is_answered_by_the_primary() {
                 true => client.extended(LONG_READ, &[]),
                 false => client.query(LONG_READ),
             });
-            let replica = reader(&sandbox);
+            let replica = runner_of(&sandbox, "pg_sleep(1.5)");
             assert_ne!(replica.address(), sandbox.primary().address());
             sandbox.primary().psql("UPDATE item SET id = id").unwrap();
             sandbox.primary().psql("VACUUM item").unwrap();

@@ -247,7 +247,7 @@ impl Node {
     }
 
     /// Waits until the node is given up ([`Standing::Lost`]).
-    pub(crate) async fn given_up(&self) {
+    pub async fn given_up(&self) {
         loop {
             let lost = self.lost.notified();
             tokio::pin!(lost);

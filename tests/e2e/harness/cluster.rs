@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use pgweir_sandbox::Sandbox;
+use pgweir_sandbox::{Node, Sandbox};
 
-use super::SOON;
+use super::{Client, SOON, until};
 
 /// A superuser whose statements the servers log.
 pub(crate) const LOGGED: &str = "logged";
@@ -34,6 +34,25 @@ pub(crate) fn shared() -> &'static Sandbox {
 pub(crate) fn prepare(sandbox: &Sandbox, sql: &str) {
     sandbox.primary().psql(sql).unwrap();
     sandbox.wait_all_caught_up(SOON).unwrap();
+}
+
+/// The node that runs a statement with this text in it. Looks often, and starts no program for it: what is
+/// looked for may not take long.
+#[track_caller]
+pub(crate) fn runner_of<'a>(sandbox: &'a Sandbox, text: &str) -> &'a Node {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE state = 'active' AND query LIKE '%{text}%' AND pid <> pg_backend_pid()"
+    );
+    let running = sandbox.nodes().iter().filter(|node| node.is_running());
+    let connect = |node: &'a Node| {
+        Some((node, Client::connect(node.port(), "postgres", "postgres", &[]).ok()?))
+    };
+    let mut nodes: Vec<_> = running.filter_map(connect).collect();
+    until(&format!("{text} to run"), SOON, || {
+        let runs = |(_, client): &mut (&Node, Client)| client.ask(&sql) != "0";
+        nodes.iter_mut().find_map(|node| runs(node).then_some(node.0)).ok_or("it does not")
+    })
 }
 
 /// Server connections of `user` to `database` on every node, other than psql's and those that pgweir

@@ -11,7 +11,7 @@ mod weir;
 mod wire;
 
 pub(crate) use client::{Client, Failure, Reply, describe_error};
-pub(crate) use cluster::{LOGGED, Scratch, prepare, servers_of, shared};
+pub(crate) use cluster::{LOGGED, Scratch, prepare, runner_of, servers_of, shared};
 pub(crate) use http::{Metrics, get};
 pub(crate) use process::{Finished, raise_descriptor_limit, resident, run};
 pub(crate) use temporary::TemporaryDir;

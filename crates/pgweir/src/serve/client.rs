@@ -235,7 +235,12 @@ impl ClientTask {
     /// Leaves a server that is no place to stay.
     fn heed_standing(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         let Some(cause) = self.reason_to_leave() else { return Ok(()) };
-        self.leave_server(cause, cx)?;
+        let work = self.session.work();
+        if let Some(server) = self.part_with_server(cause) {
+            // It may be alive, and at work for longer.
+            tokio::spawn(abandon(server.lease, work));
+        }
+        self.tell_of_loss(cause, cx)?;
         self.after_server(cx)
     }
 
@@ -563,17 +568,21 @@ impl ClientTask {
     }
 
     fn lose_server(&mut self, cause: &str, cx: &mut Context<'_>) -> Result<(), Ending> {
-        if let Some(server) = &self.server {
+        if let Some(server) = self.part_with_server(cause) {
             server.lease.node().suspect();
         }
-        self.leave_server(cause, cx)
+        self.tell_of_loss(cause, cx)
     }
 
-    fn leave_server(&mut self, cause: &str, cx: &mut Context<'_>) -> Result<(), Ending> {
-        if let Some(server) = self.server.take() {
-            self.handle.detached();
-            tracing::debug!(node = server.lease.node().name(), cause, "server connection lost");
-        }
+    fn part_with_server(&mut self, cause: &str) -> Option<Server> {
+        let server = self.server.take()?;
+        self.handle.detached();
+        tracing::debug!(node = server.lease.node().name(), cause, "server connection lost");
+        Some(server)
+    }
+
+    /// The client hears of it, if what it had under way cannot run again elsewhere.
+    fn tell_of_loss(&mut self, cause: &str, cx: &mut Context<'_>) -> Result<(), Ending> {
         self.to_client.clear();
         let loss = self.session.server_lost(cause, &mut self.to_client);
         self.note_answer();
@@ -707,10 +716,14 @@ impl ClientTask {
 /// end, as PostgreSQL has it for a client of its own that goes away (manual, 20.3.2
 /// `client_connection_check_interval`, off by default).
 async fn abandon(lease: Lease, work: Work) {
-    if work == Work::Reading
-        && let Err(error) = lease.cancel_handle().cancel().await
-    {
-        tracing::debug!(node = lease.node().name(), %error, "an abandoned read was not cancelled");
+    if work == Work::Reading {
+        tokio::select! {
+            cancelled = lease.cancel_handle().cancel() => if let Err(error) = cancelled {
+                let node = lease.node().name();
+                tracing::debug!(node, %error, "an abandoned read was not cancelled");
+            },
+            () = lease.node().given_up() => {}
+        }
     }
     lease.wind_down().await;
 }
