@@ -91,6 +91,8 @@ sqlstates! {
     UNDEFINED_FUNCTION = b"42883", "undefined_function";
     /// 42P01: a table that does not exist.
     UNDEFINED_TABLE = b"42P01", "undefined_table";
+    /// 42P03: a portal of that name exists already.
+    DUPLICATE_CURSOR = b"42P03", "duplicate_cursor";
     /// 42P05: a prepared statement of that name exists already.
     DUPLICATE_PREPARED_STATEMENT = b"42P05", "duplicate_prepared_statement";
     /// 53300: no free connection.

@@ -557,6 +557,14 @@ pub enum Setback<'a> {
         /// The text itself, if it is at hand.
         text: Option<&'a [u8]>,
     },
+    /// A server does not have what it names, or cannot get at it. Servers with catalogs of their own
+    /// may differ in that.
+    Lacking {
+        /// How the text was judged, if that is known and it says something of other servers.
+        verdict: Option<&'a Verdict>,
+        /// The text itself, if it is at hand.
+        text: Option<&'a [u8]>,
+    },
 }
 
 /// Whoever reads SQL for the session machine.

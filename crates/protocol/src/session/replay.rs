@@ -425,6 +425,10 @@ impl<R: Router> Session<R> {
             Failure::Refusal => {
                 Setback::Refused { verdict: verdict.as_deref(), text: text.as_deref() }
             }
+            Failure::Lack => {
+                Setback::Lacking { verdict: verdict.as_deref(), text: text.as_deref() }
+            }
+            Failure::Trouble => Setback::Lacking { verdict: None, text: None },
         };
         let Some(least) = self.router.elsewhere(setback) else {
             return false;
@@ -550,13 +554,17 @@ enum Failure {
     Conflict,
     /// No standby does that (manual, 27.4.1 User's Overview).
     Refusal,
+    /// It does not have what the statement names, or does not do it.
+    Lack,
+    /// It cannot get at something now.
+    Trouble,
 }
 
 impl From<Failure> for Move {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Conflict => Self::Conflict,
-            Failure::Refusal => Self::Refused,
+            Failure::Refusal | Failure::Lack | Failure::Trouble => Self::Refused,
         }
     }
 }
@@ -568,7 +576,23 @@ fn failure(report: &ServerReport<'_>) -> Option<Failure> {
         SqlState::READ_ONLY_SQL_TRANSACTION => Some(Failure::Refusal),
         SqlState::FEATURE_NOT_SUPPORTED
         | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
-        | SqlState::INTERNAL_ERROR => is_about_recovery(report).then_some(Failure::Refusal),
+        | SqlState::INTERNAL_ERROR
+            if is_about_recovery(report) =>
+        {
+            Some(Failure::Refusal)
+        }
+        code => lack(code, report),
+    }
+}
+
+/// Reads an error that a server may have to itself, if it has catalogs of its own: a worker of Citus.
+fn lack(code: SqlState, report: &ServerReport<'_>) -> Option<Failure> {
+    match (&code.class(), code) {
+        // These are about what the client has prepared.
+        (_, SqlState::DUPLICATE_PREPARED_STATEMENT | SqlState::DUPLICATE_CURSOR) => None,
+        (b"0A", _) if report.routine == Some(b"RevalidateCachedQuery") => None,
+        (b"0A" | b"3F" | b"42", _) => Some(Failure::Lack),
+        (b"08" | b"53" | b"55" | b"58" | b"XX", _) => Some(Failure::Trouble),
         _ => None,
     }
 }
@@ -603,6 +627,7 @@ mod tests {
     #[test]
     fn errors_of_a_standby() {
         let (refusal, conflict) = (Some(Failure::Refusal), Some(Failure::Conflict));
+        let (lack, trouble) = (Some(Failure::Lack), Some(Failure::Trouble));
         let rows: &[(&str, &str, &str, Option<Failure>)] = &[
             (
                 "25006",
@@ -629,16 +654,27 @@ mod tests {
                 refusal,
             ),
             ("0A000", "cached plan must not change result type", "RevalidateCachedQuery", None),
+            ("42P01", "relation \"t\" does not exist", "parserOpenTable", lack),
+            ("42883", "function f() does not exist", "ParseFuncOrColumn", lack),
+            ("3F000", "schema \"s\" does not exist", "get_namespace_oid", lack),
+            (
+                "0A000",
+                "direct joins between distributed and local tables …",
+                "RaiseDeferredErrorInternal",
+                lack,
+            ),
+            ("42P05", "prepared statement \"s\" already exists", "StorePreparedStatement", None),
+            ("08006", "connection to the remote node …", "ReportConnectionError", trouble),
             ("55000", "recovery is in progress", "pg_current_wal_lsn", refusal),
             ("55000", "kann Sperrmodus … nicht setzen", "LockAcquireExtended", refusal),
-            ("55000", "lastval is not yet defined in this session", "lastval", None),
+            ("55000", "lastval is not yet defined in this session", "lastval", trouble),
             (
                 "XX000",
                 "cannot assign TransactionIds during recovery",
                 "GetNewTransactionId",
                 refusal,
             ),
-            ("XX000", "cache lookup failed for type 1", "lookup_type_cache", None),
+            ("XX000", "cache lookup failed for type 1", "lookup_type_cache", trouble),
             (
                 "40001",
                 "canceling statement due to conflict with recovery",

@@ -53,6 +53,11 @@ impl Router for Scripted {
         match setback {
             Setback::Lost => Some(Target::Replica),
             Setback::Conflict | Setback::Refused { .. } => Some(Target::Primary),
+            // Of a cluster that shards.
+            Setback::Lacking { text, .. } => {
+                let is_sharded = text.is_some_and(|text| text.ends_with(b"from shards"));
+                is_sharded.then_some(Target::Primary)
+            }
         }
     }
 
