@@ -17,10 +17,13 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use pgweir_classifier::Catalog;
 use pgweir_classifier::catalog::facts::{FINGERPRINT, QUESTIONS, Row};
+use pgweir_classifier::catalog::sharding;
 use pgweir_pool::{Cluster, ControlError};
 use pgweir_protocol::verdict::CatalogChange;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
+
+use crate::snapshot::Spread;
 
 /// How long a database may take to answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
@@ -190,6 +193,8 @@ pub(crate) struct DatabaseCatalog {
     dbname: Box<str>,
     /// PostgreSQL's own functions and what the operator says of others.
     base: Catalog,
+    /// It is the database that Citus shards.
+    is_sharded: bool,
     reading: ArcSwap<Reading>,
     changes: Arc<Changes>,
     generations: Arc<AtomicU64>,
@@ -389,12 +394,16 @@ impl Catalogs {
         cluster: &Arc<Cluster>,
         dbname: &str,
         base: Catalog,
+        spread: Spread,
     ) -> Arc<DatabaseCatalog> {
+        let is_sharded = spread == Spread::Sharded;
+        let base = if is_sharded { base.with_sharding() } else { base };
         let unread = base.clone().with_unread_database();
         let reading = Reading::new(unread, &self.generations, NEVER);
         let kept = Arc::new(DatabaseCatalog {
             dbname: dbname.into(),
             base,
+            is_sharded,
             reading: ArcSwap::from_pointee(reading),
             changes: self.changes(cluster.name(), dbname),
             generations: self.generations.clone(),
@@ -498,6 +507,29 @@ fn report(kept: &DatabaseCatalog, cluster: &Cluster, error: &ControlError, memor
     }
 }
 
+/// What is asked of a database.
+struct Questions {
+    facts: String,
+    fingerprint: String,
+}
+
+/// What to ask: of one that Citus shards, also what every node has. Whatever changes that may have
+/// changed the nodes, too.
+async fn questions(kept: &DatabaseCatalog, cluster: &Cluster) -> Result<Questions, ControlError> {
+    if kept.is_sharded {
+        let rows = cluster.ask_apart(&kept.dbname, sharding::IS_SHARDED, READ_TIMEOUT).await?;
+        let count = rows.into_iter().flatten().next().flatten();
+        if count.is_some_and(|count| count != "0") {
+            cluster.relist().await?;
+            return Ok(Questions {
+                facts: format!("{QUESTIONS}; {}", sharding::QUESTIONS),
+                fingerprint: format!("SELECT concat(({FINGERPRINT}), ({}))", sharding::FINGERPRINT),
+            });
+        }
+    }
+    Ok(Questions { facts: QUESTIONS.to_owned(), fingerprint: FINGERPRINT.to_owned() })
+}
+
 /// Reads the catalog, if it may have changed.
 async fn look(
     kept: &DatabaseCatalog,
@@ -507,14 +539,15 @@ async fn look(
     let epoch = kept.changes.epoch();
     let began = Instant::now();
     let ended = kept.changes.ended.load(Ordering::Acquire);
+    let Questions { facts, fingerprint } = questions(kept, cluster).await?;
     if kept.is_current() && memory.fingerprint.is_some() {
-        let rows = cluster.ask_apart(&kept.dbname, FINGERPRINT, READ_TIMEOUT).await?;
+        let rows = cluster.ask_apart(&kept.dbname, &fingerprint, READ_TIMEOUT).await?;
         if rows.into_iter().flatten().next().flatten() == memory.fingerprint {
             return Ok(());
         }
     }
     let question = format!(
-        "{LIMITS}{QUESTIONS}; SELECT 'z', ({FINGERPRINT}), current_setting('server_version_num')"
+        "{LIMITS}{facts}; SELECT 'z', ({fingerprint}), current_setting('server_version_num')"
     );
     let mut rows: Vec<Row> = cluster.ask_apart(&kept.dbname, &question, READ_TIMEOUT).await?;
     let (fingerprint, version) = last_row(&mut rows);

@@ -26,7 +26,7 @@ use crate::catalogs::{Attendance, Change, DatabaseCatalog};
 use crate::config::{self, Routing};
 use crate::heals::{self, Heals};
 use crate::routes::{Kind, MAX_SHOWN_BYTES, Route, Routes};
-use crate::snapshot::{Policy, Rules};
+use crate::snapshot::{Policy, Rules, Spread};
 use crate::telemetry::metrics::Metrics;
 
 /// Memory for verdicts on texts seen before, in bytes.
@@ -840,6 +840,20 @@ impl ClientRouter {
         self.router.catalog.known().fresh_after.filter(|_| self.uses_objects)
     }
 
+    /// Where work runs that has such a verdict. Nobody knows what else a transaction is going to use:
+    /// on a cluster that shards it is the coordinator's.
+    fn home(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
+        if self.has_own_catalogs() && verdict.begin.is_some() {
+            return Target::Primary;
+        }
+        target(verdict, facts)
+    }
+
+    /// Whether servers that may read have catalogs of their own.
+    fn has_own_catalogs(&self) -> bool {
+        self.policy.spread == Spread::Sharded
+    }
+
     /// Whether reads must see the client's own writes.
     pub(crate) fn sees_own_writes(&self, settings: &SettingsMap) -> bool {
         match own_setting(settings, "pgweir.consistency") {
@@ -905,13 +919,14 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
     fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
         self.uses_objects |= verdict.generation != 0;
         match self.router.heals.revised(verdict) {
-            Some(revised) => target(&revised, facts),
-            None => target(verdict, facts),
+            Some(revised) => self.home(&revised, facts),
+            None => self.home(verdict, facts),
         }
     }
 
     fn splits(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> bool {
-        self.policy.splits_transactions && splits(verdict, facts)
+        // The next statement may use what only the coordinator has.
+        self.policy.splits_transactions && !self.has_own_catalogs() && splits(verdict, facts)
     }
 
     fn opened_on_replica(&mut self) {
@@ -935,7 +950,9 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
                 let spares_primary = self.policy.reads.reads == Reads::ReplicasOnly;
                 Some(if spares_primary { Target::Replica } else { Target::Primary })
             }
-            Setback::Refused { verdict, text } => {
+            // Standbys of one primary have what it has.
+            Setback::Lacking { .. } if !self.has_own_catalogs() => None,
+            Setback::Refused { verdict, text } | Setback::Lacking { verdict, text } => {
                 let node = self.node.as_ref().map_or("", |node| node.name());
                 let heals = self.router.heals.heals(verdict, text, node);
                 heals.then(|| metrics.self_heals.increment(1))?;
@@ -1065,8 +1082,8 @@ impl ClientRouter {
         let generation = if label.uses_objects() { known.generation } else { 0 };
         let verdict = Verdict { fingerprint, generation, ..verdict(statement.as_bytes(), &label) };
         let (target, reason) = match self.router.heals.revised(&verdict) {
-            Some(revised) => (target(&revised, facts), heals::REASON.to_owned()),
-            None => (target(&verdict, facts), label.reason.to_string()),
+            Some(revised) => (self.home(&revised, facts), heals::REASON.to_owned()),
+            None => (self.home(&verdict, facts), label.reason.to_string()),
         };
         let mut rows = vec![
             ("statement".to_owned(), statement.to_owned()),

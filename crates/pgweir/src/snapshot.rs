@@ -158,11 +158,11 @@ impl Snapshot {
         let mut clusters = BTreeMap::new();
         for (name, change) in changes {
             let cluster = match self.clusters.get(&name) {
-                Some(cluster) => {
+                Some(cluster) if cluster.is_of_kind(&change) => {
                     cluster.change(change).await;
                     cluster.clone()
                 }
-                None => Cluster::begin(change),
+                _ => Cluster::begin(change),
             };
             clusters.insert(name, cluster);
         }
@@ -230,7 +230,8 @@ impl Snapshot {
             routers.retain(|_, router| Arc::strong_count(router) > 1);
         }
         let base = crate::route::catalog(effective.routing);
-        let catalog = means.catalogs.keep(cluster, effective.dbname, base);
+        let spread = Spread::of(effective);
+        let catalog = means.catalogs.keep(cluster, effective.dbname, base, spread);
         let shared = Shared { rules: self.rules.clone(), ..means.shared.clone() };
         let self_heal = effective.routing.self_heal;
         let router = Arc::new(Router::new(database.into(), catalog, shared, self_heal));
@@ -249,6 +250,7 @@ impl Snapshot {
             let was = was.filter(|was| {
                 let then = before.clusters.get(was.cluster_name);
                 was.dbname == effective.dbname
+                    && Spread::of(was) == Spread::of(&effective)
                     && then.is_some_and(|then| Arc::ptr_eq(then, cluster))
             });
             let router = match was {
@@ -258,7 +260,8 @@ impl Snapshot {
                         router.catalog().clone()
                     } else {
                         let base = crate::route::catalog(effective.routing);
-                        means.catalogs.keep(cluster, effective.dbname, base)
+                        let spread = Spread::of(&effective);
+                        means.catalogs.keep(cluster, effective.dbname, base, spread)
                     };
                     let shared = Shared { rules: self.rules.clone(), ..means.shared.clone() };
                     let self_heal = effective.routing.self_heal;
@@ -290,15 +293,21 @@ impl Snapshot {
 
     /// How reads are served, once for every cluster.
     pub(crate) fn policies(&self) -> impl Iterator<Item = Policy> {
-        self.clusters
-            .values()
-            .map(|cluster| self.policy_of(cluster, &self.config.routing, &self.config.consistency))
+        let Config { routing, consistency, .. } = &self.config;
+        self.clusters.iter().map(move |(name, cluster)| {
+            // Of its own database, where it has one.
+            let config = self.config.clusters.get(name);
+            let spread = config.map(|config| Spread::over(config, &config.monitor.database));
+            let spread = spread.unwrap_or(Spread::Whole);
+            Policy { spread, ..self.policy_of(cluster, routing, consistency) }
+        })
     }
 
     /// How the reads of a database are served.
     pub(crate) fn policy(&self, effective: &Effective<'_>) -> Option<Policy> {
         let cluster = self.clusters.get(effective.cluster_name)?;
-        Some(self.policy_of(cluster, effective.routing, effective.consistency))
+        let policy = self.policy_of(cluster, effective.routing, effective.consistency);
+        Some(Policy { spread: Spread::of(effective), ..policy })
     }
 
     /// Two probe intervals: one for the replica whose probe comes late, one for its successor's.
@@ -321,6 +330,7 @@ impl Snapshot {
                 max_staleness: consistency.max_staleness,
                 hold: self.config.failover.hold,
             },
+            spread: Spread::Whole,
             log: Logged { all: self.config.log.queries, slow: self.config.log.slow_query },
             sees_own_writes: consistency.level != ConsistencyLevel::Eventual,
             splits_transactions: routing.transactions == config::TransactionRouting::Split
@@ -388,6 +398,7 @@ pub(crate) struct Means<'a> {
 pub(crate) struct Policy {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) reads: ReadPolicy,
+    pub(crate) spread: Spread,
     pub(crate) sees_own_writes: bool,
     /// Transactions read from replicas until they write.
     pub(crate) splits_transactions: bool,
@@ -397,6 +408,31 @@ pub(crate) struct Policy {
     pub(crate) log: Logged,
     /// By how much a client's reads may differ in age: the probes' own grain.
     pub(crate) slack: Duration,
+}
+
+/// Over which servers of its cluster a database is spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// All of them have all of it: standbys of one primary.
+    Whole,
+    /// It is the one that Citus shards: each has a part, and catalogs of its own.
+    Sharded,
+    /// It is beside that one: only the coordinator and its standbys have it.
+    AtHome,
+}
+
+impl Spread {
+    pub(crate) fn of(effective: &Effective<'_>) -> Self {
+        Self::over(effective.cluster, effective.dbname)
+    }
+
+    fn over(cluster: &config::Cluster, dbname: &str) -> Self {
+        match cluster.kind {
+            config::ClusterKind::Streaming => Self::Whole,
+            config::ClusterKind::Citus if cluster.monitor.database == dbname => Self::Sharded,
+            config::ClusterKind::Citus => Self::AtHome,
+        }
+    }
 }
 
 /// Which statements are logged.
@@ -421,15 +457,17 @@ impl Policy {
             Target::Primary => Access::Primary,
             Target::Replica => Access::Replica,
         };
-        pgweir_pool::explain(&self.cluster.topology(), &self.reads, &want(access), Instant::now())
+        let want = self.want(access);
+        pgweir_pool::explain(&self.cluster.topology(), &self.reads, &want, Instant::now())
     }
-}
 
-/// What is wanted of a node for work of this kind, nothing else asked.
-pub(crate) fn want(access: Access) -> Want {
-    match access {
-        Access::Primary => Want::primary(),
-        Access::Replica => Want::replica(),
+    /// What is wanted of a node for work of this kind, nothing else asked.
+    pub(crate) fn want(&self, access: Access) -> Want {
+        let want = match access {
+            Access::Primary => Want::primary(),
+            Access::Replica => Want::replica(),
+        };
+        Want { stays_home: self.spread == Spread::AtHome, ..want }
     }
 }
 
@@ -448,7 +486,7 @@ pub(crate) fn max_message(config: &Config) -> usize {
 }
 
 fn cluster_spec(name: &str, cluster: &config::Cluster) -> pgweir_pool::ClusterSpec {
-    use pgweir_pool::{MonitorSpec, NodeSpec, RoleHint, SslMode, TlsSpec};
+    use pgweir_pool::{ClusterKind, MonitorSpec, NodeSpec, RoleHint, SslMode, TlsSpec};
     let node = |node: &config::Node| NodeSpec {
         host: node.host.clone(),
         port: node.port,
@@ -469,6 +507,10 @@ fn cluster_spec(name: &str, cluster: &config::Cluster) -> pgweir_pool::ClusterSp
     };
     pgweir_pool::ClusterSpec {
         name: name.to_owned(),
+        kind: match cluster.kind {
+            config::ClusterKind::Streaming => ClusterKind::Streaming,
+            config::ClusterKind::Citus => ClusterKind::Citus { rewrite: rewrite(&cluster.rewrite) },
+        },
         nodes: cluster.nodes.iter().map(node).collect(),
         tls: TlsSpec { mode, ca_file: cluster.tls.ca_file.clone() },
         monitor: MonitorSpec {
@@ -480,6 +522,14 @@ fn cluster_spec(name: &str, cluster: &config::Cluster) -> pgweir_pool::ClusterSp
         },
         max_connections: cluster.max_connections.unwrap_or_default(),
     }
+}
+
+fn rewrite(rewrite: &config::Rewrite) -> BTreeMap<pgweir_pool::Address, pgweir_pool::Address> {
+    let address = |address: &config::Address| pgweir_pool::Address {
+        host: address.host.clone(),
+        port: address.port,
+    };
+    rewrite.iter().map(|(advertised, used)| (address(advertised), address(used))).collect()
 }
 
 /// The pool crate's view of the pool section.

@@ -6,28 +6,33 @@ use std::time::{Duration, Instant};
 
 use pgweir_protocol::auth::Credentials;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::board::Board;
+use crate::citus::{Asked, LISTED, Listing};
 use crate::clock;
 use crate::control::{Control, ControlError, Question, Questioner, Rows};
 use crate::dial::{ConnectError, Login, ServerConnection};
 use crate::error::PoolError;
+use crate::fleet::Fleet;
 use crate::monitor::Monitor;
 use crate::node::Node;
 use crate::pool_set::{Origin, PoolSet};
 use crate::roster::{Change, Roster};
 use crate::select::MAX_NODES;
-use crate::spec::{ClusterSpec, MonitorSpec, NodeSpec, PoolSpec};
+use crate::spec::{ClusterKind, ClusterSpec, MonitorSpec, NodeSpec, PoolSpec};
 use crate::tls::TlsError;
 use crate::topology::Topology;
-use crate::tracker::Tracker;
 
 /// Databases and users with pools of their own, at most, per cluster.
 pub const MAX_POOL_SETS: usize = 10_000;
 /// How often the pools are kept in order: old connections closed, the least number kept ready.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+/// How often Citus is asked for its nodes while nothing happens.
+const LISTING_INTERVAL: Duration = Duration::from_secs(1);
+/// How long it is left alone in between.
+const LISTING_REST: Duration = Duration::from_millis(50);
 /// Pools that nobody has asked for, and that hold nothing, are forgotten after this.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
@@ -55,6 +60,10 @@ pub struct Cluster {
     rosters: watch::Sender<Arc<Roster>>,
     /// The number of the roster that the monitor heeds.
     heeded: watch::Receiver<u64>,
+    /// What Citus says of its nodes.
+    listings: watch::Sender<Option<Arc<Listing>>>,
+    /// Rung when that may have changed.
+    relist: Arc<Notify>,
     board: Arc<Board>,
     runtime: Handle,
     sets: Mutex<Sets>,
@@ -93,7 +102,9 @@ impl Cluster {
         let name = change.spec.name.clone();
         let roster = Arc::new(Roster::first(change));
         let nodes: Vec<_> = roster.nodes().cloned().collect();
-        let board = Arc::new(Board::new(Tracker::new(&nodes).draw()));
+        let is_of_citus = roster.spec.kind != ClusterKind::Streaming;
+        let board = Arc::new(Board::new(Fleet::new(&roster.spec.kind, &nodes).draw()));
+        let listings = watch::Sender::new(None);
         let heeded = watch::Sender::new(roster.number);
         let rosters = watch::Sender::new(roster);
         let cluster = Arc::new(Self {
@@ -102,14 +113,23 @@ impl Cluster {
             runtime: Handle::current(),
             sets: Mutex::default(),
             tasks: Mutex::default(),
+            relist: Arc::default(),
+            listings: listings.clone(),
             name,
             rosters,
         });
         let rosters = cluster.rosters.subscribe();
-        let monitor = Monitor { cluster: cluster.name.clone(), rosters, heeded, board };
+        let name = cluster.name.clone();
+        let listings = listings.subscribe();
+        let monitor = Monitor { cluster: name, rosters, heeded, board, listings };
         cluster.tasks().spawn(monitor.run());
         let housekeeper = keep_house(Arc::downgrade(&cluster), cluster.changes());
         cluster.tasks().spawn(housekeeper);
+        if is_of_citus {
+            let doubts = Arc::clone(&cluster.relist);
+            let lister = keep_list(Arc::downgrade(&cluster), cluster.changes(), doubts);
+            cluster.tasks().spawn(lister);
+        }
         cluster
     }
 
@@ -122,6 +142,13 @@ impl Cluster {
         }
     }
 
+    /// Whether it can take over this change: a streaming cluster does not become one of Citus.
+    #[must_use]
+    pub fn is_of_kind(&self, change: &Change) -> bool {
+        let is_streaming = |spec: &ClusterSpec| spec.kind == ClusterKind::Streaming;
+        is_streaming(&self.roster().spec) == is_streaming(&change.spec)
+    }
+
     /// Takes over a list of servers that were found by asking (the workers of a Citus coordinator),
     /// which belong to the cluster besides those of its specification. Returns when the monitor heeds
     /// it.
@@ -129,6 +156,37 @@ impl Cluster {
         if self.roster().found != found {
             self.replace_roster(|roster| roster.with_found(found)).await;
         }
+    }
+
+    /// Asks Citus anew which nodes there are, and returns when the monitor heeds the answer. Does
+    /// nothing to a streaming cluster.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn relist(&self) -> Result<(), ControlError> {
+        let roster = self.roster();
+        let ClusterKind::Citus { rewrite } = &roster.spec.kind else { return Ok(()) };
+        let asked = match self.topology().primary {
+            Some(_) => Asked::Coordinator,
+            None => Asked::AnotherNode,
+        };
+        let rows = self.ask(&roster.spec.monitor.database, LISTED, &[]).await?;
+        let listing = Listing::read(&rows, rewrite)?;
+        let found = listing.found(&roster.spec.nodes, asked);
+        self.listings.send_if_modified(|known| {
+            let is_news = known.as_deref() != Some(&listing);
+            if is_news {
+                *known = Some(Arc::new(listing));
+            }
+            is_news
+        });
+        self.set_found(found).await;
+        Ok(())
+    }
+
+    /// Something has passed that may have changed the nodes of a Citus cluster.
+    pub fn doubt_list(&self) {
+        self.relist.notify_one();
     }
 
     async fn replace_roster(&self, make: impl FnOnce(&Roster) -> Roster) {
@@ -387,6 +445,34 @@ impl Cluster {
         sets.by_account
             .retain(|_, set| Arc::strong_count(set) > 1 || !set.is_abandoned(now, ABANDONED_AFTER));
         sets.by_account.values().cloned().collect()
+    }
+}
+
+/// Asks Citus for its nodes at regular times, when a role or a health has changed, and when it is told
+/// to, as long as the cluster is there.
+async fn keep_list(cluster: Weak<Cluster>, mut changes: watch::Receiver<u64>, doubts: Arc<Notify>) {
+    let mut reported = String::new();
+    loop {
+        let Some(cluster) = cluster.upgrade() else { return };
+        if cluster.topology().known {
+            let error = cluster.relist().await.err().map(|error| error.to_string());
+            let error = error.unwrap_or_default();
+            if !error.is_empty() && error != reported {
+                tracing::warn!(
+                    cluster = cluster.name(),
+                    database = cluster.spec().monitor.database,
+                    error,
+                    "Citus cannot be asked for its nodes: those known are kept"
+                );
+            }
+            reported = error;
+        }
+        drop(cluster);
+        tokio::select! {
+            _ = tokio::time::timeout(LISTING_INTERVAL, changes.changed()) => {}
+            () = doubts.notified() => {}
+        }
+        tokio::time::sleep(LISTING_REST).await;
     }
 }
 

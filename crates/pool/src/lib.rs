@@ -12,12 +12,14 @@
 
 mod admission;
 mod board;
+mod citus;
 mod clock;
 mod cluster;
 mod condition;
 mod control;
 mod dial;
 mod error;
+mod fleet;
 mod freshness;
 mod lease;
 mod line;
@@ -35,6 +37,7 @@ mod select;
 mod simulation;
 mod spec;
 mod stream;
+mod survey;
 mod tls;
 mod topology;
 mod tracker;
@@ -56,10 +59,10 @@ pub use select::{
     Access, Candidate, Dice, Fit, Ineligible, MAX_NODES, NoNode, Seen, Want, explain, select,
 };
 pub use spec::{
-    Balance, ClusterSpec, MonitorSpec, NodeSpec, PoolSpec, ReadPolicy, Reads, RoleHint, SslMode,
-    TlsSpec,
+    Address, Balance, ClusterKind, ClusterSpec, MonitorSpec, NodeSpec, PoolSpec, ReadPolicy, Reads,
+    RoleHint, SslMode, TlsSpec,
 };
 pub use stream::Stream;
 pub use tls::{TlsError, read_ca_file, tls_server_end_point};
-pub use topology::{FULL_SHARE, Health, NodeView, Role, Standing, Topology};
+pub use topology::{FULL_SHARE, Health, NodeView, Role, Shard, Standing, Topology};
 pub use waiting::Waiting;

@@ -14,15 +14,18 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep_until;
 
 use crate::board::Board;
+use crate::citus::{Listing, Said};
 use crate::clock;
 use crate::control::Control;
+use crate::fleet::Fleet;
 use crate::node::NodeId;
 use crate::pace::Pace;
 use crate::probe::Prober;
 use crate::roster::{Member, Roster};
 use crate::select::MAX_NODES;
+use crate::spec::ClusterKind;
 use crate::topology::{Role, Standing, Topology};
-use crate::tracker::{Failure, Observation, Tracker};
+use crate::tracker::{Failure, Observation};
 
 /// Outcomes per node that may lie unread before the node's task waits.
 const OUTCOMES_PER_NODE: usize = 2;
@@ -31,6 +34,8 @@ const OUTCOMES_PER_NODE: usize = 2;
 struct Outcome {
     node: NodeId,
     outcome: Result<Observation, Failure>,
+    /// What it has said of itself to Citus.
+    said: Option<Said>,
 }
 
 /// What the monitor works with.
@@ -41,6 +46,8 @@ pub(crate) struct Monitor {
     /// The number of the roster that is heeded.
     pub(crate) heeded: watch::Sender<u64>,
     pub(crate) board: Arc<Board>,
+    /// What Citus says of the nodes, once it has been asked.
+    pub(crate) listings: watch::Receiver<Option<Arc<Listing>>>,
 }
 
 impl Monitor {
@@ -50,7 +57,7 @@ impl Monitor {
         let nodes: Vec<_> = roster.nodes().cloned().collect();
         let (reports, outcomes) = mpsc::channel(MAX_NODES * OUTCOMES_PER_NODE);
         let mut coordinator = Coordinator {
-            tracker: Tracker::new(&nodes),
+            fleet: Fleet::new(&roster.spec.kind, &nodes),
             pace: Pace::new(roster.spec.monitor.interval, clock::now()),
             watches: Watches {
                 rounds: watch::Sender::new(Round::default()),
@@ -102,7 +109,8 @@ impl Watches {
             }
             match control.probes() {
                 Ok(pool) => {
-                    let prober = Prober::new(Arc::clone(node), pool, roster.spec.monitor.timeout);
+                    let prober = Prober::new(Arc::clone(node), pool, roster.spec.monitor.timeout)
+                        .of_citus(roster.spec.kind != ClusterKind::Streaming);
                     let rounds = self.rounds.subscribe();
                     let reports = self.reports.clone();
                     let task = self.tasks.spawn(watch_node(node.id(), prober, rounds, reports));
@@ -110,7 +118,7 @@ impl Watches {
                 }
                 Err(error) => {
                     let outcome = Err(Failure::Gone(error.to_string()));
-                    failures.push(Outcome { node: node.id(), outcome });
+                    failures.push(Outcome { node: node.id(), outcome, said: None });
                 }
             }
         }
@@ -138,7 +146,8 @@ async fn watch_node(
             continue;
         }
         let outcome = prober.probe().await;
-        if reports.send(Outcome { node, outcome }).await.is_err() {
+        let said = prober.take_said();
+        if reports.send(Outcome { node, outcome, said }).await.is_err() {
             return;
         }
     }
@@ -148,7 +157,7 @@ async fn watch_node(
 struct Coordinator {
     monitor: Monitor,
     roster: Arc<Roster>,
-    tracker: Tracker,
+    fleet: Fleet,
     pace: Pace,
     watches: Watches,
     outcomes: mpsc::Receiver<Outcome>,
@@ -165,6 +174,7 @@ impl Coordinator {
                     Ok(()) => self.change(),
                     Err(_) => return,
                 },
+                Ok(()) = self.monitor.listings.changed() => self.heed(),
                 () = sleep_until(due.into()) => self.begin_round(),
                 Some(outcome) = self.outcomes.recv() => self.record(outcome),
                 () = self.monitor.board.nudged() => self.pace.hurry(),
@@ -182,7 +192,7 @@ impl Coordinator {
             self.wanted = Some(now);
         }
         self.pace.begin_round(now);
-        let spared = self.tracker.spared(now);
+        let spared = self.fleet.spared(now);
         self.watches.rounds.send_modify(|round| {
             *round = Round { number: round.number + 1, spared };
         });
@@ -191,13 +201,24 @@ impl Coordinator {
     /// Heeds a new roster. Of the nodes that stay nothing is forgotten; the new ones are asked at once.
     fn change(&mut self) {
         self.roster = Arc::clone(&self.monitor.rosters.borrow_and_update());
+        // First what is said of those that are new.
+        self.heed();
         let nodes: Vec<_> = self.roster.nodes().cloned().collect();
-        self.tracker.adopt(&nodes);
+        self.fleet.adopt(&nodes);
         self.pace.set_interval(self.roster.spec.monitor.interval);
         self.pace.hurry();
         self.watch();
         self.publish();
         self.monitor.heeded.send_replace(self.roster.number);
+    }
+
+    /// Heeds what Citus says of the nodes.
+    fn heed(&mut self) {
+        let listing = self.monitor.listings.borrow_and_update().clone();
+        if let Some(listing) = listing {
+            self.fleet.heed(listing);
+            self.publish();
+        }
     }
 
     fn watch(&mut self) {
@@ -206,22 +227,22 @@ impl Coordinator {
         }
     }
 
-    fn record(&mut self, Outcome { node, outcome }: Outcome) {
+    fn record(&mut self, Outcome { node, outcome, said }: Outcome) {
         // One that was taken out of the cluster meanwhile has nothing to say any more.
-        let Some(index) = self.tracker.place(node) else { return };
+        let Some(index) = self.fleet.place(node) else { return };
         if let (Ok(observation), Some(member)) = (&outcome, self.roster.members.get(index)) {
             let allowed = observation.server.connection_limit;
             let configured = self.roster.spec.max_connections;
             member.node.note_version(observation.server.version);
             member.node.admission.set_limit(if configured == 0 { allowed } else { configured });
         }
-        self.tracker.record(index, outcome, clock::now());
+        self.fleet.record(index, outcome, said, clock::now());
         self.publish();
-        let is_caught_up = self.wanted.is_none_or(|wanted| self.tracker.all_fresh_as_of(wanted));
+        let is_caught_up = self.wanted.is_none_or(|wanted| self.fleet.all_fresh_as_of(wanted));
         if is_caught_up {
             self.wanted = None;
         }
-        if self.tracker.is_uncertain() {
+        if self.fleet.is_uncertain() {
             if !self.pace.is_hurried() {
                 self.pace.hurry();
             }
@@ -233,7 +254,7 @@ impl Coordinator {
     fn publish(&mut self) {
         let board = &self.monitor.board;
         let before = board.snapshot();
-        let now = self.tracker.draw();
+        let now = self.fleet.draw();
         // Before anybody hears of it.
         for view in &now.nodes {
             view.node.set_fenced(view.role == Role::Fenced);

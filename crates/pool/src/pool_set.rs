@@ -409,7 +409,8 @@ impl PoolSet {
         match want.access {
             Access::Primary => is_primary,
             Access::Replica => {
-                is_primary || (view.role == Role::Replica && view.health.serves_reads())
+                let is_reader = matches!(view.role, Role::Replica | Role::Worker);
+                is_primary || (is_reader && view.health.serves_reads())
             }
         }
     }

@@ -10,10 +10,12 @@ use deadpool_postgres::tokio_postgres::{self as pg, Row};
 
 use tokio::time::timeout;
 
+use crate::citus::Said;
 use crate::control::{ControlError, ProbeConnection, connect, discard};
 use crate::freshness::{DEFAULT_WAL_WRITER_DELAY, PrimaryPosition};
 use crate::lsn::{Lsn, WalLayout};
 use crate::node::Node;
+use crate::survey::Survey;
 use crate::tracker::{Answer, Failure, Observation, ServerInfo};
 
 /// How a server is, in one question that a primary and a standby answer alike.
@@ -60,6 +62,8 @@ pub(crate) struct Prober {
     node: Arc<Node>,
     pool: Pool,
     timeout: Duration,
+    /// Whether the server is one of a Citus cluster.
+    is_of_citus: bool,
     session: Option<Session>,
     /// When the node's name was looked up last to see whether it leads elsewhere.
     looked_up_at: Option<Instant>,
@@ -72,11 +76,24 @@ struct Session {
     learned_at: Instant,
     /// [`Node::moves`] before it was opened.
     moves: u32,
+    survey: Option<Survey>,
+    said: Option<Said>,
 }
 
 impl Prober {
     pub(crate) const fn new(node: Arc<Node>, pool: Pool, timeout: Duration) -> Self {
-        Self { node, pool, timeout, session: None, looked_up_at: None }
+        Self { node, pool, timeout, is_of_citus: false, session: None, looked_up_at: None }
+    }
+
+    /// The server is one of a Citus cluster: it is asked what it says of itself there, too.
+    pub(crate) const fn of_citus(mut self, is_of_citus: bool) -> Self {
+        self.is_of_citus = is_of_citus;
+        self
+    }
+
+    /// What the server has said of itself to Citus at the last probe.
+    pub(crate) fn take_said(&mut self) -> Option<Said> {
+        self.session.as_mut()?.said.take()
     }
 
     /// Asks the server how it is.
@@ -126,9 +143,10 @@ impl Prober {
         }
         let connection = connect(&self.pool).await?;
         let server = ServerInfo::learn(&connection).await?;
+        let survey = self.is_of_citus.then(Survey::default);
         let learned_at = Instant::now();
-        let session = self.session.insert(Session { connection, server, learned_at, moves });
-        session.observe().await
+        let session = Session { connection, server, learned_at, moves, survey, said: None };
+        self.session.insert(session).observe().await
     }
 
     fn hang_up(&mut self) {
@@ -175,6 +193,9 @@ impl Session {
         self.server.wal_writer_delay = read_duration(row.try_get(6)?)?;
         if let Answer::Replica { timeline: timeline @ None, .. } = &mut answer {
             *timeline = replayed_timeline(&self.connection).await?;
+        }
+        if let Some(survey) = &mut self.survey {
+            self.said = Some(survey.ask(&self.connection).await?);
         }
         Ok(Observation { answer, latency, server: self.server.clone(), is_troubled: false })
     }

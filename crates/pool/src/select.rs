@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use pgweir_protocol::server::Drawer;
 
+use crate::citus::COORDINATOR;
 use crate::lsn::Lsn;
 use crate::node::{Node, NodeId};
 use crate::spec::{Balance, ReadPolicy, Reads};
-use crate::topology::{FULL_SHARE, Health, NodeView, Role, Topology};
+use crate::topology::{FULL_SHARE, Health, NodeView, Role, Shard, Topology};
 
 /// Nodes of a cluster, at most: as many as fit a set of bits.
 pub const MAX_NODES: usize = 64;
@@ -22,6 +23,8 @@ const WEIGHT_STEPS: u64 = 100;
 pub struct Want {
     /// The primary, or whoever may serve a read.
     pub access: Access,
+    /// Only the primary's own group has the database: that of the coordinator in a Citus cluster.
+    pub stays_home: bool,
     /// A replica must be fresh as of this: the acknowledgement of the client's last write.
     pub fresh_after: Option<Instant>,
     /// What the client has read already; a read elsewhere must not run back behind it.
@@ -88,6 +91,7 @@ impl Want {
     pub const fn replica() -> Self {
         Self {
             access: Access::Replica,
+            stays_home: false,
             fresh_after: None,
             seen: None,
             lsn_at_least: None,
@@ -144,6 +148,10 @@ pub enum Ineligible {
     NotPrimary,
     /// It is no replica, or no replica of this primary.
     NotReplica(Option<Arc<str>>),
+    /// It is a node of Citus that cannot answer for the cluster.
+    Barred(Box<str>),
+    /// It belongs to a worker of Citus, and the database is not sharded.
+    NotHome,
     /// It is the primary, which does not serve reads that replicas can serve.
     Spared,
     /// Nothing is known about its freshness (yet).
@@ -181,6 +189,8 @@ impl fmt::Display for Ineligible {
             Self::Ejected(why) => reason("ejected", why),
             Self::NotPrimary => "not the primary".to_owned(),
             Self::NotReplica(why) => reason("not a replica", why),
+            Self::Barred(why) => why.to_string(),
+            Self::NotHome => "the database is the coordinator's alone".to_owned(),
             Self::Spared => "the primary is spared reads".to_owned(),
             Self::NoFreshness(why) => reason("freshness unknown", why),
             Self::Stale { staleness, max_staleness } => {
@@ -311,9 +321,16 @@ fn fit_for_reads(
         (Health::Up | Health::Recovering, _) if view.node.is_suspected() => {
             return Err(Ineligible::Suspect(None));
         }
-        (Health::Up | Health::Recovering, Role::Replica) => {}
+        (Health::Up | Health::Recovering, Role::Replica | Role::Worker) => {}
         (Health::Up | Health::Recovering, _) => {
             return Err(Ineligible::NotReplica(view.why.clone()));
+        }
+    }
+    if let Some(shard) = &view.shard {
+        fit_for_citus(shard, want)?;
+        if view.role == Role::Worker && !shard.is_in_doubt {
+            // It shows whatever has been acknowledged.
+            return Ok(());
         }
     }
     let Some(fresh_as_of) = view.fresh_as_of else {
@@ -335,6 +352,15 @@ fn fit_for_reads(
     match want.lsn_at_least {
         Some(token) if view.replay_lsn < Some(token) => Err(Ineligible::BehindToken { token }),
         _ => Ok(()),
+    }
+}
+
+/// Whether a node can answer for a Citus cluster.
+fn fit_for_citus(shard: &Shard, want: &Want) -> Result<(), Ineligible> {
+    match &shard.barred {
+        Some(why) => Err(Ineligible::Barred(why.clone())),
+        None if want.stays_home && shard.group != COORDINATOR => Err(Ineligible::NotHome),
+        None => Ok(()),
     }
 }
 
@@ -519,6 +545,7 @@ mod tests {
             slowness: Some(Duration::from_millis(1)),
             server_version: Some(150_018),
             why: None,
+            shard: None,
         }
     }
 

@@ -1,14 +1,17 @@
 //! What an operator may say about a cluster and its pools: plain values without defaults of their
 //! own. The configuration decides the defaults and hands these over; nothing here reads a file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A cluster: one primary and its standbys, to be found out by asking.
+/// A cluster, whose roles are to be found out by asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterSpec {
     /// Its name in the configuration, for logs and reports.
     pub name: String,
+    /// How its servers belong together.
+    pub kind: ClusterKind,
     /// Its servers, in the order of the configuration.
     pub nodes: Vec<NodeSpec>,
     /// How connections to its servers are encrypted.
@@ -17,6 +20,29 @@ pub struct ClusterSpec {
     pub monitor: MonitorSpec,
     /// Server connections per node over all pools; 0 is what the node allows, less its reserve.
     pub max_connections: u32,
+}
+
+/// How the servers of a cluster belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ClusterKind {
+    /// A primary and its streaming standbys.
+    #[default]
+    Streaming,
+    /// A Citus coordinator and its workers, each with standbys of its own or without. The workers are
+    /// found by asking in the monitor's database.
+    Citus {
+        /// By the address that Citus gives a node, the one under which it is reached.
+        rewrite: BTreeMap<Address, Address>,
+    },
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// One server of a cluster.

@@ -60,6 +60,20 @@ pub struct NodeView {
     pub server_version: Option<i32>,
     /// Why it does not serve, in words: the last error, or whose claim is better.
     pub why: Option<Arc<str>>,
+    /// Its place in a Citus cluster.
+    pub shard: Option<Arc<Shard>>,
+}
+
+/// A node's place in a Citus cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Its group: 0 is the coordinator's; a worker and its standbys have one of their own.
+    pub group: u32,
+    /// Why it cannot answer for the cluster, if it cannot.
+    pub barred: Option<Box<str>>,
+    /// Something that was acknowledged may be missing on it since its `fresh_as_of`. Otherwise a worker
+    /// shows whatever was acknowledged by the time it is asked.
+    pub is_in_doubt: bool,
 }
 
 /// What a node is, found by asking it.
@@ -72,6 +86,8 @@ pub enum Role {
     Primary,
     /// A standby.
     Replica,
+    /// A worker of a Citus cluster: the primary of its own group. It is not written to.
+    Worker,
     /// It says that it is a primary, but must not be one: another has the better claim, or the
     /// configuration says so. It serves nobody.
     Fenced,
@@ -163,6 +179,7 @@ impl Role {
             Self::Unknown => "unknown",
             Self::Primary => "primary",
             Self::Replica => "replica",
+            Self::Worker => "worker",
             Self::Fenced => "fenced",
         }
     }

@@ -33,6 +33,16 @@ pub(crate) struct Observation {
     pub(crate) is_troubled: bool,
 }
 
+impl Observation {
+    /// When a primary was asked.
+    pub(crate) const fn asked_at(&self) -> Option<Instant> {
+        match &self.answer {
+            Answer::Primary { position, .. } => Some(position.asked_at),
+            Answer::Replica { .. } => None,
+        }
+    }
+}
+
 /// What a server says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -161,6 +171,12 @@ impl Tracker {
             self.reign = None;
         }
         self.settle();
+    }
+
+    /// Whether it tracks these nodes, in this order.
+    pub(crate) fn is_of(&self, nodes: &[Arc<Node>]) -> bool {
+        let known = self.nodes.iter().map(|record| &record.node);
+        known.len() == nodes.len() && known.zip(nodes).all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
     /// A node's place.
@@ -450,6 +466,7 @@ impl Tracker {
             slowness: record.slowness.map(Slowness::duration),
             server_version: said.map(|observation| observation.server.version),
             why,
+            shard: None,
         })
     }
 

@@ -109,7 +109,7 @@ fn readiness(gateway: &Gateway, query: Option<&str>) -> Answer {
 fn has_node(policy: &Policy, access: Access) -> bool {
     let topology = policy.cluster.topology();
     let reads: &ReadPolicy = &policy.reads;
-    let want = crate::snapshot::want(access);
+    let want = policy.want(access);
     pgweir_pool::explain(&topology, reads, &want, Instant::now())
         .iter()
         .any(|candidate| candidate.eligible.is_ok())

@@ -631,7 +631,7 @@ impl ClientTask {
         // A replica that does not know a function yet, or only as it was, is not what was judged.
         let fresh_after = fresh_after.max(router.knows_objects_after());
         let access = access_of(target);
-        Want { fresh_after, fit, prefer: self.replica, ..crate::snapshot::want(access) }
+        Want { fresh_after, fit, prefer: self.replica, ..self.policy.want(access) }
     }
 
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Step {

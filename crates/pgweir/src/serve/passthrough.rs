@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgweir_pool::Stream;
-use pgweir_pool::{Cluster, ConnectError, Node, Role};
+use pgweir_pool::{Cluster, ConnectError, Node, NodeView, Role};
 use pgweir_protocol::auth::scram::ScramVerifier;
 use pgweir_protocol::auth::{ClientLogin, Credentials, Method, ScramSecret, md5};
 use pgweir_protocol::frame::put_frame;
@@ -174,7 +174,8 @@ async fn some_node(cluster: &Cluster) -> Option<Arc<Node>> {
             changes.mark_unchanged();
             let topology = cluster.snapshot();
             let primary = topology.primary.and_then(|at| topology.nodes.get(at));
-            let any = || topology.nodes.iter().find(|view| view.role == Role::Replica);
+            let is_reader = |view: &&NodeView| matches!(view.role, Role::Replica | Role::Worker);
+            let any = || topology.nodes.iter().find(is_reader);
             if let Some(view) = primary.or_else(any) {
                 return Some(view.node.clone());
             }

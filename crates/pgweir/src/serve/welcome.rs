@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::gateway::{Gateway, Welcome, WelcomeKey};
 use crate::route::own_setting;
-use crate::snapshot::{Policy, want};
+use crate::snapshot::Policy;
 
 use super::login::{Denied, refused};
 
@@ -91,7 +91,7 @@ async fn inquire(
 async fn lease(policy: &Policy, pools: &Arc<PoolSet>) -> Result<Lease, Denied> {
     let has_primary = policy.cluster.topology().primary.is_some();
     let access = if has_primary { Access::Primary } else { Access::Replica };
-    match pools.checkout(&policy.reads, &want(access), Instant::now()) {
+    match pools.checkout(&policy.reads, &policy.want(access), Instant::now()) {
         Checkout::Ready(lease) => Ok(lease),
         Checkout::Wait(waiting) => waiting.await.map_err(|error| refused(&error)),
         Checkout::Refused(error) => Err(refused(&error)),

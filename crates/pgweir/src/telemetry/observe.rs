@@ -39,6 +39,15 @@ fn observe_nodes(observed: &Observed, name: &str, cluster: &Cluster) {
             let labels = labels(Some(Label::new("role", word)));
             observed.gauge("pgweir_node_role", help, labels).set(truth(view.role == role));
         }
+        if let Some(shard) = &view.shard {
+            let help = "Whether the node has this role.";
+            let labels_of_worker = labels(Some(Label::new("role", "worker")));
+            let is_worker = truth(view.role == Role::Worker);
+            observed.gauge("pgweir_node_role", help, labels_of_worker).set(is_worker);
+            let help = "The node's group in its Citus cluster; 0 is the coordinator's.";
+            let gauge = observed.gauge("pgweir_node_group", help, labels(None));
+            gauge.set(f64::from(shard.group));
+        }
         let help = "Whether the node answers its probes.";
         observed
             .gauge("pgweir_node_up", help, labels(None))

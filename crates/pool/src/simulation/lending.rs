@@ -112,6 +112,7 @@ fn roster_spec(ports: &[u16]) -> ClusterSpec {
         |&port: &u16| NodeSpec { host: "db".to_owned(), port, weight: 1, role: RoleHint::Auto };
     ClusterSpec {
         name: "main".to_owned(),
+        kind: crate::spec::ClusterKind::Streaming,
         nodes: ports.iter().map(node).collect(),
         tls: TlsSpec::default(),
         monitor: MonitorSpec {
@@ -194,6 +195,7 @@ impl Scene {
                 latency: None,
                 slowness: None,
                 server_version: None,
+                shard: None,
                 why: None,
             }
         };

@@ -34,6 +34,7 @@ pub(crate) fn cluster_spec(sandbox: &Sandbox) -> ClusterSpec {
     };
     ClusterSpec {
         name: "main".to_owned(),
+        kind: pgweir_pool::ClusterKind::Streaming,
         nodes: sandbox.nodes().iter().map(node).collect(),
         tls: TlsSpec { mode: SslMode::Prefer, ca_file: None },
         monitor: MonitorSpec {

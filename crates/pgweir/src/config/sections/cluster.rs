@@ -9,22 +9,25 @@ use toml::de::DeValue;
 use super::Pool;
 use crate::config::address::{Address, AddressError};
 use crate::config::fields::Fields;
+use crate::config::rewrite::Rewrite;
 use crate::config::schema;
 use crate::config::scope::{Scope, kind};
 use crate::config::secret::Secret;
-use crate::config::spec::{Section, available, nested, planned, section, words};
+use crate::config::spec::{Section, available, nested, section, words};
 use crate::config::value::{Complaint, Element, read_string};
 
 /// PostgreSQL's own port: that of a node that names none.
 const POSTGRESQL_PORT: u16 = 5432;
 
 section! {
-    /// A PostgreSQL cluster: one primary and its replicas.
+    /// A PostgreSQL cluster: one primary and its replicas, or a Citus coordinator and its workers.
     pub struct Cluster checked by check {
-        /// What keeps the nodes alike.
+        /// How the nodes belong together.
         kind: ClusterKind = ClusterKind::Streaming => available();
         /// "host:port", or { host = "b", port = 5432, weight = 2, role = "auto" }; role: auto | primary | replica.
         nodes: Vec<Node> = vec![Node::default()] => available().required();
+        /// Citus gives its nodes by names of its own: "name:port" = "the address to use instead".
+        rewrite: Rewrite = Rewrite::default() => available().example("{ \"worker-1:5432\" = \"127.0.0.1:5433\" }");
         /// Server connections per node over all pools; 0 = what the node allows, less its reserve.
         max_connections: Option<u32> = None => available().within(1, 262_143);
         /// Encryption towards the nodes.
@@ -37,12 +40,12 @@ section! {
 }
 
 words! {
-    /// What keeps the nodes alike.
+    /// How the nodes belong together.
     pub enum ClusterKind {
         /// Streaming replication.
         Streaming = "streaming" => available();
-        /// A Citus coordinator and its workers.
-        Citus = "citus" => planned();
+        /// A Citus coordinator and its workers, which are found by asking it: nodes names the coordinator.
+        Citus = "citus" => available();
     }
 }
 
@@ -194,6 +197,10 @@ fn check(cluster: &mut Cluster, fields: &Fields<'_, '_>, scope: &mut Scope<'_>) 
     if cluster.nodes.is_empty() {
         let suggestion = "for example nodes = [\"127.0.0.1:5432\"]";
         fields.report("nodes", scope, "a cluster has at least one node", suggestion);
+    }
+    if cluster.kind == ClusterKind::Streaming && cluster.rewrite != Rewrite::default() {
+        let message = "only nodes that a cluster of kind \"citus\" gives are found by name";
+        fields.report("rewrite", scope, message, "leave it out, or set kind = \"citus\"");
     }
     for (at, node) in cluster.nodes.iter().enumerate() {
         let mut earlier = cluster.nodes.iter().take(at);

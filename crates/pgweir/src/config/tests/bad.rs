@@ -26,7 +26,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("auth.method", "\"cert\""),
     ("auth.query", "\"select 1\""),
     ("auth.query_user", "\"a\""),
-    ("clusters.main.kind", "\"citus\""),
     ("consistency.level", "\"global\""),
     ("limits.client_idle_timeout", "\"1s\""),
     ("limits.idle_transaction_timeout", "\"1s\""),

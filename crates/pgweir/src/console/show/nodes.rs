@@ -31,6 +31,7 @@ const COLUMNS: &[Column] = &[
     int4("server_version"),
     int4("share_percent"),
     text("last_error"),
+    int4("group"),
 ];
 
 pub(super) const NODES: Show = Show {
@@ -82,5 +83,11 @@ fn row(
         node.server_version.into(),
         (node.share * 100 / FULL_SHARE).into(),
         node.why.as_deref().map(str::to_owned).into(),
+        group(node).into(),
     ]
+}
+
+/// Its group in a Citus cluster.
+fn group(node: &NodeView) -> Option<u32> {
+    node.shard.as_ref().map(|shard| shard.group)
 }
