@@ -18,6 +18,7 @@ mod attributes;
 mod auth;
 mod cancel;
 mod catalog;
+mod citus;
 mod consistency;
 mod console;
 mod drivers;
