@@ -206,9 +206,8 @@ fn a_client_sees_its_own_writes_on_every_node() {
     let mut client = weir.client("postgres", database.name);
     let mut nodes = std::collections::BTreeSet::new();
     for number in 0..40 {
-        client.ask(&format!(
-            "UPDATE \"user\" SET status = {number}; UPDATE city SET name = '{number}'"
-        ));
+        client.ask(&format!("UPDATE \"user\" SET status = {number}"));
+        client.ask(&format!("UPDATE city SET name = '{number}'"));
         for _ in 0..3 {
             let seen = client.ask("SELECT DISTINCT status FROM \"user\"");
             assert_eq!(seen, number.to_string());

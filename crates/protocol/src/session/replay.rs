@@ -627,7 +627,7 @@ mod tests {
     #[test]
     fn errors_of_a_standby() {
         let (refusal, conflict) = (Some(Failure::Refusal), Some(Failure::Conflict));
-        let (lack, trouble) = (Some(Failure::Lack), Some(Failure::Trouble));
+        let trouble = Some(Failure::Trouble);
         let rows: &[(&str, &str, &str, Option<Failure>)] = &[
             (
                 "25006",
@@ -654,17 +654,6 @@ mod tests {
                 refusal,
             ),
             ("0A000", "cached plan must not change result type", "RevalidateCachedQuery", None),
-            ("42P01", "relation \"t\" does not exist", "parserOpenTable", lack),
-            ("42883", "function f() does not exist", "ParseFuncOrColumn", lack),
-            ("3F000", "schema \"s\" does not exist", "get_namespace_oid", lack),
-            (
-                "0A000",
-                "direct joins between distributed and local tables …",
-                "RaiseDeferredErrorInternal",
-                lack,
-            ),
-            ("42P05", "prepared statement \"s\" already exists", "StorePreparedStatement", None),
-            ("08006", "connection to the remote node …", "ReportConnectionError", trouble),
             ("55000", "recovery is in progress", "pg_current_wal_lsn", refusal),
             ("55000", "kann Sperrmodus … nicht setzen", "LockAcquireExtended", refusal),
             ("55000", "lastval is not yet defined in this session", "lastval", trouble),
@@ -690,10 +679,29 @@ mod tests {
             ("57014", "canceling statement due to user request", "ProcessInterrupts", None),
             ("22012", "division by zero", "int4div", None),
         ];
+        are_read_as(rows);
+    }
+
+    #[track_caller]
+    fn are_read_as(rows: &[(&str, &str, &str, Option<Failure>)]) {
         for (code, message, routine, expected) in rows {
             let body = format!("SERROR\0VERROR\0C{code}\0M{message}\0R{routine}\0\0");
             let report = ServerReport::parse(body.as_bytes()).unwrap();
             assert_eq!(failure(&report), *expected, "{code} {message}");
         }
+    }
+
+    /// Errors as a worker of Citus 13 gives them.
+    #[test]
+    fn errors_of_a_server_with_catalogs_of_its_own() {
+        let (lack, trouble) = (Some(Failure::Lack), Some(Failure::Trouble));
+        are_read_as(&[
+            ("42P01", "relation \"t\" does not exist", "parserOpenTable", lack),
+            ("42883", "function f() does not exist", "ParseFuncOrColumn", lack),
+            ("3F000", "schema \"s\" does not exist", "get_namespace_oid", lack),
+            ("0A000", "direct joins between distributed and local …", "RaiseDeferredError", lack),
+            ("42P05", "prepared statement \"s\" already exists", "StorePreparedStatement", None),
+            ("08006", "connection to the remote node …", "ReportConnectionError", trouble),
+        ]);
     }
 }

@@ -26,8 +26,8 @@ section! {
         kind: ClusterKind = ClusterKind::Streaming => available();
         /// "host:port", or { host = "b", port = 5432, weight = 2, role = "auto" }; role: auto | primary | replica.
         nodes: Vec<Node> = vec![Node::default()] => available().required();
-        /// Citus gives its nodes by names of its own: "name:port" = "the address to use instead".
-        rewrite: Rewrite = Rewrite::default() => available().example("{ \"worker-1:5432\" = \"127.0.0.1:5433\" }");
+        /// Where Citus gives nodes by names of its own: { "name:port" = "the address to use instead" }.
+        rewrite: Rewrite = Rewrite::default() => available();
         /// Server connections per node over all pools; 0 = what the node allows, less its reserve.
         max_connections: Option<u32> = None => available().within(1, 262_143);
         /// Encryption towards the nodes.

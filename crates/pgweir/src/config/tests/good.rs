@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{CLUSTER, valid};
 use crate::config::{
-    Address, AuthMethod, Balance, Config, ConsistencyLevel, ListenTlsMode, Node, NodeRole,
-    PoolMode, Reads, ServerTlsMode, Size,
+    Address, AuthMethod, Balance, ClusterKind, Config, ConsistencyLevel, ListenTlsMode, Node,
+    NodeRole, PoolMode, Reads, ServerTlsMode, Size,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -254,4 +254,24 @@ fn a_database_may_leave_out_the_only_cluster() {
 #[test]
 fn a_byte_order_mark_and_windows_line_ends_are_no_harm() {
     valid("\u{feff}[clusters.main]\r\nnodes = [\"a\"]\r\n");
+}
+
+#[test]
+fn a_citus_cluster_names_its_coordinator_and_where_its_workers_are_reached() {
+    let text = "[clusters.main]\nkind = \"citus\"\nnodes = \"a\"\n\
+        [clusters.main.rewrite]\n\"worker-1:5432\" = \"127.0.0.1:9701\"\n\"[::1]:5433\" = \"b:1\"\n";
+    let config = valid(text);
+    let main = &config.clusters["main"];
+    assert_eq!(main.kind, ClusterKind::Citus);
+    let address = |host: &str, port| Address { host: host.into(), port };
+    let mut pairs: Vec<_> =
+        main.rewrite.iter().map(|(from, to)| (from.clone(), to.clone())).collect();
+    pairs.sort_by_key(|(from, _)| from.port);
+    assert_eq!(
+        pairs,
+        [
+            (address("worker-1", 5432), address("127.0.0.1", 9701)),
+            (address("::1", 5433), address("b", 1)),
+        ]
+    );
 }
