@@ -101,11 +101,17 @@ fn chosen(ways: impl Iterator<Item = Way>) -> Vec<Way> {
 /// By each Python that has these modules: Debian's, which has apt's packages whatever else is first
 /// on the path, and the one with the newest versions.
 fn python(name: &'static str, file: &str, modules: &str, packages: &'static str) -> Program {
-    let import = format!("import {modules}");
-    let has_modules = |python: &String| works(Command::new(python).args(["-c", &import]));
-    let pythons = ["/usr/bin/python3".to_owned(), installed("venv/bin/python")];
     let way = |python| Way { command: vec![python, source(file)], ..Way::default() };
-    Program { name, ways: chosen(pythons.into_iter().filter(has_modules).map(way)), packages }
+    let pythons = pythons().filter(|python| has_modules(python, modules));
+    Program { name, ways: chosen(pythons.map(way)), packages }
+}
+
+pub(crate) fn pythons() -> impl Iterator<Item = String> {
+    ["/usr/bin/python3".to_owned(), installed("venv/bin/python")].into_iter()
+}
+
+pub(crate) fn has_modules(python: &str, modules: &str) -> bool {
+    works(Command::new(python).args(["-c", &format!("import {modules}")]))
 }
 
 impl Program {

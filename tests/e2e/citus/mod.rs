@@ -4,6 +4,7 @@
 mod answers;
 mod changes;
 mod nodes;
+mod programs;
 mod routes;
 mod standbys;
 
