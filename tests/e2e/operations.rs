@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pgweir_sandbox::PortLease;
+use pgweir_sandbox::{PortLease, Sandbox};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::drivers::tell;
 use crate::harness::{
     Client, Message, SOON, TemporaryDir, Terminal, Weir, Wire, get, resident, run, shared, until,
 };
@@ -321,6 +322,38 @@ fn the_demo_serves_until_it_is_interrupted_and_leaves_nothing() {
     assert_eq!(ended.code(), Some(0), "{}", said.lock().unwrap());
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn the_demo_of_citus_reads_on_its_workers() {
+    if !Sandbox::citus_available() {
+        return tell(
+            "SKIPPED the_demo_of_citus: the Citus extension is not installed beside PostgreSQL",
+        );
+    }
+    let (port, _page) = two_ports();
+    let mut demo = pgweir(&["demo", "--citus", "--port", &port.port().to_string()]);
+    let mut child = demo.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut client = until("a login", SOON, || {
+        assert_eq!(child.try_wait().unwrap(), None);
+        Client::connect(port.port(), "postgres", "postgres", &[])
+    });
+    client.ask("CREATE TABLE demo (a int)");
+    client.ask("SELECT create_distributed_table('demo', 'a')");
+    client.ask("INSERT INTO demo SELECT generate_series(1, 100)");
+    let coordinator = client.last_node();
+    until("reads on a worker", SOON, || {
+        assert_eq!(client.ask("SELECT count(*) FROM demo"), "100");
+        match client.last_node() {
+            node if node == coordinator => Err(node),
+            _ => Ok(()),
+        }
+    });
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+    let ended = until("the demo to end", Duration::from_secs(60), || {
+        child.try_wait().unwrap().ok_or("it runs")
+    });
+    assert_eq!(ended.code(), Some(0));
 }
 
 fn follow(

@@ -1,4 +1,5 @@
-//! `pgweir demo`: a primary and two streaming replicas of its own, with pgweir in front.
+//! `pgweir demo`: a primary and two streaming replicas of its own, or a Citus coordinator and two
+//! workers, with pgweir in front.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -9,10 +10,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgweir_sandbox::Sandbox;
+use pgweir_sandbox::{CitusCluster, Sandbox};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Config, LogLevel, Reading};
+use crate::config::{ClusterKind, Config, LogLevel, Reading};
 use crate::gateway::Gateway;
 use crate::http::staleness;
 use crate::reload::Source;
@@ -22,40 +23,95 @@ use crate::telemetry::log::{self, LevelHandle, LogFormat};
 /// Streaming replicas beside the primary.
 const REPLICAS: usize = 2;
 
+/// Workers beside the coordinator.
+const WORKERS: usize = 2;
+
 /// How often the table of nodes is drawn anew.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// The servers of a demo.
+enum Servers {
+    Streaming(Sandbox),
+    Citus(CitusCluster),
+}
+
+impl Servers {
+    /// Starts them.
+    fn start(citus: bool, dir: Option<PathBuf>) -> Result<Self, Box<dyn Error>> {
+        // What people put into a demo should not fill the machine's memory.
+        if citus {
+            if !Sandbox::citus_available() {
+                return Err("the Citus extension is not installed beside PostgreSQL".into());
+            }
+            let builder = CitusCluster::builder().workers(WORKERS);
+            let builder = match dir {
+                Some(dir) => builder.dir(dir),
+                None => builder.on_disk(),
+            };
+            return Ok(Self::Citus(builder.start()?));
+        }
+        // With an identity of its own it leaves no template behind for other sandboxes.
+        let builder = Sandbox::builder().replicas(REPLICAS).own_identity();
+        let builder = match dir {
+            Some(dir) => builder.dir(dir),
+            None => builder.on_disk(),
+        };
+        Ok(Self::Streaming(builder.start()?))
+    }
+
+    /// The servers that pgweir is told of. Workers it finds.
+    fn told(&self) -> &Sandbox {
+        match self {
+            Self::Streaming(sandbox) => sandbox,
+            Self::Citus(cluster) => cluster.coordinator(),
+        }
+    }
+
+    fn kind(&self) -> ClusterKind {
+        match self {
+            Self::Streaming(_) => ClusterKind::Streaming,
+            Self::Citus(_) => ClusterKind::Citus,
+        }
+    }
+}
 
 /// Starts the cluster, serves it, and stops everything on Ctrl-C.
 ///
 /// # Errors
-/// No PostgreSQL on the machine, ports that are taken.
-pub fn run(dir: Option<PathBuf>, port: u16, format: LogFormat) -> Result<ExitCode, Box<dyn Error>> {
+/// No PostgreSQL on the machine, or none with Citus where that is wanted; ports that are taken.
+pub fn run(
+    citus: bool,
+    dir: Option<PathBuf>,
+    port: u16,
+    format: LogFormat,
+) -> Result<ExitCode, Box<dyn Error>> {
     let log = log::install(format, LogLevel::Info).ok();
     raise_file_limit();
-    // With an identity of its own it leaves no template behind for other sandboxes.
-    let mut builder = Sandbox::builder().replicas(REPLICAS).own_identity();
-    // What people put into a demo should not fill the machine's memory.
-    builder = match dir {
-        Some(dir) => builder.dir(dir),
-        None => builder.on_disk(),
-    };
     let mut out = io::stdout();
-    writeln!(out, "starting a primary and {REPLICAS} replicas ...")?;
-    let sandbox = builder.start()?;
-    let (config, source) = configuration(&sandbox, port)?;
-    runtime(config.runtime.workers)?.block_on(serve(config, source, log, &sandbox, port))?;
+    match citus {
+        true => writeln!(out, "starting a Citus coordinator and {WORKERS} workers ...")?,
+        false => writeln!(out, "starting a primary and {REPLICAS} replicas ...")?,
+    }
+    let servers = Servers::start(citus, dir)?;
+    let sandbox = servers.told();
+    let (config, source) = configuration(sandbox, servers.kind(), port)?;
+    runtime(config.runtime.workers)?.block_on(serve(config, source, log, sandbox, port))?;
     writeln!(out, "\nstopping ...")?;
-    drop(sandbox);
+    drop(servers);
     Ok(ExitCode::SUCCESS)
 }
 
 /// What a file would say: RELOAD and SET work on that as on any.
-fn configuration(sandbox: &Sandbox, port: u16) -> Result<(Config, Source), Box<dyn Error>> {
+fn configuration(
+    sandbox: &Sandbox,
+    kind: ClusterKind,
+    port: u16,
+) -> Result<(Config, Source), Box<dyn Error>> {
     let nodes: Vec<String> =
         sandbox.nodes().iter().map(|node| format!("{:?}", node.address())).collect();
     let text = format!(
         "[listen]\naddress = \"127.0.0.1:{port}\"\n[http]\naddress = \"127.0.0.1:{}\"\n\
-         [log]\nconnections = false\n[clusters.main]\nnodes = [{}]\n\
+         [log]\nconnections = false\n[clusters.main]\nkind = \"{kind}\"\nnodes = [{}]\n\
          [clusters.main.monitor]\nuser = {:?}\n",
         port.saturating_add(1),
         nodes.join(", "),

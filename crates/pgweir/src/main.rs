@@ -24,7 +24,9 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut out = io::stdout();
     match command {
         Command::Run { config, log_format } => Ok(run::run(&config, log_format)?),
-        Command::Demo { dir, port, log_format } => Ok(demo::run(dir, port, log_format)?),
+        Command::Demo { citus, dir, port, log_format } => {
+            Ok(demo::run(citus, dir, port, log_format)?)
+        }
         Command::Check { config } => Ok(cli::check::run(&config, &mut out, &mut io::stderr())?),
         Command::Route { config, json, sql } => {
             Ok(offline::run(config.as_deref(), json, &sql, &mut out)?)

@@ -34,7 +34,7 @@ fn says_the_same(
             .env("PGUSER", "postgres")
             .env("PGDATABASE", database)
             .env("PYTHONDONTWRITEBYTECODE", "1");
-        run(&mut command, "", PATIENCE).expect_success().to_owned()
+        run(&mut command, "", PATIENCE).expect_success()
     };
     let expected = say(SHARED.coordinator().primary().port(), alone.name);
     let weir = start(setup_of(&SHARED, database.name), 2);

@@ -27,6 +27,8 @@ pub enum Command {
     },
     /// Start a cluster of its own with pgweir in front.
     Demo {
+        /// A Citus cluster instead of a primary and its replicas.
+        citus: bool,
         /// Where the cluster lives; `None` is a temporary directory.
         dir: Option<PathBuf>,
         /// The port that clients connect to.
@@ -81,6 +83,9 @@ enum Words {
     },
     /// Start a primary and two replicas of its own, with pgweir in front
     Demo {
+        /// A Citus coordinator and two workers instead, where the extension is installed
+        #[arg(long)]
+        citus: bool,
         /// Where the cluster lives [default: a temporary directory]
         #[arg(long)]
         dir: Option<PathBuf>,
@@ -168,8 +173,8 @@ impl From<Words> for Command {
             Words::Run { file: File { config }, log: Log { log_format } } => {
                 Self::Run { config, log_format }
             }
-            Words::Demo { dir, port, log: Log { log_format } } => {
-                Self::Demo { dir, port, log_format }
+            Words::Demo { citus, dir, port, log: Log { log_format } } => {
+                Self::Demo { citus, dir, port, log_format }
             }
             Words::Check(File { config }) => Self::Check { config },
             Words::Route { config, json, sql } => Self::Route { config, json, sql },
@@ -195,8 +200,9 @@ mod tests {
         Command::Run { config: "a.toml".into(), log_format }
     }
 
-    fn demo(dir: Option<&str>, port: u16) -> Command {
-        Command::Demo { dir: dir.map(PathBuf::from), port, log_format: LogFormat::Text }
+    fn demo(citus: bool, dir: Option<&str>, port: u16) -> Command {
+        let dir = dir.map(PathBuf::from);
+        Command::Demo { citus, dir, port, log_format: LogFormat::Text }
     }
 
     fn route(config: Option<&str>, json: bool) -> Command {
@@ -216,8 +222,9 @@ mod tests {
             ("--config a.toml", Ok(run(LogFormat::Text))),
             ("--config=a.toml --log-format json", Ok(run(LogFormat::Json))),
             ("run --config a.toml --log-format json", Ok(run(LogFormat::Json))),
-            ("demo", Ok(demo(None, 6432))),
-            ("demo --dir /tmp/x --port 7000", Ok(demo(Some("/tmp/x"), 7000))),
+            ("demo", Ok(demo(false, None, 6432))),
+            ("demo --citus", Ok(demo(true, None, 6432))),
+            ("demo --dir /tmp/x --port 7000", Ok(demo(false, Some("/tmp/x"), 7000))),
             ("check --config a.toml", Ok(Command::Check { config: "a.toml".into() })),
             ("route select", Ok(route(None, false))),
             ("route --json --config a.toml select", Ok(route(Some("a.toml"), true))),
