@@ -27,6 +27,7 @@ mod firewall;
 mod harness;
 mod hostile;
 mod listen;
+mod observe;
 mod operations;
 mod pgbench;
 mod pooling;

@@ -18,8 +18,8 @@ use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    CatalogChange, Effect, Enclosure, Inspection, Move, Opening, OwnQuestion, Pins, Prepared,
-    SessionFacts, Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
+    CatalogChange, Culprit, Effect, Enclosure, Inspection, Move, Opening, OwnQuestion, Pins,
+    Prepared, SessionFacts, Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
 };
 
 use crate::catalogs::{Attendance, Change, DatabaseCatalog};
@@ -877,6 +877,11 @@ impl ClientRouter {
         std::mem::take(&mut self.noted)
     }
 
+    /// What is counted for everybody.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.router.shared.metrics
+    }
+
     /// Statements sent to servers so far.
     pub(crate) fn sent_count(&self) -> u64 {
         self.sent_count
@@ -935,6 +940,10 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
 
     fn moved(&mut self, why: Move) {
         self.router.shared.metrics.transactions.moved(why);
+    }
+
+    fn told_error(&mut self, code: SqlState, culprit: Culprit) {
+        self.metrics().errors.count(code, culprit);
     }
 
     fn elsewhere(&mut self, setback: Setback<'_>) -> Option<Target> {

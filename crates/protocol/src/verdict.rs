@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::parameters::Parameters;
 use crate::settings::SettingsMap;
+use crate::sqlstate::SqlState;
 
 /// Where a statement has to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -521,6 +522,11 @@ impl Pins {
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |(pin, _)| self.0 & pin.0 != 0).map(|(_, name)| name)
     }
+
+    /// Every reason there may be.
+    pub fn all_names() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().map(|(_, name)| name)
+    }
 }
 
 impl fmt::Debug for Pins {
@@ -565,6 +571,15 @@ pub enum Setback<'a> {
         /// The text itself, if it is at hand.
         text: Option<&'a [u8]>,
     },
+}
+
+/// Whose an error is that a client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Culprit {
+    /// A server's.
+    Server,
+    /// pgweir's own.
+    Pgweir,
 }
 
 /// Whoever reads SQL for the session machine.
@@ -622,6 +637,9 @@ pub trait Router {
 
     /// Whether code in the database may make custom settings of other names.
     fn has_unlisted_settings(&self) -> bool;
+
+    /// The client is told of an error.
+    fn told_error(&mut self, _code: SqlState, _culprit: Culprit) {}
 
     /// The SQL that answers a question to pgweir itself.
     fn answer(&mut self, question: &OwnQuestion, facts: SessionFacts<'_>) -> String;

@@ -10,6 +10,7 @@ mod command;
 mod conversation;
 pub(crate) mod gates;
 pub(crate) mod history;
+pub(crate) mod json;
 mod show;
 mod table;
 
@@ -36,6 +37,8 @@ use clock::Clock;
 use command::{Action, Command};
 use conversation::{Answer, Conversation, Next};
 use show::View;
+
+pub(crate) use show::{ACTIVITIES, activity, resident};
 
 /// The largest message of a console client, in bytes.
 const MAX_MESSAGE: usize = 64 << 10;

@@ -19,7 +19,8 @@ use pgweir_protocol::message::TransactionStatus;
 use pgweir_protocol::outgoing::Outgoing;
 use pgweir_protocol::report::Report;
 use pgweir_protocol::session::{Disposition, Loss, Next, Session, Work};
-use pgweir_protocol::verdict::{Pins, Target};
+use pgweir_protocol::sqlstate::SqlState;
+use pgweir_protocol::verdict::{Culprit, Pins, Target};
 use tokio::io::ReadBuf;
 
 use crate::account::Meter;
@@ -70,6 +71,8 @@ pub(super) struct ClientTask {
     gateway: Arc<Gateway>,
     handle: Arc<ClientHandle>,
     meter: Meter,
+    /// What the server is or was that works for the client, or did last.
+    role: Target,
     /// How long the client has waited for a server since its last answer.
     waited: Duration,
     /// Reads must see everything acknowledged up to this moment: the client's last write.
@@ -116,6 +119,7 @@ impl ClientTask {
             gateway: start.gateway,
             handle: start.handle,
             meter: Meter::default(),
+            role: Target::Primary,
             waited: Duration::ZERO,
             written: None,
             shown: None,
@@ -184,7 +188,7 @@ impl ClientTask {
                 Signal::Cancel if self.waiting.is_some() => {
                     self.waiting = None;
                     self.handle.account.wait_ends(Instant::now());
-                    self.session.refuse(&refusal::cancelled());
+                    self.refuse_with(&refusal::cancelled());
                     self.resume_client(cx)?;
                 }
                 Signal::Cancel => {}
@@ -205,6 +209,7 @@ impl ClientTask {
     /// Says a last word.
     fn dismiss(&mut self, why: &Report, cx: &mut Context<'_>) -> Result<(), Ending> {
         self.to_client.clear();
+        self.note_error(why.code);
         self.to_client.own(|out| why.encode_error(out));
         self.write_client(&[], cx).map_err(|error| ending(&error))?;
         Err(Ending::Shutdown)
@@ -361,7 +366,10 @@ impl ClientTask {
                     }
                 }
                 Next::Close => return Err(Ending::Left),
-                Next::Fatal => return Err(Ending::Violation),
+                Next::Fatal => {
+                    self.note_error(SqlState::PROTOCOL_VIOLATION);
+                    return Err(Ending::Violation);
+                }
             }
         }
     }
@@ -482,10 +490,12 @@ impl ClientTask {
         let is_over = self.session.status() == TransactionStatus::Idle;
         let asked_at = self.meter.asked_at();
         let answered_at = self.meter.answered(is_over, work);
-        if self.policy.log.any()
-            && let (Some(asked_at), Some(answered_at)) = (asked_at, answered_at)
-        {
-            self.log_answer(answered_at.saturating_duration_since(asked_at));
+        if let (Some(asked_at), Some(answered_at)) = (asked_at, answered_at) {
+            let took = answered_at.saturating_duration_since(asked_at);
+            self.session.router().metrics().answered(self.role, took);
+            if self.policy.log.any() {
+                self.log_answer(took);
+            }
         }
         answered_at
     }
@@ -644,7 +654,9 @@ impl ClientTask {
         self.waiting = None;
         let now = Instant::now();
         let since = self.handle.account.waits_since();
-        self.waited += since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.session.router().metrics().waits.record(waited);
+        self.waited += waited;
         self.handle.account.wait_ends(now);
         match lease {
             Ok(lease) => self.attach(lease, now, cx)?,
@@ -664,19 +676,19 @@ impl ClientTask {
         cx: &mut Context<'_>,
     ) -> Result<(), Ending> {
         let Some(facts) = lease.take_facts() else {
-            self.session.refuse(&refusal::cancelled());
+            self.refuse_with(&refusal::cancelled());
             return Ok(());
         };
         self.handle.attached(lease.cancel_handle(), now);
         self.meter.asked(|| now);
         self.session.router_mut().attached(lease.node());
-        let role = self.note_shown(lease.node_id());
-        if role == Target::Replica && self.policy.keeps_replica {
+        self.role = self.note_shown(lease.node_id());
+        if self.role == Target::Replica && self.policy.keeps_replica {
             self.replica = Some(lease.node_id());
         }
         self.server = Some(Server { lease, wire: Wire::default() });
         self.to_server.clear();
-        self.session.attach(facts, role, &mut self.to_server);
+        self.session.attach(facts, self.role, &mut self.to_server);
         match self.write_server(&[], cx) {
             Ok(()) => Ok(()),
             Err(error) => self.lose_server(&error.to_string(), cx),
@@ -703,9 +715,23 @@ impl ClientTask {
 
     fn refuse(&mut self, error: &PoolError) {
         match refusal::of_pool(error) {
-            refusal::Refused::Verbatim(frame) => self.session.refuse_with(frame),
-            refusal::Refused::Report(report) => self.session.refuse(&report),
+            refusal::Refused::Verbatim(frame) => {
+                let code = refusal::code(&frame);
+                self.session.router().metrics().errors.count(code, Culprit::Server);
+                self.session.refuse_with(frame);
+            }
+            refusal::Refused::Report(report) => self.refuse_with(&report),
         }
+    }
+
+    fn refuse_with(&mut self, report: &Report) {
+        self.note_error(report.code);
+        self.session.refuse(report);
+    }
+
+    /// The client is told of an error of pgweir's own.
+    fn note_error(&self, code: SqlState) {
+        self.session.router().metrics().errors.count(code, Culprit::Pgweir);
     }
 }
 

@@ -15,6 +15,7 @@ use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::session::{Session, SessionStart};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::startup::{self, Opening, Replication, Startup};
+use pgweir_protocol::verdict::Culprit;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -164,12 +165,17 @@ async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<Adm
 
 async fn deny(stream: &mut Stream, denied: Denied, gateway: &Gateway) {
     let mut out = Vec::new();
+    let errors = &gateway.metrics.errors;
     match denied {
         Denied::Report(mut report) => {
+            errors.count(report.code, Culprit::Pgweir);
             report.severity = Severity::Fatal;
             report.encode_error(&mut out);
         }
-        Denied::Verbatim(frame) => out = frame,
+        Denied::Verbatim(frame) => {
+            errors.count(super::refusal::code(&frame), Culprit::Server);
+            out = frame;
+        }
         Denied::Silently => return,
     }
     gateway.metrics.clients_refused.increment(1);

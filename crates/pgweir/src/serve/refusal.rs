@@ -2,7 +2,7 @@
 
 use pgweir_pool::{ConnectError, PoolError};
 use pgweir_protocol::frame::{HEADER_LENGTH, put_frame};
-use pgweir_protocol::report::{Report, Severity};
+use pgweir_protocol::report::{Report, ServerReport, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 
 /// An error for a client.
@@ -90,6 +90,12 @@ fn detail(error: &PoolError) -> Option<String> {
             None
         }
     }
+}
+
+/// The code of a server's error, a whole frame.
+pub(super) fn code(frame: &[u8]) -> SqlState {
+    let body = frame.get(HEADER_LENGTH..).unwrap_or_default();
+    ServerReport::parse(body).map_or(SqlState::INTERNAL_ERROR, |report| report.code)
 }
 
 /// A server's FATAL as the ERROR it is to a client that stays connected: the severity fields alone

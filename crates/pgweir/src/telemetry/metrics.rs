@@ -1,21 +1,21 @@
-//! Metrics by Prometheus' conventions.
+//! Metrics by Prometheus' conventions: what is counted as it happens.
 //!
-//! Handles are made once and passed to whoever counts: counting is an atomic addition, never a
-//! look-up by name. What others keep count of already (pools, freshness, the cache) is read when
-//! the metrics are asked for, off the request path. The recorder is this gateway's own; the
-//! process-wide one of the `metrics` crate is not used.
+//! Counters are fields, passed to whoever counts. What others keep count of already (pools, freshness,
+//! the cache) is read when somebody asks for the metrics ([`super::observe`]). Nothing here is global.
 
-use std::fmt;
+use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder as _, Unit};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use pgweir_classifier::Reason;
 use pgweir_protocol::verdict::{Move, Target, Verdict};
 
-const METADATA: Metadata<'static> = Metadata::new("pgweir", Level::INFO, Some("pgweir"));
+use super::count::{Counter, Histogram};
+use super::errors::Errors;
+use super::exposition::{Kind, Page};
 
 /// Every metric counted on the request path.
+#[derive(Debug)]
 pub struct Metrics {
-    handle: PrometheusHandle,
+    pub(crate) started: Instant,
     /// Clients accepted.
     pub clients_accepted: Counter,
     /// Clients not let in.
@@ -32,10 +32,17 @@ pub struct Metrics {
     pub firewall_refusals: Counter,
     /// Transactions that read from replicas until they write.
     pub(crate) transactions: Transactions,
+    /// Errors that clients were told.
+    pub errors: Errors,
+    /// How long those waited for a server connection that had to.
+    pub waits: Histogram,
+    /// How long answers took, on replicas and on the primary.
+    answers: [Histogram; 2],
     reasons: Vec<[Counter; 2]>,
 }
 
 /// Transactions that read from replicas until they write.
+#[derive(Debug, Default)]
 pub(crate) struct Transactions {
     split: Counter,
     statement: Counter,
@@ -45,21 +52,6 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
-    fn new(counter: impl Fn(&'static str, &'static str, Vec<Label>) -> Counter) -> Self {
-        let moved = |cause: &'static str| {
-            let help = "Transactions that left a replica to go on elsewhere, by why.";
-            counter("pgweir_transactions_moved_total", help, vec![Label::new("cause", cause)])
-        };
-        let help = "Transactions that came to a replica, to read there until they write.";
-        Self {
-            split: counter("pgweir_transactions_split_total", help, Vec::new()),
-            statement: moved("statement"),
-            lost: moved("lost"),
-            conflict: moved("conflict"),
-            refused: moved("refused"),
-        }
-    }
-
     /// One has come to a replica.
     pub(crate) fn split(&self) {
         self.split.increment(1);
@@ -75,57 +67,41 @@ impl Transactions {
         };
         counter.increment(1);
     }
-}
 
-impl fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Metrics")
+    fn put(&self, page: &mut Page) {
+        let help = "Transactions that came to a replica, to read there until they write.";
+        page.counter("pgweir_transactions_split_total", help, self.split.get());
+        let help = "Transactions that left a replica to go on elsewhere, by why.";
+        let mut moved = page.metric(Kind::Counter, "pgweir_transactions_moved_total", help);
+        let causes = [
+            ("statement", &self.statement),
+            ("lost", &self.lost),
+            ("conflict", &self.conflict),
+            ("refused", &self.refused),
+        ];
+        for (cause, counter) in causes {
+            moved.put(&[("cause", cause)], counter.get());
+        }
     }
 }
 
+/// All at zero.
 impl Default for Metrics {
-    /// All at zero.
     fn default() -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        let counter = |name: &'static str, help: &'static str, labels: Vec<Label>| {
-            recorder.describe_counter(KeyName::from(name), Some(Unit::Count), help.into());
-            recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
-        };
-        let reasons = pgweir_classifier::Reason::WORDS
-            .iter()
-            .map(|reason| {
-                let name = "pgweir_route_decisions_total";
-                let help = "Statements sent to servers, by the reason of their route.";
-                let target = |target| {
-                    let labels = vec![Label::new("reason", *reason), Label::new("target", target)];
-                    counter(name, help, labels)
-                };
-                ["replica", "primary"].map(target)
-            })
-            .collect();
-        let plain = |name, help| counter(name, help, Vec::new());
-        let replays = |cause: &'static str| {
-            let help = "Reads run again elsewhere, by what has happened to them.";
-            counter("pgweir_replays_total", help, vec![Label::new("cause", cause)])
-        };
         Self {
-            clients_accepted: plain("pgweir_clients_accepted_total", "Connections accepted."),
-            clients_refused: plain("pgweir_clients_refused_total", "Clients not let in."),
-            cancel_requests: plain("pgweir_cancel_requests_total", "Cancel requests received."),
-            self_heals: plain(
-                "pgweir_self_heals_total",
-                "Statements that a replica refused and the primary ran.",
-            ),
-            replays_lost: replays("lost"),
-            replays_conflict: replays("conflict"),
-            firewall_refusals: plain(
-                "pgweir_firewall_refusals_total",
-                "Statements that the firewall did not let pass.",
-            ),
-            transactions: Transactions::new(counter),
-            reasons,
-            handle,
+            started: Instant::now(),
+            clients_accepted: Counter::default(),
+            clients_refused: Counter::default(),
+            cancel_requests: Counter::default(),
+            self_heals: Counter::default(),
+            replays_lost: Counter::default(),
+            replays_conflict: Counter::default(),
+            firewall_refusals: Counter::default(),
+            transactions: Transactions::default(),
+            errors: Errors::default(),
+            waits: Histogram::default(),
+            answers: Default::default(),
+            reasons: Reason::WORDS.iter().map(|_| Default::default()).collect(),
         }
     }
 }
@@ -133,53 +109,74 @@ impl Default for Metrics {
 impl Metrics {
     /// A statement is on its way to a server.
     pub(crate) fn sent(&self, verdict: &Verdict, on: Target) {
-        let place = usize::from(on == Target::Primary);
         let counters = self.reasons.get(verdict.reason_index);
-        if let Some(counter) = counters.and_then(|both| both.get(place)) {
+        if let Some(counter) = counters.and_then(|both| both.get(place(on))) {
             counter.increment(1);
         }
     }
 
-    /// Everything, in Prometheus' text format: what is counted here, and what somebody has just
-    /// looked up.
-    #[must_use]
-    pub fn render(&self, observed: &Observed) -> String {
-        self.handle.run_upkeep();
-        let mut text = self.handle.render();
-        text.push_str(&observed.recorder.handle().render());
-        text
+    /// An answer is complete.
+    pub(crate) fn answered(&self, on: Target, took: Duration) {
+        if let Some(histogram) = self.answers.get(place(on)) {
+            histogram.record(took);
+        }
+    }
+
+    /// Writes all of it.
+    pub(crate) fn put(&self, page: &mut Page) {
+        let plain = [
+            ("pgweir_clients_accepted_total", "Connections accepted.", &self.clients_accepted),
+            ("pgweir_clients_refused_total", "Clients not let in.", &self.clients_refused),
+            ("pgweir_cancel_requests_total", "Cancel requests received.", &self.cancel_requests),
+            (
+                "pgweir_self_heals_total",
+                "Statements that a replica refused and the primary ran.",
+                &self.self_heals,
+            ),
+            (
+                "pgweir_firewall_refusals_total",
+                "Statements that the firewall did not let pass.",
+                &self.firewall_refusals,
+            ),
+        ];
+        for (name, help, counter) in plain {
+            page.counter(name, help, counter.get());
+        }
+        let help = "Reads run again elsewhere, by what has happened to them.";
+        let mut replays = page.metric(Kind::Counter, "pgweir_replays_total", help);
+        replays.put(&[("cause", "lost")], self.replays_lost.get());
+        replays.put(&[("cause", "conflict")], self.replays_conflict.get());
+        self.transactions.put(page);
+        self.errors.put(page);
+        self.put_reasons(page);
+        self.put_times(page);
+    }
+
+    fn put_reasons(&self, page: &mut Page) {
+        let help = "Statements sent to servers, by the reason of their route.";
+        let mut decisions = page.metric(Kind::Counter, "pgweir_route_decisions_total", help);
+        for (reason, counters) in Reason::WORDS.iter().zip(&self.reasons) {
+            for (target, counter) in TARGETS.iter().zip(counters) {
+                decisions.put(&[("reason", reason), ("target", target)], counter.get());
+            }
+        }
+    }
+
+    fn put_times(&self, page: &mut Page) {
+        let help = "From a query's going out to its answer's end, by the role of its server.";
+        let mut answers = page.metric(Kind::Histogram, "pgweir_query_duration_seconds", help);
+        for (target, histogram) in TARGETS.iter().zip(&self.answers) {
+            histogram.put(&mut answers, &[("role", target)]);
+        }
+        let help = "How long clients waited for a server connection, of those that had to.";
+        let mut waits = page.metric(Kind::Histogram, "pgweir_checkout_wait_seconds", help);
+        self.waits.put(&mut waits, &[]);
     }
 }
 
-/// What others keep, as it is at one moment. Nothing is left over from an earlier one: a node that is
-/// gone has no state.
-pub struct Observed {
-    recorder: PrometheusRecorder,
-}
+/// In the order of [`place`].
+const TARGETS: [&str; 2] = ["replica", "primary"];
 
-impl fmt::Debug for Observed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Observed")
-    }
-}
-
-impl Default for Observed {
-    /// Nothing yet.
-    fn default() -> Self {
-        Self { recorder: PrometheusBuilder::new().build_recorder() }
-    }
-}
-
-impl Observed {
-    /// A gauge, to be set.
-    pub fn gauge(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Gauge {
-        self.recorder.describe_gauge(KeyName::from(name), None, help.into());
-        self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
-    }
-
-    /// A counter, to be brought up to what it has reached.
-    pub fn counter(&self, name: &'static str, help: &'static str, labels: Vec<Label>) -> Counter {
-        self.recorder.describe_counter(KeyName::from(name), Some(Unit::Count), help.into());
-        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
-    }
+fn place(target: Target) -> usize {
+    usize::from(target == Target::Primary)
 }

@@ -12,7 +12,7 @@ use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed};
 use crate::report::{Report, Severity};
 use crate::sqlstate::SqlState;
-use crate::verdict::{Pins, Router, Verdict};
+use crate::verdict::{Culprit, Pins, Router, Verdict};
 
 use super::link::{Attached, Link};
 use super::server::undo;
@@ -140,6 +140,7 @@ impl<R: Router> Session<R> {
             report.severity = Severity::Fatal;
             report.hint = Some(FATAL_HINT.to_owned());
             if torn.left == 0 {
+                self.router.told_error(report.code, Culprit::Pgweir);
                 // A direct connection would have heard the same.
                 to_client.own(|out| match &attached.last_words {
                     Some(words) => out.extend_from_slice(&words.frame),
@@ -159,6 +160,9 @@ impl<R: Router> Session<R> {
         self.give_up_resuming(in_block);
         let mut error = Vec::new();
         report.encode_error(&mut error);
+        if !told {
+            self.router.told_error(report.code, Culprit::Pgweir);
+        }
         self.answer_owed(owed, told, error, to_client);
         Loss::Survived
     }

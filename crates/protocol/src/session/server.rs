@@ -11,7 +11,7 @@ use crate::report::{ServerReport, Severity};
 use crate::server::{SequenceMemory, ServerFacts};
 use crate::settings::SettingsMap;
 use crate::sqlstate::SqlState;
-use crate::verdict::{Effect, Pins, Router, SettingChange, Verdict};
+use crate::verdict::{Culprit, Effect, Pins, Router, SettingChange, Verdict};
 
 use super::link::{LastWords, Link, SERVERS_OWN};
 use super::{Fate, MAX_INSPECTED_REPLY, Next, Passing, ServerBroken, Session, Taken};
@@ -419,12 +419,10 @@ impl<R: Router> Session<R> {
         if self.tells_denial(to_client) || self.survives_error(report.as_ref(), to_client) {
             return Fate::Drop;
         }
+        self.note_heard(report.as_ref());
         let Link::Attached(attached) = &mut self.link else {
             return Fate::Drop;
         };
-        if !matches!(attached.pipeline.head(), Some(Owed::Errand(_))) {
-            self.replay.heard();
-        }
         let id = attached.pipeline.head().and_then(|owed| owed.statement_id());
         if let Some(frame) = self.outdated_error(id, report.as_ref(), body) {
             self.skip_failed();
@@ -458,6 +456,17 @@ impl<R: Router> Session<R> {
             _ => {
                 self.skip_failed();
                 tell(body, hint, to_client)
+            }
+        }
+    }
+
+    /// The client hears of an error, unless it came of what pgweir has asked for itself.
+    fn note_heard(&mut self, report: Option<&ServerReport<'_>>) {
+        let Link::Attached(attached) = &mut self.link else { return };
+        if !matches!(attached.pipeline.head(), Some(Owed::Errand(_))) {
+            self.replay.heard();
+            if let Some(report) = report {
+                self.router.told_error(report.code, Culprit::Server);
             }
         }
     }

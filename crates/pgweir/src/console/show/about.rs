@@ -94,7 +94,7 @@ fn memory(view: &View<'_>) -> Vec<Row> {
 }
 
 /// The memory of this process that is in RAM, in bytes (proc(5)).
-fn resident() -> Option<u64> {
+pub(crate) fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;

@@ -72,8 +72,12 @@ const PIN_COLUMNS: &[Column] = &[
     text("application_name"),
 ];
 
+/// Everything that [`activity`] may say.
+pub(crate) const ACTIVITIES: [&str; 7] =
+    ["login", "idle", "waiting", "attached", "pinned", "replication", "console"];
+
 /// What a client is doing, in more words than PgBouncer's `state` has.
-fn activity(client: &ClientHandle, server: Option<&CancelHandle>) -> &'static str {
+pub(crate) fn activity(client: &ClientHandle, server: Option<&CancelHandle>) -> &'static str {
     let account = &client.account;
     if !account.is_admitted() {
         "login"

@@ -13,6 +13,9 @@ mod pools;
 mod routes;
 mod stats;
 
+pub(crate) use about::resident;
+pub(crate) use clients::{ACTIVITIES, activity};
+
 use std::sync::Arc;
 
 use crate::gateway::Gateway;
