@@ -108,6 +108,12 @@ chaos: ## Kill, stop, promote and cut off servers under load, for ten minutes
 	@scripts/setup build servers
 	PGWEIR_CHAOS_SECONDS=$${PGWEIR_CHAOS_SECONDS:-600} cargo test --package pgweir --test chaos $(LOCKED) -- --nocapture --test-threads 1
 
+.PHONY: deploy
+deploy: ## Check what is in deploy/ with every tool: manifests, chart, alerts, dashboard, unit
+	@scripts/setup build deploy
+	cargo build --package pgweir $(LOCKED)
+	PGWEIR_DEPLOY_FULL=1 /usr/bin/python3 tests/deploy/check.py $(TARGET_DIR)/debug/pgweir
+
 .PHONY: oracle
 oracle: ## Let a hot standby judge how PostgreSQL's own regression SQL is labelled (some twenty minutes)
 	@scripts/setup build servers

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pgweir_protocol::sqlstate::SqlState;
+
 /// Where this repository's own files are.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -50,6 +52,52 @@ fn the_configurations_page_is_current() {
 #[test]
 fn the_page_on_migrating_has_every_setting_of_pgbouncers() {
     holds("docs/migrating.md", &pgweir::import::document());
+}
+
+/// Every source file of the program, without its tests.
+fn sources(directory: &Path, out: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "tests") {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            out.push(text.split("#[cfg(test)]").next().unwrap().to_owned());
+        }
+    }
+}
+
+/// Codes that pgweir tells servers' errors by, and never raises.
+const RECOGNISED: [&str; 5] = ["25006", "40001", "40P01", "42602", "XX000"];
+
+#[test]
+fn every_sqlstate_that_pgweir_raises_is_explained() {
+    let mut texts = Vec::new();
+    for part in ["protocol", "classifier", "pool", "pgweir"] {
+        sources(&root("crates").join(part).join("src"), &mut texts);
+    }
+    let names: BTreeSet<&str> = texts
+        .iter()
+        .flat_map(|text| text.split("SqlState::").skip(1))
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_uppercase() && c != '_').next())
+        .filter(|name| name.len() > 2)
+        .collect();
+    let page = read("docs/troubleshooting.md");
+    let headings: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("## `")).collect();
+    let mut expected = BTreeSet::new();
+    for (code, condition) in SqlState::NAMED {
+        let is_used = names.contains(condition.to_uppercase().as_str());
+        // A notice, and no error.
+        let is_error = !matches!(code.as_str(), "00000" | "01000");
+        if is_used && is_error && !RECOGNISED.contains(&code.as_str()) {
+            expected.insert(format!("{code}` {condition}"));
+        }
+    }
+    assert_eq!(headings.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), expected);
+    for code in RECOGNISED {
+        assert!(page.contains(&format!("`{code}` ")), "{code}");
+    }
 }
 
 /// Every `.md` file that belongs to the repository.

@@ -23,6 +23,7 @@ mod routes;
 pub mod run;
 pub mod serve;
 pub mod snapshot;
+pub mod systemd;
 pub mod telemetry;
 pub mod tls;
 mod watch;

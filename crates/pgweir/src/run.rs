@@ -20,6 +20,7 @@ use crate::gateway::{Gateway, Shutdown};
 use crate::reload::{Reloader, Source, Trigger, Wish};
 use crate::serve::{ListenError, Listeners};
 use crate::snapshot::Unusable;
+use crate::systemd;
 use crate::telemetry::log::{self, LevelHandle, LogFormat};
 
 /// How often it is looked whether the last client has gone.
@@ -94,6 +95,13 @@ pub fn runtime(workers: Option<u32>) -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
 }
 
+/// Has the configuration read again, and tells the service manager of it: it waits for the second word.
+async fn reload(gateway: Arc<Gateway>, manager: systemd::Manager) {
+    manager.reloading();
+    let _ = gateway.reloads.ask(Wish::Reload, Trigger::Signal).await;
+    manager.ready(&systemd::status(&gateway));
+}
+
 async fn serve(
     config: Config,
     source: Source,
@@ -142,23 +150,25 @@ impl Server {
         let mut int = signal(SignalKind::interrupt())?;
         let mut hup = signal(SignalKind::hangup())?;
         let mut wish = self.gateway.shutdown_wish();
+        let manager = systemd::Manager::from_environment();
+        manager.ready("Serving");
+        tokio::spawn(manager.clone().keep_told(self.gateway.clone()));
         loop {
             tokio::select! {
                 () = self.granted(&mut wish) => {
+                    manager.stopping();
                     self.end().await;
                     return Ok(());
                 }
                 _ = term.recv() => break,
                 _ = int.recv() => break,
                 _ = hup.recv() => {
-                    let gateway = self.gateway.clone();
                     // The log says what comes of it.
-                    tokio::spawn(async move {
-                        gateway.reloads.ask(Wish::Reload, Trigger::Signal).await
-                    });
+                    tokio::spawn(reload(self.gateway.clone(), manager.clone()));
                 }
             }
         }
+        manager.stopping();
         let again = async {
             tokio::select! {
                 _ = term.recv() => {}

@@ -26,6 +26,7 @@ pub(crate) struct Setup<'a> {
     config: String,
     files: Vec<(&'a str, String)>,
     arguments: &'a [&'a str],
+    environment: Vec<(&'a str, String)>,
     readiness: Readiness,
 }
 
@@ -68,6 +69,12 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn variable(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
     /// Does not wait for nodes, but only for an answer on /livez.
     pub(crate) fn without_waiting_for_nodes(mut self) -> Self {
         self.readiness = Readiness::Alive;
@@ -90,6 +97,7 @@ impl<'a> Setup<'a> {
             .arg(&config)
             .args(self.arguments)
             .env_remove("PGWEIR_CONFIG")
+            .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -149,6 +157,7 @@ impl Weir {
             config: String::new(),
             files: Vec::new(),
             arguments: &[],
+            environment: Vec::new(),
             readiness: Readiness::AllNodes,
         }
     }

@@ -20,6 +20,16 @@ const CLASSES: [&str; 43] = [
 /// What codes of no class of PostgreSQL's are counted as.
 const OTHER: &str = "other";
 
+/// Errors of pgweir's own that are shown before they have happened: alerts look for their growth, and a
+/// series that begins with its first error has not grown.
+const AWAITED: [SqlState; 5] = [
+    SqlState::CONNECTION_FAILURE,
+    SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+    SqlState::TOO_MANY_CONNECTIONS,
+    SqlState::ADMIN_SHUTDOWN,
+    SqlState::CANNOT_CONNECT_NOW,
+];
+
 /// How many clients were told of which error.
 #[derive(Debug)]
 pub struct Errors {
@@ -47,15 +57,16 @@ impl Errors {
         }
     }
 
-    /// Writes those that have happened.
+    /// Writes those that have happened, or are awaited.
     pub(crate) fn put(&self, page: &mut Page) {
         let help =
             "Errors that clients were told, by SQLSTATE or its class, and by whose they are.";
         let mut samples = page.metric(Kind::Counter, "pgweir_errors_total", help);
+        let awaited = AWAITED.map(place);
         for (source, counts) in ["server", "pgweir"].into_iter().zip(&self.counts) {
             for (place, count) in counts.iter().enumerate() {
                 let count = count.load(Ordering::Relaxed);
-                if count > 0 {
+                if count > 0 || (source == "pgweir" && awaited.contains(&place)) {
                     samples.put(&[("sqlstate", &name(place)), ("source", source)], count);
                 }
             }
@@ -103,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_happened_is_shown() {
+    fn what_has_happened_is_shown_and_what_alerts_look_for() {
         let errors = Errors::default();
         errors.count(SqlState::TOO_MANY_CONNECTIONS, Culprit::Pgweir);
         errors.count(SqlState::TOO_MANY_CONNECTIONS, Culprit::Pgweir);
@@ -111,11 +122,17 @@ mod tests {
         let mut page = Page::default();
         errors.put(&mut page);
         let text = page.into_text();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let is_shown = |line: &&str| !line.starts_with('#') && !line.ends_with(" 0");
+        let lines: Vec<&str> = text.lines().filter(is_shown).collect();
         let want = [
             "pgweir_errors_total{sqlstate=\"57014\",source=\"server\"} 1",
             "pgweir_errors_total{sqlstate=\"53300\",source=\"pgweir\"} 2",
         ];
         assert_eq!(lines, want);
+        assert!(
+            text.contains("pgweir_errors_total{sqlstate=\"57P03\",source=\"pgweir\"} 0"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 2 + 1 + AWAITED.len());
     }
 }
