@@ -54,6 +54,13 @@ lint: ## Check the formatting, and let clippy judge
 	@scripts/setup build
 	cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
 
+.PHONY: docs
+docs: ## Bring the generated parts of the documents up to date: keys, metrics, settings of PgBouncer's
+	@scripts/setup build servers
+	cargo run --quiet --package pgweir $(LOCKED) -- config > configs/pgweir.toml
+	PGWEIR_DOCS=write cargo test --quiet --package pgweir --test documents $(LOCKED)
+	PGWEIR_DOCS=write cargo test --quiet --package pgweir --test e2e $(LOCKED) the_page_on_metrics
+
 .PHONY: fmt
 fmt: ## Format the sources
 	cargo fmt --all

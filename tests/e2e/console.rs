@@ -760,6 +760,16 @@ fn debians_exporter_for_pgbouncer_finds_what_it_looks_for() {
         Some((200, body)) => Ok(Metrics::parse(&body)),
         other => Err(other),
     });
+    // It knows these, and a column that it misses fails its whole scrape.
+    let known = "from prometheus_pgbouncer_exporter import collectors as c\n\
+        for one in (c.ListsCollector, c.StatsCollector, c.PoolsCollector, c.DatabasesCollector):\n\
+        \x20   for name, _ in one.metrics.values(): print('pgbouncer_' + name)";
+    let mut python = Command::new("/usr/bin/python3");
+    let known = run(python.args(["-c", known]), "", SOON).expect_success();
+    assert!(known.lines().count() >= 20, "{known}");
+    for name in known.lines() {
+        assert!(metrics.has(name), "{name} in {metrics:?}");
+    }
     let of_postgres = |name| metrics.sum(name, &["database=\"postgres\""]);
     assert!(of_postgres("pgbouncer_requests_total") >= 1.0, "{metrics:?}");
     assert!(of_postgres("pgbouncer_sent_bytes_total") > 0.0, "{metrics:?}");

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use crate::harness::{SOON, Weir, get, shared, until};
+use crate::harness::{SOON, TemporaryDir, Weir, get, run, shared, until};
 
 /// Where this repository's own files are.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -317,7 +318,14 @@ fn no_secret_is_shown_over_http_or_in_the_log() {
     client.query("INSERT INTO nowhere VALUES ('hunter2literal')");
     client.query("SET my.secret = 'hunter2literal'");
     client.query("DO $$ BEGIN PERFORM 'hunter2literal'; END $$");
-    let mut shown = vec![("the log", weir.log())];
+    let mut psql: Command = shared().program("psql");
+    psql.args(["-XAtw", "-d", &weir.conninfo("boss", "pgweir"), "-c", "SHOW CONFIG"]);
+    for table in ["USERS", "CLIENTS", "ROUTES", "NODES", "POOLS", "SERVERS"] {
+        psql.args(["-c", &format!("SHOW {table}")]);
+    }
+    let console = run(psql.env("PGPASSWORD", "hunter2boss"), "", SOON).expect_success();
+    assert!(console.contains("clusters.main.monitor.password|") && console.contains("boss|"));
+    let mut shown = vec![("the console", console), ("the log", weir.log())];
     let document = json(&weir, "/api/v1/openapi.json");
     for path in document["paths"].as_object().unwrap().keys().map(String::as_str) {
         shown.push(("the API", format!("{path}: {}", body(&weir, path))));
@@ -336,6 +344,24 @@ fn no_secret_is_shown_over_http_or_in_the_log() {
     assert_eq!(password["value"], "***");
     let users = rows.iter().find(|row| row["key"] == "auth.users_file").unwrap();
     assert!(users["value"].as_str().unwrap().ends_with("users.toml"), "{users}");
+}
+
+#[test]
+fn no_secret_is_repeated_by_check() {
+    let directory = TemporaryDir::new();
+    let users = "[[user]]\nname = \"a\"\npasswrd = \"hunter2\"\n[[user]]\nname = \"b\"\n\
+        scram = \"SCRAM-hunter2\"\n[[user]]\nname = \"c\"\nmd5 = \"hunter2\"\n\
+        [[user]]\nname = \"d\"\npassword = [\"hunter2\"]\n";
+    directory.write("users.toml", users);
+    let config = "auth.users_file = \"users.toml\"\nclusters.main.nodes = [\"a\"]\n\
+        clusters.main.monitor = { password = \"${HUNTER}\", timeout = \"${HUNTER}\" }\n";
+    let file = directory.write("pgweir.toml", config);
+    let mut check = Weir::program();
+    check.args(["check", "--config"]).arg(file).env("HUNTER", "hunter2");
+    let finished = run(&mut check, "", SOON);
+    let said = finished.stdout + &finished.stderr;
+    assert_eq!(finished.status.code(), Some(1), "{said}");
+    assert!(said.lines().count() >= 5 && !said.contains("hunter2"), "{said}");
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn slow_queries_are_logged_without_their_literals_and_others_are_not() {
         "reason=\"harmless\"",
         "database=\"postgres\"",
         "user=\"postgres\"",
-        "client=\"127.0.0.1:",
+        "client{id=",
+        "peer=\"127.0.0.1:",
         "node=\"127.0.0.1:",
         "wait_ms=",
         "duration_ms=",
@@ -85,11 +86,13 @@ fn a_line_of_json_has_the_same_fields() {
         ("statement", "select 0, '?'"),
         ("class", "read"),
         ("reason", "harmless"),
-        ("database", "postgres"),
-        ("user", "postgres"),
     ] {
         assert_eq!(line[field], want, "{field} in {line}");
     }
+    for (field, want) in [("name", "client"), ("database", "postgres"), ("user", "postgres")] {
+        assert_eq!(line["span"][field], want, "{field} in {line}");
+    }
+    assert!(line["span"]["id"].as_i64().unwrap() > 0, "{line}");
     assert!(line["duration_ms"].as_f64().unwrap() > 0.0, "{line}");
     assert!(line["wait_ms"].as_f64().unwrap() >= 0.0, "{line}");
 }

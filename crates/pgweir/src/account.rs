@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use pgweir_pool::Stream;
 use pgweir_protocol::startup::Startup;
 use pgweir_protocol::verdict::Pins;
+use tracing::Span;
 
 /// What a client gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,18 @@ impl Identity {
             kind,
             since: Instant::now(),
         }
+    }
+}
+
+impl Identity {
+    /// Who a line of the log is about: `id` as SHOW CLIENTS has it, once there is one. Made where there is
+    /// something to be said: a span that was entered for every step of a client's task would cost more
+    /// than the step.
+    pub(crate) fn span(&self, id: Option<i32>) -> Span {
+        let Self { user, database, peer, .. } = self;
+        let peer = peer.map_or_else(|| "local".to_owned(), |peer| peer.to_string());
+        // As important as the most important line.
+        tracing::error_span!("client", id, user, database, peer)
     }
 }
 

@@ -391,6 +391,11 @@ impl ClientHandle {
         first
     }
 
+    /// Who it is, for the log.
+    pub(crate) fn span(&self) -> tracing::Span {
+        self.account.identity.span(Some(self.pid))
+    }
+
     /// Raises a signal, besides those that are.
     pub(crate) fn raise(&self, signal: Signal) {
         self.signals.fetch_or(signal as u8, Ordering::AcqRel);

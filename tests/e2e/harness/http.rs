@@ -38,6 +38,11 @@ impl Metrics {
         self.series(name, labels).map(|(_, value)| value).sum()
     }
 
+    /// Whether there is any series of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.series(name, &[]).next().is_some()
+    }
+
     /// How many series of this name have all these labels and a value above zero.
     pub(crate) fn count(&self, name: &str, labels: &[&str]) -> usize {
         self.series(name, labels).filter(|(_, value)| *value > 0.0).count()

@@ -201,8 +201,8 @@ impl Console {
     }
 
     async fn act(&mut self, action: &Action) -> Result<Result<Answer, Report>, Ending> {
-        let user = &self.handle.account.identity.user;
-        tracing::info!(client = self.handle.pid, user, command = action.shown(), "console command");
+        let command = action.shown();
+        self.handle.span().in_scope(|| tracing::info!(command, "console command"));
         let wish = match action {
             Action::Reload => Some(Wish::Reload),
             Action::Set(key, values) => {

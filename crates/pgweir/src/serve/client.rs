@@ -508,8 +508,7 @@ impl ClientTask {
             return;
         }
         let waited = std::mem::take(&mut self.waited);
-        let account = &self.handle.account;
-        query_log::answered(self.policy.log, &noted, &account.identity, Times { took, waited });
+        query_log::answered(self.policy.log, &noted, &self.handle, Times { took, waited });
     }
 
     /// Lets others know what binds the client to its server connection.
@@ -587,6 +586,7 @@ impl ClientTask {
     fn part_with_server(&mut self, cause: &str) -> Option<Server> {
         let server = self.server.take()?;
         self.handle.detached();
+        let _client = self.handle.span().entered();
         tracing::debug!(node = server.lease.node().name(), cause, "server connection lost");
         Some(server)
     }

@@ -93,7 +93,7 @@ pub(super) async fn let_in(
     stream.write_all(&out).await?;
     stream.flush().await?;
     place.handle.account.admit();
-    tracing::info!(client = place.handle.pid, user = startup.user, "console client connected");
+    place.handle.span().in_scope(|| tracing::info!("console client connected"));
     Ok(place)
 }
 

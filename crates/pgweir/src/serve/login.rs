@@ -118,7 +118,7 @@ async fn serve_console(console: Console) -> Ending {
 
 fn note_ending(gateway: &Gateway, place: &Place, ending: Ending) {
     if gateway.now().config().log.connections {
-        tracing::info!(client = place.handle.pid, ?ending, "client gone");
+        place.handle.span().in_scope(|| tracing::info!(?ending, "client gone"));
     }
 }
 
@@ -132,7 +132,7 @@ async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<Adm
             return None;
         }
     };
-    let user = opening.user.clone();
+    let identity = Identity::new(&stream, &opening, Kind::Shared);
     match let_in(&mut stream, opening, gateway).await {
         Ok((LetIn::Session(start), place)) => {
             let start = ClientStart {
@@ -155,7 +155,9 @@ async fn admit(stream: Stream, peer: Peer, gateway: &Arc<Gateway>) -> Option<Adm
         }
         Err(denied) => {
             if let Denied::Report(report) = &denied {
-                tracing::info!(user, reason = report.message, "client refused");
+                let code = report.code.as_str();
+                let client = identity.span(None);
+                client.in_scope(|| tracing::info!(code, reason = report.message, "client refused"));
             }
             deny(&mut stream, denied, gateway).await;
             None
@@ -379,9 +381,8 @@ async fn let_in_to_servers(
         place.handle.raise(Signal::Renew);
     }
     if config.log.connections {
-        let Startup { user, database, replication, .. } = &startup;
-        let replication = replication.map(Replication::as_str);
-        tracing::info!(client = place.handle.pid, user, database, replication, "client connected");
+        let replication = startup.replication.map(Replication::as_str);
+        place.handle.span().in_scope(|| tracing::info!(replication, "client connected"));
     }
     Ok((let_in, place))
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::account::Identity;
+use crate::gateway::ClientHandle;
 use crate::route::Noted;
 use crate::snapshot::Logged;
 
@@ -22,38 +22,26 @@ pub(super) struct Times {
 }
 
 /// Tells of the statements that an answer was for. Those of one pipeline have their times in common.
-pub(super) fn answered(logged: Logged, noted: &[Noted], identity: &Identity, times: Times) {
+pub(super) fn answered(logged: Logged, noted: &[Noted], client: &ClientHandle, times: Times) {
     let is_slow = logged.slow.is_some_and(|slow| times.took + times.waited >= slow);
     if is_slow || logged.all {
+        let _client = client.span().entered();
         for one in noted {
-            line(is_slow, one, identity, times);
+            line(is_slow, one, times);
         }
     }
 }
 
-fn line(is_slow: bool, noted: &Noted, identity: &Identity, times: Times) {
+fn line(is_slow: bool, noted: &Noted, times: Times) {
     let kind = noted.route.as_ref().map(|route| &route.kind);
     let statement = kind.map_or(UNKNOWN, |kind| &*kind.statement);
     let (class, reason) = kind.map_or(("", ""), |kind| (kind.class, &*kind.reason));
     let node = noted.node.as_ref().map_or("none", |node| node.name());
-    let client = identity.peer.map_or_else(|| "local".to_owned(), |peer| peer.to_string());
-    let (user, database) = (identity.user.as_str(), identity.database.as_str());
     let (duration_ms, wait_ms) = (millis(times.took), millis(times.waited));
     // An event's level and message are part of its place in the code.
     macro_rules! event {
         ($level:ident, $message:literal) => {
-            tracing::$level!(
-                statement,
-                class,
-                reason,
-                node,
-                duration_ms,
-                wait_ms,
-                user,
-                database,
-                client,
-                $message
-            )
+            tracing::$level!(statement, class, reason, node, duration_ms, wait_ms, $message)
         };
     }
     if is_slow {

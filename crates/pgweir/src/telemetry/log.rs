@@ -4,7 +4,9 @@
 //! the level of pgweir's own events; libraries are heard from `warn` on, unless the level is `trace`:
 //! their chatter would bury ours.
 
+use std::any::Any;
 use std::io;
+use std::panic::{self, PanicHookInfo};
 
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
@@ -38,7 +40,7 @@ impl LevelHandle {
     }
 }
 
-/// Logs to stderr from now on, for the whole process.
+/// Logs to stderr from now on, for the whole process; panics too, as events.
 ///
 /// # Errors
 ///
@@ -46,7 +48,58 @@ impl LevelHandle {
 pub fn install(format: LogFormat, level: LogLevel) -> Result<LevelHandle, SetGlobalDefaultError> {
     let (log, handle) = new(format, level, io::stderr);
     tracing::dispatcher::set_global_default(log)?;
+    panic::set_hook(Box::new(panicked));
     Ok(handle)
+}
+
+/// Says where the program has a bug. What was being worked on may be in a panic's words, so only those that
+/// stand in the source are repeated.
+fn panicked(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, why = words(panic.payload()), "a bug: please report it");
+}
+
+/// The words of a panic, as far as they are the source's own.
+fn words(payload: &dyn Any) -> Option<&'static str> {
+    payload.downcast_ref::<&'static str>().copied()
+}
+
+/// A writer that keeps each event on one line, whatever a server or a client has put into it. Each is
+/// written at once.
+#[derive(Debug)]
+struct OneLine<W>(W);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
+    type Writer = OneLine<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine(self.0.make_writer())
+    }
+}
+
+impl<W: io::Write> io::Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = event.strip_suffix(b"\n").unwrap_or(event);
+        if text.iter().any(u8::is_ascii_control) {
+            let mut line = Vec::with_capacity(event.len() + 16);
+            for &byte in text {
+                if byte.is_ascii_control() && byte != b'\t' {
+                    line.extend(byte.escape_ascii());
+                } else {
+                    line.push(byte);
+                }
+            }
+            line.extend(event.get(text.len()..).unwrap_or_default());
+            self.0.write_all(&line)?;
+        } else {
+            self.0.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A log that writes wherever `writer` says.
@@ -55,7 +108,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(targets(level));
-    let lines = fmt::layer().with_writer(writer).with_ansi(false);
+    let lines = fmt::layer().with_writer(OneLine(writer)).with_ansi(false);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
@@ -135,6 +188,31 @@ mod tests {
             tracing::warn!(target: "pgweir", "five");
             assert_eq!(captured.take(), "");
         });
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let (captured, log, _handle) = log(format, LogLevel::Info);
+            tracing::dispatcher::with_default(&log, || {
+                let user = "evil\n2026-01-01 ERROR forged\x1b[31m";
+                let client = tracing::error_span!("client", user);
+                client.in_scope(|| tracing::info!(target: "pgweir", error = %user, "refused"));
+            });
+            let text = captured.take();
+            assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+            assert!(text.ends_with('\n') && !text.contains('\x1b'), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_panics_words_are_shown_if_they_are_the_sources_own() {
+        let value = String::from("hunter2");
+        let payloads: [(Box<dyn Any + Send>, Option<&str>); 2] =
+            [(Box::new("no such state"), Some("no such state")), (Box::new(value), None)];
+        for (payload, want) in payloads {
+            assert_eq!(words(&*payload), want);
+        }
     }
 
     #[test]
