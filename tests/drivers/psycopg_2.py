@@ -176,11 +176,21 @@ def notifications(connection: Connection, place: Place) -> None:
 
 
 def cancelling(connection: Connection, place: Place) -> None:
-    timer = threading.Timer(0.1, connection.cancel)
-    timer.start()
+    is_over = threading.Event()
+
+    def cancel() -> None:
+        # One that comes before the statement does is lost.
+        while not is_over.wait(0.2):
+            connection.cancel()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
     with rejected("57014"), connection:
-        run(connection, "SELECT pg_sleep(%s)", (PATIENCE_SECONDS,))
-    timer.join()
+        try:
+            run(connection, "SELECT pg_sleep(%s)", (PATIENCE_SECONDS,))
+        finally:
+            is_over.set()
+            canceller.join()
     with connection:
         check(one(connection, "SELECT %s::int", (place.number,)), place.number)
 

@@ -43,6 +43,7 @@ mod routes;
 mod routing;
 mod sameness;
 mod session;
+mod split;
 mod strangers;
 mod superseded;
 mod tls;

@@ -5,7 +5,7 @@
 use std::env;
 use std::time::Duration;
 
-use crate::harness::{SOON, Scratch, Weir, run, shared};
+use crate::harness::{SOON, Scratch, TemporaryDir, Weir, run, shared};
 
 const CLIENTS: u32 = 16;
 const SCALE: u32 = 4;
@@ -96,6 +96,46 @@ fn tpc_b_balances_on_few_server_connections() {
     // Not prepared: a thread of pgbench waits for one client's PREPARE while another of its clients
     // is in a transaction.
     tpc_b_balances("pgbench_few", "pool.size = 3", &MODES[..2]);
+}
+
+#[test]
+fn tpc_b_balances_with_split_transactions() {
+    let split = "routing.transactions = \"split\"";
+    tpc_b_balances("pgbench_split", split, &MODES);
+    tpc_b_balances("pgbench_split_few", &format!("{split}\npool.size = 3"), &MODES[..1]);
+}
+
+/// What applications do most: they begin, read, and write now and then.
+#[test]
+fn split_transactions_read_on_replicas_and_balance() {
+    let (weir, scratch) = initialised("pgbench_mostly", "routing.transactions = \"split\"");
+    let directory = TemporaryDir::new();
+    let reads = "SELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n".repeat(4);
+    let head = "\\set aid random(1, 100000)\n\\set delta random(-5000, 5000)\nBEGIN;\n";
+    let write = "UPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;
+        INSERT INTO pgbench_history (tid, bid, aid, delta, mtime)
+            VALUES (1, 1, :aid, :delta, CURRENT_TIMESTAMP);\n";
+    let reading = directory.write("reading.sql", &format!("{head}{reads}END;\n"));
+    let writing = directory.write("writing.sql", &format!("{head}{reads}{write}END;\n"));
+    let [reading, writing] =
+        [(reading, 9), (writing, 1)].map(|(file, weight)| format!("{}@{weight}", file.display()));
+    let before = [weir.queries(shared(), "read"), weir.queries(shared(), "write")];
+    for mode in MODES {
+        let files = ["-f", &reading, "-f", &writing];
+        transact(&weir, &scratch, transactions_each(), &[&["-M", mode][..], &files].concat());
+    }
+    let sums = "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = coalesce(sum(delta), 0)
+                FROM pgbench_history";
+    assert_eq!(on_primary(&scratch, sums), "t");
+    let after = [weir.queries(shared(), "read"), weir.queries(shared(), "write")];
+    let served = |class: usize, node: usize| after[class][node] - before[class][node];
+    let on_replicas = served(0, 1) + served(0, 2);
+    let all = on_replicas + served(0, 0);
+    eprintln!("reads {all}, {:.1} % of them on replicas", 100.0 * on_replicas / all);
+    // A read behind a write in its transaction belongs to the primary, and so does one behind a commit
+    // that no replica is known to have replayed.
+    assert!(on_replicas > 0.2 * all, "{on_replicas} of {all}");
+    assert!(served(1, 1) + served(1, 2) < 1.0, "{after:?}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use pgweir_protocol::settings::SettingsMap;
 use pgweir_protocol::verdict::SessionFacts;
 use serde_json::json;
 
-use crate::config::Config;
-use crate::route::{NO_TARGET, catalog, target, target_name, verdict};
+use crate::config::{Config, TransactionRouting};
+use crate::route::{NO_TARGET, catalog, target_name, target_of, verdict};
 
 /// Prints the route of each statement and of the whole text.
 ///
@@ -42,7 +42,10 @@ pub fn run(
     let entry = firewall.denies(sql.as_bytes(), Options::default());
     let target = match entry {
         Some(_) => NO_TARGET,
-        None => target_name(target(&verdict(sql.as_bytes(), &label), facts)),
+        None => {
+            let is_split = config.routing.transactions == TransactionRouting::Split;
+            target_name(target_of(&verdict(sql.as_bytes(), &label), facts, is_split))
+        }
     };
     if json {
         let fingerprints = Fingerprint::all(sql.as_bytes(), Options::default());

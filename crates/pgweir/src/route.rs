@@ -255,6 +255,13 @@ pub fn target(verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
     }
 }
 
+/// The same where transactions may be split: a BEGIN goes where the transaction's reads go.
+#[must_use]
+pub fn target_of(verdict: &Verdict, facts: SessionFacts<'_>, is_split: bool) -> Target {
+    let begins = is_split && !facts.is_split && splits(verdict, facts);
+    if begins { Target::Replica } else { target(verdict, facts) }
+}
+
 /// Whether a transaction that begins like this reads from a replica until it writes, where
 /// `routing.transactions` says so. Who has told where it goes has it so.
 #[must_use]
@@ -1092,7 +1099,13 @@ impl ClientRouter {
         let verdict = Verdict { fingerprint, generation, ..verdict(statement.as_bytes(), &label) };
         let (target, reason) = match self.router.heals.revised(&verdict) {
             Some(revised) => (self.home(&revised, facts), heals::REASON.to_owned()),
-            None => (self.home(&verdict, facts), label.reason.to_string()),
+            None if self.has_own_catalogs() => {
+                (self.home(&verdict, facts), label.reason.to_string())
+            }
+            None => {
+                let is_split = self.policy.splits_transactions;
+                (target_of(&verdict, facts, is_split), label.reason.to_string())
+            }
         };
         let mut rows = vec![
             ("statement".to_owned(), statement.to_owned()),

@@ -50,9 +50,12 @@ fn ways(case: &Case) -> Vec<Way> {
     ways
 }
 
+/// Transactions read from replicas until they write.
+const SPLIT: &str = "pool.size = 2\nrouting.transactions = \"split\"";
+
 /// Plays all cases of a file; fails with every difference.
-fn play(database: &'static str, file: &str) {
-    let mut stage = Stage::new(database, CONFIG);
+fn play(database: &'static str, config: &str, file: &str) {
+    let mut stage = Stage::new(database, config);
     let mut wrong = Vec::new();
     let only = env::var("PGWEIR_TWIN").unwrap_or_default();
     for case in script::cases(file).iter().filter(|case| case.name.contains(&only)) {
@@ -72,12 +75,28 @@ fn play(database: &'static str, file: &str) {
 }
 
 macro_rules! files {
-    ($($name:ident)*) => {$(
-        #[test]
-        fn $name() {
-            play(concat!("twin_", stringify!($name)), include_str!(concat!("cases/", stringify!($name), ".twin")));
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let file = include_str!(concat!("cases/", stringify!($name), ".twin"));
+                play(concat!("twin_", stringify!($name)), CONFIG, file);
+            }
+        )*
+
+        /// The same where transactions read from replicas until they write.
+        mod split {
+            use super::{SPLIT, play};
+
+            $(
+                #[test]
+                fn $name() {
+                    let file = include_str!(concat!("cases/", stringify!($name), ".twin"));
+                    play(concat!("twin_split_", stringify!($name)), SPLIT, file);
+                }
+            )*
         }
-    )*};
+    };
 }
 
 files! {

@@ -3,10 +3,10 @@
 
 use super::alternation::seed;
 use super::grammar::Grammar;
-use super::is_full;
 use super::play::Cut;
 use super::script::{Case, Turn};
 use super::stage::{Stage, Way};
+use super::{CONFIG, SPLIT, is_full};
 use crate::harness::Dice;
 
 /// Sessions in the short form and in the long one.
@@ -31,7 +31,16 @@ fn shortest(stage: &mut Stage, mut case: Case, way: Way, mut difference: String)
 
 #[test]
 fn sessions_drawn_at_random() {
-    let mut stage = Stage::new("twin_random", "pool.size = 2");
+    draw("twin_random", CONFIG);
+}
+
+#[test]
+fn sessions_drawn_at_random_whose_transactions_are_split() {
+    draw("twin_random_split", SPLIT);
+}
+
+fn draw(database: &'static str, config: &str) {
+    let mut stage = Stage::new(database, config);
     let count = if is_full() { SESSIONS.1 } else { SESSIONS.0 };
     for seed in seed()..seed() + count {
         let mut dice = Dice::new(seed);

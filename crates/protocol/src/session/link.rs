@@ -245,7 +245,7 @@ impl<R: Router> Session<R> {
                 }
             }
             (Errand::Again, error) => self.said_again(error, to_client),
-            (Errand::Isolation, _) => self.isolation_known(),
+            (Errand::Isolation, None) => self.isolation_known(),
             (Errand::Sequences, None) => {}
             // The transaction has failed: so does what asks.
             (Errand::Sequences, Some(_)) => attached.facts.sequences = SequenceMemory::Mixed,

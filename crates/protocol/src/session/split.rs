@@ -571,7 +571,7 @@ impl<R: Router> Session<R> {
         self.default_isolation = Some(DefaultIsolation { setting, is_read_committed });
     }
 
-    /// It has answered, or could not. What has one snapshot for all its statements cannot change servers.
+    /// It has answered. What has one snapshot for all its statements cannot change servers.
     pub(super) fn isolation_known(&mut self) {
         if self.default_is_read_committed() == Some(true) {
             return;
