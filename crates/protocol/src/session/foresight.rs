@@ -16,7 +16,7 @@ use crate::verdict::{Opening, Router, Target, Trace, Verdict};
 
 use super::client::Frame;
 use super::link::Resume;
-use super::split::has_parameters;
+use super::split::{MAX_SAID_AGAIN_BYTES, has_parameters};
 use super::{MAX_FORESIGHT, MAX_INSPECTED_SQL, Next, Session, Step};
 
 /// Verdicts already given on the messages that lie ahead, in their order.
@@ -217,7 +217,7 @@ impl<R: Router> Session<R> {
         let is_first = self.foresight.judged == 0;
         self.foresight.judges(verdict);
         if verdict.opening.is_some() && self.splits(verdict) {
-            if is_first {
+            if is_first && length <= MAX_SAID_AGAIN_BYTES {
                 self.foresight.begins = verdict.opening;
                 return Target::Replica;
             }

@@ -57,6 +57,8 @@ pub(super) struct Replay {
     unnamed: UnnamedUse,
     /// The client has asked for its answers by a Flush: nothing is withheld.
     is_prompt: bool,
+    /// The next message belongs to the head of the answer, whatever it is.
+    extends_head: bool,
     /// The length of the answer's head so far.
     head_length: usize,
     /// What of it came in earlier reads.
@@ -101,6 +103,7 @@ impl Default for Replay {
             begins: VecDeque::new(),
             unnamed: UnnamedUse::No,
             is_prompt: false,
+            extends_head: false,
             head_length: 0,
             withheld: Vec::new(),
             mark: Mark::default(),
@@ -239,13 +242,19 @@ impl Replay {
 
     /// A message of the server passes to the client.
     pub(super) fn passes(&mut self, header: Header) {
+        let is_head = mem::take(&mut self.extends_head) || is_head(header.tag);
         if self.state != State::Unheard {
             return;
         }
         self.head_length = self.head_length.saturating_add(header.length);
-        if self.is_prompt || !is_head(header.tag) || self.head_length > MAX_WITHHELD {
+        if self.is_prompt || !is_head || self.head_length > MAX_WITHHELD {
             self.heard();
         }
+    }
+
+    /// A BEGIN at the head of a pipeline has succeeded: nobody waits for its tag alone, either.
+    pub(super) fn begins_transaction(&mut self) {
+        self.extends_head = true;
     }
 
     /// Whether a message has to be there as a whole, because it is withheld.

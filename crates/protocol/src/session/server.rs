@@ -284,6 +284,9 @@ impl<R: Router> Session<R> {
                     if let Some(said) = said {
                         self.note_said(*said);
                     }
+                    if verdict.opening.is_some() && self.split.is_some() {
+                        self.replay.begins_transaction();
+                    }
                 }
                 Fate::Forward
             }
