@@ -129,13 +129,18 @@ fn what_is_another_server_s_affair_stays_as_it_was() {
 
     // A role's default says nothing to its client; the server is asked.
     prepare(&sandbox, "CREATE ROLE steady LOGIN; GRANT ALL ON item TO steady");
-    prepare(&sandbox, "ALTER ROLE steady SET default_transaction_isolation = 'repeatable read'");
-    let mut steady = weir.client("steady", "postgres");
-    steady.ask("BEGIN");
-    steady.ask("SELECT count(*) FROM item");
-    check_primary(&sandbox, &mut steady);
-    assert_eq!(steady.ask("SHOW transaction_isolation"), "repeatable read");
-    steady.ask("COMMIT");
+    for level in ["repeatable read", "serializable"] {
+        let sql = format!("ALTER ROLE steady SET default_transaction_isolation = '{level}'");
+        prepare(&sandbox, &sql);
+        // With server connections of its own, which have logged in since.
+        let weir = Weir::start(&sandbox, SPLIT);
+        let mut steady = weir.client("steady", "postgres");
+        steady.ask("BEGIN");
+        steady.ask("SELECT count(*) FROM item");
+        check_primary(&sandbox, &mut steady);
+        assert_eq!(steady.ask("SHOW transaction_isolation"), level);
+        steady.ask("COMMIT");
+    }
 }
 
 #[test]

@@ -43,7 +43,8 @@ const LOOK: &[u8] = b"SELECT 1";
 const FAIL: &[u8] = b"DO $$BEGIN RAISE EXCEPTION USING ERRCODE='08006', \
       MESSAGE='pgweir: the transaction had failed on another server'; END$$";
 
-const ASK_ISOLATION: &[u8] = b"SELECT pg_catalog.current_setting('default_transaction_isolation')";
+/// Not by a SELECT: a standby refuses that to whom it says SERIALIZABLE.
+const ASK_ISOLATION: &[u8] = b"SHOW default_transaction_isolation";
 
 /// A transaction that is on a replica, or on its way to a server.
 #[derive(Debug)]

@@ -357,7 +357,7 @@ impl Server {
             }
             Op::SetLocal(name, value) => self.set_local(name, value),
             Op::Isolation => {
-                self.say("DataRow \"read committed\" | CommandComplete \"SELECT 1\"");
+                self.say("DataRow \"read committed\" | CommandComplete \"SHOW\"");
             }
             Op::Reset(name) => {
                 self.state.before.remove(name);
@@ -701,7 +701,7 @@ fn parse_one(statement: &str) -> Op {
     if statement.starts_with("SELECT 's',") {
         return Op::Inspect;
     }
-    if statement.starts_with("SELECT pg_catalog.current_setting(") {
+    if statement == "SHOW default_transaction_isolation" {
         return Op::Isolation;
     }
     let lower = statement.to_ascii_lowercase().replace('"', "");
