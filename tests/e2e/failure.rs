@@ -205,6 +205,25 @@ fn a_client_that_leaves_a_hanging_server_does_not_keep_its_place() {
 }
 
 #[test]
+fn a_session_that_its_server_ends_alone_says_nothing_about_the_server() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "clusters.main.monitor.timeout = \"20s\"");
+    let mut client = weir.postgres();
+    client.ask("SET idle_in_transaction_session_timeout = '100ms'");
+    client.ask("BEGIN READ ONLY");
+    let replica = client.where_ran("SELECT 1");
+    let replica = sandbox.nodes().iter().find(|node| node.address() == replica).unwrap();
+    assert_ne!(replica.index(), sandbox.primary().index());
+    let idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    replica.wait_for_answer(idle, "0", SOON).unwrap();
+    client.fail("SELECT 1");
+    client.ask("ROLLBACK");
+    client.ask("SELECT 1");
+    let log = weir.log();
+    assert!(!log.contains("suspect"), "{log}");
+}
+
+#[test]
 fn without_replicas_the_primary_reads_unless_told_otherwise() {
     let sandbox = cluster();
     let weir = Weir::start(&sandbox, "");

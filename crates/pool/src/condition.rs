@@ -15,6 +15,9 @@ use crate::tracker::Failure;
 /// Probes in a row without an answer until a node that was up counts as down. One slow answer is
 /// load, not death.
 pub(crate) const SILENCES_UNTIL_DOWN: u32 = 3;
+/// Time that a node has to be silent until what is under way there is given up: where the system says at
+/// once that there is no way to it, three probes take no time at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// Probes in a row that a node which was down must pass until it serves again.
 pub(crate) const PASSES_UNTIL_UP: u32 = 2;
 /// Time in which a node that has come back gets its whole share of the load back.
@@ -40,6 +43,8 @@ pub(crate) struct Condition {
     state: State,
     /// Probes in a row that nothing was heard of.
     silences: u32,
+    /// When the first of them failed.
+    silent_since: Option<Instant>,
     /// Failures in a row since it is down.
     failures: u32,
     /// Not to be asked before this, while it is down.
@@ -80,6 +85,7 @@ impl Condition {
         Self {
             state: State::Unknown,
             silences: 0,
+            silent_since: None,
             failures: 0,
             next_probe: None,
             blips: VecDeque::new(),
@@ -115,11 +121,13 @@ impl Condition {
     }
 
     /// What its silence means to those who are at work there.
-    pub(crate) const fn standing(&self) -> Standing {
-        match self.silences {
-            0 => Standing::Good,
-            silences if silences < SILENCES_UNTIL_DOWN => Standing::Silent,
-            _ => Standing::Lost,
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let Some(since) = self.silent_since else { return Standing::Good };
+        let is_long = now.saturating_duration_since(since) >= PATIENCE;
+        if is_long && self.silences >= SILENCES_UNTIL_DOWN {
+            Standing::Lost
+        } else {
+            Standing::Silent
         }
     }
 
@@ -140,6 +148,7 @@ impl Condition {
     /// if the others served without it so far.
     pub(crate) fn pass(&mut self, now: Instant, is_troubled: bool, is_latecomer: bool) {
         self.silences = 0;
+        self.silent_since = None;
         self.failures = 0;
         self.next_probe = None;
         if is_troubled && matches!(self.state, State::Up | State::Recovering { .. }) {
@@ -169,7 +178,8 @@ impl Condition {
     /// A probe has failed.
     pub(crate) fn fail(&mut self, now: Instant, failure: &Failure) {
         let is_silent = matches!(failure, Failure::Silent(_));
-        self.silences = if is_silent { self.silences + 1 } else { 0 };
+        self.silences = if is_silent { self.silences.saturating_add(1) } else { 0 };
+        self.silent_since = is_silent.then(|| self.silent_since.unwrap_or(now));
         let down = State::Down { passes: 0 };
         self.state = match (self.state, failure) {
             // It lives, and has no room for the question.
@@ -326,9 +336,9 @@ mod tests {
         let crowded = Failure::Crowded("too many clients already".to_owned());
         assert_eq!(scene.fail(&crowded), Health::Up);
         scene.fail(&silent());
-        assert_eq!(scene.condition.standing(), Standing::Silent);
+        assert_eq!(scene.condition.standing(scene.now), Standing::Silent);
         assert_eq!(scene.fail(&crowded), Health::Suspect);
-        assert_eq!(scene.condition.standing(), Standing::Good);
+        assert_eq!(scene.condition.standing(scene.now), Standing::Good);
         let mut new = Condition::new();
         new.fail(scene.now, &crowded);
         assert_eq!(new.health(), Health::Down, "nothing is known of it");
@@ -338,13 +348,21 @@ mod tests {
     fn silence_is_told_from_refusal_to_those_who_are_at_work_there() {
         let mut scene = Scene::new();
         scene.fail(&gone());
-        assert_eq!(scene.condition.standing(), Standing::Good);
+        assert_eq!(scene.condition.standing(scene.now), Standing::Good);
         for expected in [Standing::Silent, Standing::Silent, Standing::Lost, Standing::Lost] {
             scene.fail(&silent());
-            assert_eq!(scene.condition.standing(), expected);
+            assert_eq!(scene.condition.standing(scene.now), expected);
+            scene.wait(500);
         }
         scene.fail(&gone());
-        assert_eq!(scene.condition.standing(), Standing::Good);
+        assert_eq!(scene.condition.standing(scene.now), Standing::Good);
+        // Three silences that take no time are a network that blinks.
+        for _ in 0..3 {
+            scene.fail(&silent());
+        }
+        assert_eq!(scene.condition.standing(scene.now), Standing::Silent);
+        scene.wait(1000);
+        assert_eq!(scene.condition.standing(scene.now), Standing::Lost);
     }
 
     #[test]

@@ -474,11 +474,11 @@ impl Tracker {
     /// likely that pgweir itself is cut off, and there is nowhere to go; a primary has no substitute.
     fn standing(&self, index: usize, record: &Record) -> Standing {
         let answers = |other: &Record| {
-            other.condition.answers() && other.condition.standing() == Standing::Good
+            other.condition.answers() && other.condition.standing(self.now) == Standing::Good
         };
         let is_substitutable = self.reign.as_ref().is_none_or(|reign| reign.node != Some(index))
             && self.nodes.iter().any(answers);
-        match record.condition.standing() {
+        match record.condition.standing(self.now) {
             Standing::Silent if !is_substitutable => Standing::Good,
             standing => standing,
         }
@@ -936,7 +936,10 @@ mod tests {
         scene.primary(0, 1, 100);
         let expected = [Standing::Good, Standing::Silent, Standing::Silent];
         assert_eq!(standings(&mut scene), expected);
-        (0..3).for_each(|_| scene.silent(0));
+        for _ in 0..13 {
+            scene.tick();
+            scene.silent(0);
+        }
         assert_eq!(standings(&mut scene)[0], Standing::Lost);
     }
 

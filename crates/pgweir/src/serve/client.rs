@@ -577,7 +577,10 @@ impl ClientTask {
     }
 
     fn lose_server(&mut self, cause: &str, cx: &mut Context<'_>) -> Result<(), Ending> {
-        if let Some(server) = self.part_with_server(cause) {
+        let is_ended_alone = self.session.is_ended_alone();
+        if let Some(server) = self.part_with_server(cause)
+            && !is_ended_alone
+        {
             server.lease.node().suspect();
         }
         self.tell_of_loss(cause, cx)

@@ -118,7 +118,11 @@ struct World {
     dice: Dice,
     now: Instant,
     servers: Vec<Server>,
+    /// What stands for each server while it belongs to the cluster, and did last.
     nodes: Vec<Arc<Node>>,
+    /// The servers that belong to the cluster, in the order of the configuration.
+    members: Vec<usize>,
+    next_id: u32,
     probes: Vec<Option<Probe>>,
     /// What each said last, of what has arrived.
     said: Vec<Option<Said>>,
@@ -146,13 +150,7 @@ impl World {
             timeline: 1,
             log: Vec::new(),
         };
-        let node = |index: usize| {
-            let (host, role) = (format!("db{index}"), RoleHint::Auto);
-            let spec = NodeSpec { host, port: 5432, weight: 1, role };
-            let id = NodeId(u32::try_from(index).unwrap());
-            Arc::new(Node::new(id, &spec, Arc::new(Notify::new())))
-        };
-        let nodes: Vec<_> = (0..count).map(node).collect();
+        let nodes: Vec<_> = (0_u32..).take(count).map(node).collect();
         let mut tracker = Tracker::new(&nodes);
         Self {
             now,
@@ -161,6 +159,8 @@ impl World {
             said: vec![None; count],
             topology: tracker.draw(),
             tracker,
+            next_id: u32::try_from(count).unwrap(),
+            members: (0..count).collect(),
             nodes,
             pace: Pace::new(INTERVAL, now),
             written: Vec::new(),
@@ -213,7 +213,7 @@ impl World {
         if self.pace.next() <= self.now {
             self.pace.begin_round(self.now);
             let spared = self.tracker.spared(self.now);
-            for index in 0..self.servers.len() {
+            for index in self.members.clone() {
                 let is_spared = spared.contains(&self.nodes[index].id());
                 if !is_spared && self.probes[index].is_none() {
                     self.ask(index);
@@ -256,6 +256,8 @@ impl World {
     fn hear(&mut self, index: usize) {
         let Some(probe) = self.probes[index].take_if(|probe| probe.due <= self.now) else { return };
         let node = Arc::clone(&self.nodes[index]);
+        // One that was taken out of the cluster meanwhile has nothing to say any more.
+        let Some(place) = self.tracker.place(node.id()) else { return };
         let outcome = match probe.outcome {
             Some(said) => {
                 node.settle_suspicions(probe.suspicions);
@@ -265,7 +267,7 @@ impl World {
             None if probe.due < probe.asked_at + TIMEOUT => Err(Failure::Gone("no".to_owned())),
             None => Err(Failure::Silent("nothing".to_owned())),
         };
-        self.tracker.record(index, outcome, self.now);
+        self.tracker.record(place, outcome, self.now);
         self.publish();
         if self.tracker.is_uncertain() {
             if !self.pace.is_hurried() {
@@ -286,7 +288,7 @@ impl World {
     }
 
     fn keep_books(&mut self) {
-        let primary = self.topology.primary.and_then(|index| self.servers.get(index));
+        let primary = self.topology.primary.map(|place| &self.servers[self.members[place]]);
         if let Some(primary) = primary.filter(|primary| primary.is_primary) {
             self.written.clone_from(&primary.log);
         }
@@ -320,7 +322,7 @@ impl World {
         let index = self.dice.below(self.servers.len());
         let newest = self.servers.iter().map(|server| server.timeline).max().unwrap();
         let server = &mut self.servers[index];
-        match self.dice.below(12) {
+        match self.dice.below(13) {
             0 => server.state = State::Hung,
             1 | 2 => self.stop(index),
             3 | 4 => server.state = State::Running,
@@ -347,6 +349,7 @@ impl World {
                 }
             }
             8 => self.rejoin(index),
+            12 => self.reload(),
             // A connection is lost, for whatever reason.
             9 | 10 => self.report(index),
             // This very process did not run.
@@ -370,6 +373,26 @@ impl World {
             // The monitor's connection ends.
             self.report(index);
         }
+    }
+
+    /// The configuration names other servers: some of them, in another order.
+    fn reload(&mut self) {
+        let mut members: Vec<_> = (0..self.servers.len()).collect();
+        members.rotate_left(self.dice.below(self.servers.len()));
+        if !self.is_over {
+            members.truncate(1 + self.dice.below(self.servers.len()));
+        }
+        for &index in members.iter().filter(|index| !self.members.contains(index)) {
+            self.nodes[index] = node(self.next_id);
+            self.next_id += 1;
+            self.probes[index] = None;
+            self.said[index] = None;
+        }
+        let nodes: Vec<_> = members.iter().map(|&index| Arc::clone(&self.nodes[index])).collect();
+        self.members = members;
+        self.tracker.adopt(&nodes);
+        self.pace.hurry();
+        self.publish();
     }
 
     fn report(&mut self, index: usize) {
@@ -398,7 +421,8 @@ impl World {
         let (policy, lot) = (self.policy(), self.lot());
         let chosen = select(&self.topology, &policy, &Want::primary(), self.now, lot);
         self.checks += 1;
-        let Ok(index) = chosen else { return };
+        let Ok(place) = chosen else { return };
+        let index = self.members[place];
         self.check_primary(index);
         let server = &mut self.servers[index];
         if server.answers() && server.is_primary {
@@ -422,7 +446,8 @@ impl World {
     fn check_primary(&self, index: usize) {
         let said = self.said[index].expect("it has said that it is the primary");
         assert!(said.is_primary, "node {index} is known to be a standby");
-        let newest = self.said.iter().flatten().map(|said| said.timeline).max();
+        let said_by = |&index: &usize| self.said[index].map(|said| said.timeline);
+        let newest = self.members.iter().filter_map(said_by).max();
         assert_eq!(newest, Some(said.timeline), "node {index} is known to be outdated");
     }
 
@@ -432,12 +457,13 @@ impl World {
         let want = Want { fresh_after: written, seen, ..Want::replica() };
         let chosen = select(&self.topology, &policy, &want, self.now, lot);
         self.checks += 1;
-        let Ok(index) = chosen else { return };
+        let Ok(place) = chosen else { return };
+        let index = self.members[place];
         if !self.servers[index].answers() {
             return self.lose(index);
         }
-        if self.topology.primary != Some(index) {
-            let view = &self.topology.nodes[index];
+        if self.topology.primary != Some(place) {
+            let view = &self.topology.nodes[place];
             assert_eq!(view.role, Role::Replica);
             assert!(view.health.serves_reads() && !view.node.is_suspected());
             self.check_freshness(index, written);
@@ -445,8 +471,7 @@ impl World {
                 self.check_freshness(index, self.now.checked_sub(MAX_STALENESS));
             }
         }
-        let incarnation = self.nodes[index].incarnation();
-        let node = NodeId(u32::try_from(index).unwrap());
+        let (node, incarnation) = (self.nodes[index].id(), self.nodes[index].incarnation());
         self.clients[client].seen = Some(Seen { node, incarnation, until: self.now });
     }
 
@@ -461,7 +486,7 @@ impl World {
                 is_shown,
                 "node {index} does not show {entry:?}, owed until {until:?}, at {:?}: {:#?}; {:#?}",
                 self.now,
-                self.topology.nodes[index],
+                self.topology.view(self.nodes[index].id()),
                 self.servers.iter().map(Server::summary).collect::<Vec<_>>(),
             );
         }
@@ -472,6 +497,7 @@ impl World {
     /// Everything is mended, and some time passes: everybody serves as at the beginning.
     fn recover(&mut self) {
         self.is_over = true;
+        self.reload();
         let primaries = (0..self.servers.len()).filter(|&index| self.servers[index].is_primary);
         let newest = primaries.max_by_key(|&index| self.servers[index].timeline).unwrap();
         for server in &mut self.servers {
@@ -494,9 +520,9 @@ impl World {
         self.servers.iter_mut().for_each(|server| server.log.clone_from(&log));
         self.watch_until(self.now + TIMEOUT * 4);
         let topology = &self.topology;
-        assert_eq!(topology.primary, Some(newest));
+        assert_eq!(topology.primary.map(|place| self.members[place]), Some(newest));
         assert_eq!(topology.primary_share, 0);
-        for (index, view) in topology.nodes.iter().enumerate() {
+        for (view, &index) in topology.nodes.iter().zip(&self.members) {
             let role = if index == newest { Role::Primary } else { Role::Replica };
             assert_eq!(view.role, role, "node {index}: {view:?}");
             assert_eq!(
@@ -507,6 +533,13 @@ impl World {
             assert!(index == newest || view.fresh_as_of.is_some(), "node {index}: {view:?}");
         }
     }
+}
+
+/// A node of its own for each time that a server joins the cluster.
+fn node(id: u32) -> Arc<Node> {
+    let (host, role) = ("db".to_owned(), RoleHint::Auto);
+    let spec = NodeSpec { host, port: 5432, weight: 1, role };
+    Arc::new(Node::new(NodeId(id), &spec, Arc::new(Notify::new())))
 }
 
 fn observation(probe: &Probe, said: Said) -> Observation {

@@ -58,7 +58,17 @@ pub(super) struct LastWords {
     pub(super) frame: Vec<u8>,
     /// It hangs up for what the client has said.
     pub(super) blames_client: bool,
+    /// It goes on with everybody else.
+    pub(super) concerns_session: bool,
 }
+
+/// What a server ends one session with, and not others.
+pub(super) const SESSION_ENDS: [SqlState; 4] = [
+    SqlState::PROTOCOL_VIOLATION,
+    SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+    SqlState::IDLE_SESSION_TIMEOUT,
+    SqlState::DATABASE_DROPPED,
+];
 
 /// What has been sent since the last transaction's end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -386,6 +396,14 @@ impl<R: Router> Session<R> {
             && self.resume.is_none()
             && !self.replay.is_again()
             && self.from_client.left == 0
+    }
+
+    /// Whether the server has ended this session for a reason that concerns nobody else: it is as well as
+    /// it was.
+    #[must_use]
+    pub fn is_ended_alone(&self) -> bool {
+        let Link::Attached(attached) = &self.link else { return false };
+        attached.last_words.as_ref().is_some_and(|words| words.concerns_session)
     }
 
     /// What the server does at this moment, for whoever thinks of disturbing it.

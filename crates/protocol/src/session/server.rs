@@ -13,7 +13,7 @@ use crate::settings::SettingsMap;
 use crate::sqlstate::SqlState;
 use crate::verdict::{Culprit, Effect, Pins, Router, SettingChange, Verdict};
 
-use super::link::{LastWords, Link, SERVERS_OWN};
+use super::link::{LastWords, Link, SERVERS_OWN, SESSION_ENDS};
 use super::{Fate, MAX_INSPECTED_REPLY, Next, Passing, ServerBroken, Session, Taken};
 
 impl<R: Router> Session<R> {
@@ -415,6 +415,7 @@ impl<R: Router> Session<R> {
                 message: report.message.to_string(),
                 frame: whole_error(body),
                 blames_client: report.code == SqlState::PROTOCOL_VIOLATION,
+                concerns_session: SESSION_ENDS.contains(&report.code),
             });
             return Fate::Drop;
         }
