@@ -8,12 +8,12 @@ use pgweir_sandbox::Sandbox;
 
 use crate::harness::{Client, Weir};
 
-/// Each read holds a server connection for this long, whatever else the machine does.
-const READ: &str = "SELECT pg_sleep(0.05)";
+/// Each read holds a server connection for so long that what the machine does besides hardly matters.
+const READ: &str = "SELECT pg_sleep(0.2)";
 /// Server connections per replica.
 const POOL_SIZE: usize = 4;
 const CLIENTS: usize = 24;
-const MEASURED: Duration = Duration::from_secs(3);
+const MEASURED: Duration = Duration::from_secs(4);
 
 /// Reads per second through a pgweir in front of the primary and these replicas.
 fn throughput(sandbox: &Sandbox, replicas: usize) -> f64 {
