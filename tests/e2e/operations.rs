@@ -203,6 +203,7 @@ fn the_files_that_come_with_it_are_good() {
     for file in [
         "configs/pgweir.toml",
         "configs/streaming.toml",
+        "configs/citus.toml",
         "configs/sidecar.toml",
         "deploy/compose.toml",
     ] {

@@ -239,3 +239,20 @@ fn what_a_worker_lacks_the_coordinator_answers() {
     assert_eq!(client.fail("SELECT 1 / (count(*) - 4) FROM \"user\"").code(), "22012");
     assert!(weir.metrics().sum("pgweir_self_heals_total", &[]) >= 2.0);
 }
+
+#[test]
+fn a_role_that_only_the_coordinator_has_is_served_there() {
+    let Some(database) = Sharded::new("citus_role", OBJECTS) else { return };
+    database.prepare(
+        "SET citus.enable_create_role_propagation = off; DROP ROLE IF EXISTS citus_alone;
+         CREATE ROLE citus_alone LOGIN; GRANT SELECT ON notes TO citus_alone",
+    );
+    let weir = database.weir("");
+    let mut client = weir.client("citus_alone", database.name);
+    for _ in 0..4 {
+        assert_eq!(client.where_ran("SELECT 1"), coordinator());
+        assert_eq!(client.ask("SELECT count(*) FROM notes"), "3");
+    }
+    drop(client);
+    database.prepare("SET citus.enable_create_role_propagation = off; DROP OWNED BY citus_alone; DROP ROLE citus_alone");
+}

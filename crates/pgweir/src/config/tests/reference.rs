@@ -6,10 +6,11 @@ use super::{CLUSTER, parse, shown, valid};
 use crate::config::reference::ROOT;
 use crate::config::{Config, reference, schema};
 
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     ("pgweir.toml", include_str!("../../../../../configs/pgweir.toml")),
     ("sidecar.toml", include_str!("../../../../../configs/sidecar.toml")),
     ("streaming.toml", include_str!("../../../../../configs/streaming.toml")),
+    ("citus.toml", include_str!("../../../../../configs/citus.toml")),
 ];
 
 #[test]
