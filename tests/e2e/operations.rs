@@ -332,13 +332,18 @@ fn the_demo_of_citus_reads_on_its_workers() {
             "SKIPPED the_demo_of_citus: the Citus extension is not installed beside PostgreSQL",
         );
     }
-    let (port, _page) = two_ports();
+    let (port, page) = two_ports();
     let mut demo = pgweir(&["demo", "--citus", "--port", &port.port().to_string()]);
     let mut child = demo.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    let mut client = until("a login", SOON, || {
+    // Three servers are made first.
+    until("the demo to serve", Duration::from_secs(180), || {
         assert_eq!(child.try_wait().unwrap(), None);
-        Client::connect(port.port(), "postgres", "postgres", &[])
+        match get(page.port(), "/readyz") {
+            Some((200, _)) => Ok(()),
+            other => Err(other),
+        }
     });
+    let mut client = Client::connect(port.port(), "postgres", "postgres", &[]).unwrap();
     client.ask("CREATE TABLE demo (a int)");
     client.ask("SELECT create_distributed_table('demo', 'a')");
     client.ask("INSERT INTO demo SELECT generate_series(1, 100)");

@@ -847,10 +847,12 @@ impl ClientRouter {
         self.router.catalog.known().fresh_after.filter(|_| self.uses_objects)
     }
 
-    /// Where work runs that has such a verdict. Nobody knows what else a transaction is going to use:
-    /// on a cluster that shards it is the coordinator's.
+    /// Where work runs that has such a verdict. On a cluster that shards, what only the coordinator
+    /// answers is its own whatever a hint says: another node may have other rows under the same name.
+    /// So is a transaction, for nobody knows what else it is going to use.
     fn home(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
-        if self.has_own_catalogs() && verdict.begin.is_some() {
+        let is_the_coordinators = verdict.begin.is_some() || verdict.target == Target::Primary;
+        if self.has_own_catalogs() && is_the_coordinators {
             return Target::Primary;
         }
         target(verdict, facts)

@@ -117,6 +117,7 @@ fn a_workers_own_table_of_a_local_tables_name_is_never_read() {
     for _ in 0..10 {
         assert_eq!(client.ask("SELECT id FROM twin"), "1");
         assert_eq!(client.ask("SELECT twins()"), "1");
+        assert_eq!(client.ask("/* pgweir: replica */ SELECT id FROM twin"), "1");
         assert_eq!(client.extended("SELECT id FROM twin", &[]).text(), "1");
     }
 }
