@@ -190,6 +190,32 @@ fn a_prepared_statement_does_to_its_session_what_its_function_does_now() {
     assert_ne!(other.ask("SHOW work_mem"), "77kB");
 }
 
+/// Nor does what is read while it is not known yet leave anything to others: a view that is new, and one
+/// that has become another.
+#[test]
+fn what_an_unknown_view_does_to_its_session_is_not_passed_on() {
+    let scratch = Scratch::new("catalog_unknown_view");
+    scratch.prepare(OBJECTS);
+    let weir = Weir::start(shared(), "[pool]\nsize = 1\n");
+    let mut author = weir.client("postgres", scratch.name());
+    let mut other = weir.client("postgres", scratch.name());
+    let body = "SELECT set_config('work_mem', '77kB', false) AS a";
+    for definition in [
+        format!("CREATE VIEW sets AS {body}"),
+        format!("DROP VIEW plain; CREATE VIEW plain AS {body}"),
+        format!("CREATE OR REPLACE FUNCTION writes() RETURNS text LANGUAGE sql AS $$ {body} $$"),
+    ] {
+        author
+            .query("DROP VIEW IF EXISTS writing CASCADE; DROP FUNCTION IF EXISTS writes() CASCADE");
+        author.ask(&definition);
+        for read in ["SELECT * FROM sets", "SELECT a FROM plain", "SELECT writes()"] {
+            author.query(read);
+            assert_ne!(other.ask("SHOW work_mem"), "77kB", "{definition}; {read}");
+        }
+        author.ask("RESET ALL");
+    }
+}
+
 /// Definitions that do not pass through pgweir are found within its period.
 #[test]
 fn a_definition_made_elsewhere_is_found() {

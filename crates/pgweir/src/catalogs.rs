@@ -71,13 +71,12 @@ impl Changes {
         self.epoch.load(Ordering::Acquire)
     }
 
+    /// Called before a statement is sent, and again when its transaction is over.
     fn raise(&self, doubt: Doubt) {
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
         if doubt == Doubt::Everything {
-            // First: who sees the new epoch sees what it is about.
-            let next = self.epoch.load(Ordering::Acquire) + 1;
-            self.doubtful_epoch.fetch_max(next, Ordering::AcqRel);
+            self.doubtful_epoch.fetch_max(epoch, Ordering::AcqRel);
         }
-        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -95,6 +95,8 @@ pub(crate) struct Database {
     awaited: HashSet<Box<str>>,
     /// Types, by number, whose values can be made and used without harm.
     harmless_types: HashSet<u32>,
+    /// Names of views.
+    views: HashSet<Box<str>>,
     /// Any query may run code that can be replaced.
     has_ambient_code: bool,
     custom_settings: Vec<Box<str>>,
@@ -152,6 +154,11 @@ impl Database {
     /// True for a type whose values can be made and used without harm.
     pub(crate) fn is_harmless_type(&self, oid: u32) -> bool {
         self.harmless_types.contains(&oid)
+    }
+
+    /// True if the relations of this name are tables and their like: reading them runs no code of their own.
+    pub(crate) fn is_table(&self, name: &str) -> bool {
+        self.relations.contains_key(name) && !self.views.contains(name)
     }
 
     /// True if any query may run code that can be replaced.
@@ -280,6 +287,9 @@ impl<'f> Builder<'f> {
                 kind if kind.ends_with('u') => (Verdict::Primary, Why::Unlogged),
                 _ => self.by_place(Class::Relation, relation.oid),
             };
+            if relation.kind.starts_with('v') {
+                self.database.views.insert(relation.name.as_str().into());
+            }
             self.named(Class::Relation, relation, verdict, why);
             self.named(Class::Target, relation, Verdict::Read, Why::Nothing);
         }

@@ -303,7 +303,23 @@ impl Catalog {
                 return (!is_harmless).then(|| self.unread(ANY_QUERY));
             }
         };
-        database.meant(used).next().map(|_| self.unread(name))
+        database.meant(used).next().map(|_| self.unread_use(used, name))
+    }
+
+    /// A use of something that is not known, or not any more: what it may do to its session has to be asked
+    /// of the server, but where it was a table.
+    fn unread_use(&self, used: Use<'_>, name: &str) -> Finding {
+        let finding = self.unread(name);
+        let Some(last) = self.last_known() else {
+            let calls = matches!(used, Use::Function { .. });
+            return if calls { finding.with_traits(self.of_unread(name)) } else { finding };
+        };
+        let was = last.meant(used).fold(Traits::NONE, |all, (_, object)| all.with(object.traits));
+        let finding = finding.with_traits(was);
+        match used {
+            Use::Relation { .. } if last.is_table(name) => finding,
+            _ => finding.with_traits(self.of_unread(name)),
+        }
     }
 
     /// True if PostgreSQL has a function or operator of its own of this name that can be used like this.
@@ -331,9 +347,7 @@ impl Catalog {
         known.or_else(|| self.meant(Use::Type { schema, name })).unwrap_or_else(|| {
             match (&self.knowledge, self.unknown_functions) {
                 // It may be known to write in a moment.
-                (Knowledge::Unread(_) | Knowledge::InDoubt(_), _) => {
-                    self.unread(name).with_traits(self.of_unread(name))
-                }
+                (Knowledge::Unread(_) | Knowledge::InDoubt(_), _) => self.unread_use(used, name),
                 (_, UnknownFunctions::Read) => Finding::HARMLESS,
                 _ => of_function(Verdict::Unknown, name),
             }
@@ -365,7 +379,7 @@ impl Catalog {
         let own = self.is_own_name(used).then_some(Finding::HARMLESS);
         let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
         known.unwrap_or_else(|| match self.unknown_functions {
-            _ if self.is_unread() => self.unread(name),
+            _ if self.is_unread() => self.unread_use(used, name),
             UnknownFunctions::Read => Finding::HARMLESS,
             UnknownFunctions::Write => {
                 Finding::new(Access::Write, Reason::UnknownOperator(name.into()))
@@ -387,9 +401,11 @@ impl Catalog {
         }
         let reason = match (own, &self.knowledge) {
             (Some(_), _) => Reason::ServerRelation(name.into()),
-            (None, Knowledge::Unread(_) | Knowledge::InDoubt(_)) => return self.unread(name),
+            (None, Knowledge::Unread(_) | Knowledge::InDoubt(_)) => {
+                return self.unread_use(used, name);
+            }
             (None, Knowledge::Read(_)) => {
-                return self.not_there(Reason::UnknownRelation(name.into()));
+                return Self::not_there(Reason::UnknownRelation(name.into()));
             }
             // The name that `serial` and identity columns give to sequences has to do.
             (None, Knowledge::Nothing) if name.ends_with("_seq") => {
@@ -403,19 +419,19 @@ impl Catalog {
     fn type_of(&self, used: Use<'_>, schema: Option<&str>, name: &str) -> Finding {
         let own = builtins::is_type(schema, name) || builtins::relation(schema, name).is_some();
         if self.is_unread() && !own {
-            return self.unread(name);
+            return self.unread_use(used, name);
         }
         if self.is_sharded && sharding::is_number_of_objects(name) {
             return of_function(Verdict::Primary, name);
         }
         self.meant(used).unwrap_or_else(|| match self.knowledge {
-            Knowledge::Read(_) if !own => self.not_there(Reason::UnknownType(name.into())),
+            Knowledge::Read(_) if !own => Self::not_there(Reason::UnknownType(name.into())),
             _ => Finding::HARMLESS,
         })
     }
 
-    /// A name that nothing has in a database whose objects are known.
-    fn not_there(&self, reason: Reason) -> Finding {
+    /// A name that nothing has in a database whose objects are known: a temporary table, if any.
+    fn not_there(reason: Reason) -> Finding {
         let finding = Finding::new(Access::Write, reason);
         Finding { is_unresolved: true, uses_objects: true, ..finding }
     }

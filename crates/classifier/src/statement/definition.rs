@@ -77,7 +77,7 @@ pub(super) fn definition(node: &NodeEnum, label: &StatementLabel) -> Definition 
         NodeEnum::CreateTableAsStmt(node) => {
             relation(node.into.as_ref().and_then(|into| into.rel.as_ref()))
         }
-        NodeEnum::ViewStmt(node) => relation(node.view.as_ref()),
+        NodeEnum::ViewStmt(node) => view(node.view.as_ref()),
         NodeEnum::CreateSeqStmt(node) => relation(node.sequence.as_ref()),
         NodeEnum::SelectStmt(node) if label.reason == Reason::SelectInto => {
             relation(node.into_clause.as_ref().and_then(|into| into.rel.as_ref()))
@@ -202,6 +202,16 @@ fn relation(name: Option<&RangeVar>) -> Definition {
         Some(name) if name.relpersistence == TEMPORARY => Definition::Nothing,
         Some(name) => Definition::Named(vec![name.relname.clone()]),
         None => Definition::Anything,
+    }
+}
+
+/// Who reads a view before it is known may run anything.
+fn view(name: Option<&RangeVar>) -> Definition {
+    match relation(name) {
+        Definition::Named(_) => {
+            name.map_or(Definition::Everything, |name| relation_named(&name.relname))
+        }
+        other => other,
     }
 }
 
