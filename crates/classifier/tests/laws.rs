@@ -221,8 +221,16 @@ fn soup() -> impl Strategy<Value = String> {
     })
 }
 
+/// At least so many cases; `PROPTEST_CASES` may ask for more.
+const CASES: u32 = 3000;
+
+fn config() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.max(CASES), failure_persistence: None, ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn two_statements_are_as_strong_as_the_stronger(a: Index, b: Index) {
