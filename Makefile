@@ -122,8 +122,9 @@ deploy: ## Check what is in deploy/ with every tool: manifests, chart, alerts, d
 	PGWEIR_DEPLOY_FULL=1 /usr/bin/python3 tests/deploy/check.py $(TARGET_DIR)/debug/pgweir
 
 .PHONY: oracle
-oracle: ## Let a hot standby judge how PostgreSQL's own regression SQL is labelled (some twenty minutes)
+oracle: ## Let a hot standby judge how PostgreSQL's own regression SQL is labelled, and strangers try (half an hour)
 	@scripts/setup build servers
+	PGWEIR_E2E_FULL=1 cargo test --package pgweir --test e2e $(LOCKED) strangers:: -- --nocapture
 	python3 tests/oracle/oracle.py $(ARGS)
 
 .PHONY: clean

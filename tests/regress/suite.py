@@ -53,11 +53,7 @@ class Suite:
             raise BenchError(f"no pg_regress at {pg_regress}: install Debian's package of PostgreSQL's client")
         major = binaries.parent.name
         version = run("dpkg-query", "-W", "-f", "${Version}", f"postgresql-{major}").strip()
-        kept = cache / version
-        if not (kept / "ready").exists():
-            fetch(kept, major, version)
-            compile_module(kept, major, kept / "suite/regress.c")
-            (kept / "ready").touch()
+        kept = obtain(cache, major, version)
         compile_module(kept, major, TRACE)
         directory = workplace.directory / "suite"
         modules = workplace.directory / "modules"
@@ -66,6 +62,24 @@ class Suite:
         for module in (kept / "regress.so", kept / "trace.so", *(library / name for name in BORROWED_MODULES)):
             shutil.copy2(module, modules)
         return Suite(version, directory, modules, pg_regress, binaries)
+
+
+def obtain(cache: Path, major: str, version: str) -> Path:
+    """The suite of this version; where Debian has no sources of it (any more), the one that was kept last of the same major."""
+    kept = cache / version
+    if (kept / "ready").exists():
+        return kept
+    try:
+        fetch(kept, major, version)
+        compile_module(kept, major, kept / "suite/regress.c")
+        (kept / "ready").touch()
+    except BenchError as error:
+        others = sorted(cache.glob(f"{major}.*/ready"), key=lambda ready: ready.stat().st_mtime)
+        if not others:
+            raise
+        kept = others[-1].parent
+        print(f"the suite of {kept.name} serves for {version}: {error}", file=sys.stderr)
+    return kept
 
 
 def fetch(kept: Path, major: str, version: str) -> None:
