@@ -940,7 +940,7 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
 
     fn splits(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> bool {
         // The next statement may use what only the coordinator has.
-        self.policy.splits_transactions && !self.has_own_catalogs() && splits(verdict, facts)
+        self.may_split() && splits(verdict, facts)
     }
 
     fn opened_on_replica(&mut self) {
