@@ -100,6 +100,11 @@ regress: ## Run PostgreSQL's own regression suite through pgweir, and straight, 
 	$(RELEASE)
 	python3 tests/regress/regress.py --pgweir $(PGWEIR) $(ARGS)
 
+.PHONY: reload
+reload: ## Change the configuration a thousand times under load (some minutes)
+	@scripts/setup build servers
+	PGWEIR_E2E_FULL=1 cargo test --package pgweir --test e2e $(LOCKED) reload_load:: -- --nocapture --test-threads 1
+
 .PHONY: drivers
 drivers: ## Let real drivers work through pgweir for long, in every version that is installed
 	@scripts/setup build servers drivers newest languages

@@ -441,7 +441,7 @@ impl ClientHandle {
     }
 
     /// Whom to send a cancel request to; without a server at work, the client itself is told.
-    fn cancel(&self) -> Option<CancelHandle> {
+    pub(crate) fn cancel(&self) -> Option<CancelHandle> {
         let mut running = lock(&self.running);
         let server = running.server.clone().filter(|_| running.is_attached);
         running.is_cancelled = server.is_some();
@@ -459,6 +459,8 @@ pub(crate) struct Clients {
     shards: [Mutex<HashMap<i32, Arc<ClientHandle>>>; CLIENT_SHARDS],
     count: AtomicUsize,
     next: AtomicU32,
+    /// Those that have been let in, by user.
+    by_user: Mutex<HashMap<String, u32>>,
     /// What clients did that are gone, by database.
     departed: Mutex<BTreeMap<String, Totals>>,
 }
@@ -469,11 +471,30 @@ pub(crate) struct Place {
     pub(crate) handle: Arc<ClientHandle>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) id: u32,
+    /// It counts among its user's.
+    is_counted: bool,
+}
+
+impl Place {
+    /// Counts the client among its user's, of whom there may be so many; false if there are.
+    pub(crate) fn count_user(&mut self, most: Option<u32>) -> bool {
+        let mut by_user = lock(&self.gateway.clients.by_user);
+        let count = by_user.entry(self.handle.account.identity.user.clone()).or_default();
+        if most.is_some_and(|most| *count >= most) {
+            return false;
+        }
+        *count += 1;
+        self.is_counted = true;
+        true
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let clients = &self.gateway.clients;
+        if self.is_counted {
+            clients.leave_user(&self.handle.account.identity.user);
+        }
         if let Some(shard) = clients.shard(self.handle.pid) {
             lock(shard).remove(&self.handle.pid);
         }
@@ -497,7 +518,7 @@ impl Clients {
             return None;
         }
         let (id, handle) = clients.register(key, identity);
-        Some(Place { handle, gateway: gateway.clone(), id })
+        Some(Place { handle, gateway: gateway.clone(), id, is_counted: false })
     }
 
     /// Enters a new client under a process id that no other has. Numbers come round again after four
@@ -519,6 +540,17 @@ impl Clients {
                 });
                 free.insert(handle.clone());
                 return (id, handle);
+            }
+        }
+    }
+
+    /// A client of this user is gone.
+    fn leave_user(&self, user: &str) {
+        let mut by_user = lock(&self.by_user);
+        if let Some(count) = by_user.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                by_user.remove(user);
             }
         }
     }

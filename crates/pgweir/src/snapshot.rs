@@ -331,6 +331,11 @@ impl Snapshot {
                 hold: self.config.failover.hold,
             },
             spread: Spread::Whole,
+            patience: Patience {
+                query: self.config.limits.query_timeout,
+                transaction: self.config.limits.idle_transaction_timeout,
+                idle: self.config.limits.client_idle_timeout,
+            },
             log: Logged { all: self.config.log.queries, slow: self.config.log.slow_query },
             sees_own_writes: consistency.level != ConsistencyLevel::Eventual,
             splits_transactions: routing.transactions == config::TransactionRouting::Split
@@ -404,6 +409,8 @@ pub(crate) struct Policy {
     pub(crate) splits_transactions: bool,
     /// Clients keep their replica for as long as it serves them.
     pub(crate) keeps_replica: bool,
+    /// How long its clients may take over things.
+    pub(crate) patience: Patience,
     /// Which of its statements are logged.
     pub(crate) log: Logged,
     /// By how much a client's reads may differ in age: the probes' own grain.
@@ -432,6 +439,24 @@ impl Spread {
             config::ClusterKind::Citus if cluster.monitor.database == dbname => Self::Sharded,
             config::ClusterKind::Citus => Self::AtHome,
         }
+    }
+}
+
+/// How long clients may take; none is for ever.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// One query on a server.
+    pub(crate) query: Option<Duration>,
+    /// Idle inside a transaction.
+    pub(crate) transaction: Option<Duration>,
+    /// Idle outside.
+    pub(crate) idle: Option<Duration>,
+}
+
+impl Patience {
+    /// Whether it may come to an end.
+    pub(crate) fn is_bounded(self) -> bool {
+        self.query.is_some() || self.transaction.is_some() || self.idle.is_some()
     }
 }
 

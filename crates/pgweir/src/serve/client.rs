@@ -22,6 +22,7 @@ use pgweir_protocol::session::{Disposition, Loss, Next, Session, Work};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{Culprit, Pins, Target};
 use tokio::io::ReadBuf;
+use tokio::time::{Sleep, sleep_until};
 
 use crate::account::Meter;
 use crate::gateway::{ClientHandle, Gateway, Signal};
@@ -49,6 +50,8 @@ pub(crate) enum Ending {
     ServerLost,
     /// pgweir is shutting down, or an administrator ended it.
     Shutdown,
+    /// It took longer than it may (`[limits]`).
+    OutOfPatience,
     /// The socket failed.
     Io(io::ErrorKind),
 }
@@ -64,6 +67,12 @@ pub(super) struct ClientTask {
     is_blocked: bool,
     /// What the client has said before was put in front of its bytes: to be offered again.
     runs_again: bool,
+    /// Since when it is idle, if that is bounded.
+    idle_since: Instant,
+    /// Rings when the client may have taken too long.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// When the query began that took too long: the server was told so.
+    overdue: Option<Instant>,
     /// The configuration is another one: it is taken over when the client is at rest.
     is_renewed: bool,
     pools: Arc<PoolSet>,
@@ -101,6 +110,35 @@ pub(super) struct ClientStart {
     pub(super) handle: Arc<ClientHandle>,
 }
 
+/// For how long a query may go on after its server was told to cancel it.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// Something that a client may take for so long.
+struct Spell {
+    kind: SpellKind,
+    since: Instant,
+    limit: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SpellKind {
+    /// A query runs.
+    Query,
+    /// A query runs that its server was told to cancel.
+    Overdue,
+    /// Idle inside a transaction.
+    Transaction,
+    /// Idle outside.
+    Idle,
+}
+
+impl Spell {
+    fn due(&self) -> Instant {
+        let grace = if self.kind == SpellKind::Overdue { CANCEL_GRACE } else { Duration::ZERO };
+        self.since + self.limit + grace
+    }
+}
+
 type Step = Result<bool, Ending>;
 
 impl ClientTask {
@@ -113,6 +151,9 @@ impl ClientTask {
             waiting: None,
             is_blocked: false,
             runs_again: false,
+            idle_since: Instant::now(),
+            alarm: None,
+            overdue: None,
             is_renewed: false,
             pools: start.pools,
             policy: start.policy,
@@ -138,7 +179,7 @@ impl ClientTask {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        match self.rounds(cx) {
+        match self.rounds(cx).and_then(|()| self.heed_patience(cx)) {
             Ok(()) => Poll::Pending,
             Err(ending) => Poll::Ready(ending),
         }
@@ -200,6 +241,80 @@ impl ClientTask {
             }
         }
         if self.is_renewed { self.renew(cx) } else { Ok(()) }
+    }
+
+    /// Ends what has taken too long.
+    fn heed_patience(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        if !self.policy.patience.is_bounded() {
+            self.alarm = None;
+            return Ok(());
+        }
+        while let Some(spell) = self.spell() {
+            let due = spell.due();
+            if Instant::now() >= due {
+                self.overrun(&spell, cx)?;
+                continue;
+            }
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+            if alarm.deadline() > due.into() {
+                alarm.as_mut().reset(due.into());
+            }
+            if alarm.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            // It rang for an earlier spell.
+            alarm.as_mut().reset(due.into());
+        }
+        Ok(())
+    }
+
+    /// What the client is at, if that is bounded. While it waits for a server, `checkout_timeout` and
+    /// `hold` do that.
+    fn spell(&self) -> Option<Spell> {
+        let patience = self.policy.patience;
+        let status = self.session.status();
+        let (kind, since, limit) = match self.meter.asked_at() {
+            _ if self.waiting.is_some() => return None,
+            Some(asked_at) if self.overdue == Some(asked_at) => {
+                (SpellKind::Overdue, asked_at, patience.query)
+            }
+            Some(asked_at) => (SpellKind::Query, asked_at, patience.query),
+            None if self.session.is_at_rest() => (SpellKind::Idle, self.idle_since, patience.idle),
+            None if status != TransactionStatus::Idle => {
+                (SpellKind::Transaction, self.idle_since, patience.transaction)
+            }
+            None => return None,
+        };
+        limit.map(|limit| Spell { kind, since, limit })
+    }
+
+    fn overrun(&mut self, spell: &Spell, cx: &mut Context<'_>) -> Result<(), Ending> {
+        let (code, what, key) = match spell.kind {
+            SpellKind::Query => {
+                self.overdue = Some(spell.since);
+                if let Some(server) = self.handle.cancel() {
+                    // The answer to the query tells the client.
+                    tokio::spawn(async move { server.cancel().await });
+                }
+                return Ok(());
+            }
+            SpellKind::Overdue => {
+                (SqlState::QUERY_CANCELED, "a query that does not end", "query_timeout")
+            }
+            SpellKind::Transaction => (
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                "idle-in-transaction timeout",
+                "idle_transaction_timeout",
+            ),
+            SpellKind::Idle => {
+                (SqlState::IDLE_SESSION_TIMEOUT, "idle-session timeout", "client_idle_timeout")
+            }
+        };
+        let why = refusal::out_of_patience(code, what, key, spell.limit);
+        let told = self.dismiss(&why, cx);
+        told.map_err(
+            |ending| if ending == Ending::Shutdown { Ending::OutOfPatience } else { ending },
+        )
     }
 
     fn is_at_rest(&self) -> bool {
@@ -276,6 +391,9 @@ impl ClientTask {
             Poll::Pending => return Ok(false),
             Poll::Ready(read) => read.map_err(|error| ending(&error))?,
         };
+        if self.policy.patience.idle.is_some() {
+            self.idle_since = Instant::now();
+        }
         match read {
             Read::End => return Err(Ending::Left),
             // While it waits, its bytes are only taken in, so that its leaving is noticed.
@@ -491,6 +609,7 @@ impl ClientTask {
         let asked_at = self.meter.asked_at();
         let answered_at = self.meter.answered(is_over, work);
         if let (Some(asked_at), Some(answered_at)) = (asked_at, answered_at) {
+            self.idle_since = answered_at;
             let took = answered_at.saturating_duration_since(asked_at);
             self.session.router().metrics().answered(self.role, took);
             if self.policy.log.any() {

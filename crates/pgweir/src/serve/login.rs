@@ -354,7 +354,7 @@ async fn let_in_to_servers(
     let most = config.listen.max_clients;
     let kind = startup.replication.map_or(Kind::Shared, |_| Kind::Replication);
     let identity = Identity::new(stream, &startup, kind);
-    let Some(place) = Clients::enter(gateway, most, key.clone(), identity) else {
+    let Some(mut place) = Clients::enter(gateway, most, key.clone(), identity) else {
         return Err(too_many_clients(most).into());
     };
     let entrant = Entrant { now, startup: &startup, effective, policy };
@@ -371,6 +371,10 @@ async fn let_in_to_servers(
             LetIn::Session(Box::new(shared))
         }
     };
+    // Only now it is known who it is.
+    if !place.count_user(config.limits.per_user) {
+        return Err(too_many_of(&startup.user, config.limits.per_user).into());
+    }
     message::backend_key_data(place.handle.pid, &key, &mut out);
     message::ready_for_query(TransactionStatus::Idle, &mut out);
     stream.write_all(&out).await?;
@@ -446,6 +450,12 @@ pub(super) fn too_many_clients(most: u32) -> Report {
     let message = "pgweir: sorry, too many clients already";
     Report::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, message)
         .with_detail(format!("listen.max_clients is {most}."))
+}
+
+fn too_many_of(user: &str, most: Option<u32>) -> Report {
+    let message = format!("pgweir: too many clients of user \"{user}\" already");
+    Report::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, message)
+        .with_detail(format!("limits.per_user is {}.", most.unwrap_or_default()))
 }
 
 pub(super) fn refused(error: &pgweir_pool::PoolError) -> Denied {

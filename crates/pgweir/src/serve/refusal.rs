@@ -1,9 +1,13 @@
 //! What clients are told when they get no server connection, in one place.
 
+use std::time::Duration;
+
 use pgweir_pool::{ConnectError, PoolError};
 use pgweir_protocol::frame::{HEADER_LENGTH, put_frame};
 use pgweir_protocol::report::{Report, ServerReport, Severity};
 use pgweir_protocol::sqlstate::SqlState;
+
+use crate::config::duration_text;
 
 /// An error for a client.
 pub(super) enum Refused {
@@ -135,6 +139,13 @@ pub(crate) fn cancelled() -> Report {
         SqlState::QUERY_CANCELED,
         "canceling statement due to user request",
     )
+}
+
+/// The last word to a client that has taken too long.
+pub(super) fn out_of_patience(code: SqlState, what: &str, key: &str, limit: Duration) -> Report {
+    let message = format!("pgweir: terminating connection due to {what}");
+    Report::new(Severity::Fatal, code, message)
+        .with_detail(format!("limits.{key} is {}.", duration_text(limit)))
 }
 
 /// The connection ends because pgweir does.
