@@ -126,6 +126,11 @@ deploy: ## Check what is in deploy/ with every tool: manifests, chart, alerts, d
 	cargo build --package pgweir $(LOCKED)
 	PGWEIR_DEPLOY_FULL=1 /usr/bin/python3 tests/deploy/check.py $(TARGET_DIR)/debug/pgweir
 
+.PHONY: consistency
+consistency: ## Write and read a hundred thousand times while replicas stop and lag, and look for stale reads
+	@scripts/setup build servers
+	PGWEIR_E2E_FULL=1 cargo test --package pgweir --test e2e $(LOCKED) pairs:: -- --test-threads 1
+
 .PHONY: oracle
 oracle: ## Let a hot standby judge how PostgreSQL's own regression SQL is labelled, and strangers try (half an hour)
 	@scripts/setup build servers

@@ -254,3 +254,130 @@ fn a_reader_goes_on_seeing_what_it_has_read_when_a_replica_falls_behind() {
     }
     behind.resume_replay().unwrap();
 }
+
+// ---- sessions, everybody's writes, tokens ----
+
+const COUNT: &str = "SELECT count(*) FROM item";
+const PATIENT: &str = "consistency.max_staleness = \"1h\"";
+
+fn insert(client: &mut Client, id: u32) {
+    client.ask(&format!("INSERT INTO item VALUES ({id}, 'new')"));
+}
+
+#[test]
+fn a_new_session_sees_what_its_user_has_written_before_and_needs_no_more() {
+    let sandbox = Sandbox::builder().role("other", "LOGIN").start().unwrap();
+    prepare(&sandbox, "CREATE TABLE item (id int, name text); GRANT ALL ON item TO other");
+    let weir = Weir::start(&sandbox, PATIENT);
+    pause_all(&sandbox);
+    let mut first = weir.postgres();
+    insert(&mut first, 1);
+    first.leave();
+    assert_eq!(weir.postgres().ask(COUNT), "1");
+    assert_eq!(weir.postgres().extended(COUNT, &[]).text(), "1");
+    // A statement that fails behind a commit.
+    let mut second = weir.postgres();
+    second.fail("BEGIN; INSERT INTO item VALUES (2); COMMIT; SELECT 1/0");
+    assert_eq!(weir.postgres().ask(COUNT), "2");
+    // Another user's past is another.
+    assert_eq!(weir.client("other", "postgres").ask(COUNT), "0");
+    // What is written after the login binds its writer.
+    let mut bystander = weir.client("other", "postgres");
+    insert(&mut second, 3);
+    assert!(!is_primary(&sandbox, &bystander.where_ran(COUNT)));
+    resume_all(&sandbox);
+    wait_for_replica_reads(&sandbox, &mut weir.postgres(), COUNT);
+}
+
+#[test]
+fn at_the_global_level_everybodys_writes_are_seen() {
+    let sandbox = Sandbox::builder().role("other", "LOGIN").start().unwrap();
+    prepare(&sandbox, "CREATE TABLE item (id int, name text); GRANT ALL ON item TO other");
+    let weir = Weir::start(&sandbox, &format!("{PATIENT}\nconsistency.level = \"global\""));
+    let (mut writer, mut reader) = (weir.postgres(), weir.client("other", "postgres"));
+    assert_eq!(reader.ask("SHOW pgweir.consistency"), "global");
+    pause_all(&sandbox);
+    for id in 1..20 {
+        insert(&mut writer, id);
+        assert_eq!(reader.ask(COUNT), id.to_string());
+    }
+    // A commit is one also where the next transaction has begun by its answer.
+    writer.ask("BEGIN; INSERT INTO item VALUES (20); COMMIT; BEGIN");
+    assert_eq!(reader.ask(COUNT), "20");
+    writer.ask("INSERT INTO item VALUES (21)");
+    writer.ask("COMMIT AND CHAIN");
+    assert_eq!(reader.ask(COUNT), "21");
+    writer.ask("ROLLBACK");
+    // One session may give it up, and another one ask for it.
+    reader.ask("SET pgweir.consistency = 'eventual'");
+    assert_eq!(reader.ask(COUNT), "0");
+    reader.ask("RESET pgweir.consistency");
+    assert_eq!(reader.ask(COUNT), "21");
+    resume_all(&sandbox);
+    wait_for_replica_reads(&sandbox, &mut reader, COUNT);
+}
+
+#[test]
+fn a_token_carries_what_was_written_and_read_to_another_pgweir() {
+    let sandbox = Sandbox::builder().role("other", "LOGIN").start().unwrap();
+    prepare(&sandbox, "CREATE TABLE item (id int, name text); GRANT ALL ON item TO other");
+    let (here, there) = (Weir::start(&sandbox, PATIENT), Weir::start(&sandbox, PATIENT));
+    let (mut writer, mut reader) = (here.postgres(), there.client("other", "postgres"));
+    let early = writer.ask("SHOW pgweir.token");
+    pause_all(&sandbox);
+    insert(&mut writer, 1);
+    assert_eq!(reader.ask(COUNT), "0");
+    let token = writer.extended("SHOW pgweir.token", &[]).text();
+    let set = |token: &str| format!("SET pgweir.token = '{token}'");
+    // A transaction cannot leave its server.
+    reader.ask("BEGIN READ ONLY");
+    assert_eq!(reader.ask(COUNT), "0");
+    let refused = reader.fail(&set(&token));
+    assert_eq!(refused.code(), "55000");
+    assert!(!refused.field('H').is_empty(), "{refused}");
+    reader.ask("ROLLBACK");
+    // One that it has reached may be set there; and a rollback undoes it.
+    reader.ask("BEGIN READ ONLY");
+    reader.ask(&set(&early));
+    reader.ask("ROLLBACK");
+    reader.ask("BEGIN");
+    reader.ask(&set(&token));
+    reader.ask("ROLLBACK");
+    assert_eq!(reader.ask("SHOW pgweir.token").split('/').count(), 2);
+
+    let mut reader = there.client("other", "postgres");
+    assert_eq!(reader.ask(COUNT), "0");
+    assert_eq!(reader.extended(&set(&token), &[]).failure, None);
+    assert_eq!(reader.ask(COUNT), "1");
+    assert_eq!(reader.extended(COUNT, &[]).text(), "1");
+    reader.ask("BEGIN READ ONLY");
+    assert_eq!(reader.ask(COUNT), "1");
+    reader.ask("COMMIT");
+    let why = reader.ask("EXPLAIN (ROUTE) SELECT 1");
+    assert!(why.contains("not eligible: "), "{why}");
+    resume_all(&sandbox);
+    wait_for_replica_reads(&sandbox, &mut reader, COUNT);
+    // A token of what is still to come is not reached by replicas that have all there is.
+    reader.ask("SET pgweir.token = 'FFFF/0'");
+    assert!(is_primary(&sandbox, &reader.where_ran(COUNT)));
+    reader.ask("RESET pgweir.token");
+    wait_for_replica_reads(&sandbox, &mut reader, COUNT);
+    for wrong in ["nonsense", "1", "0/0/0", "0/123456789"] {
+        let failure = reader.fail(&set(wrong));
+        assert_eq!((failure.code(), failure.field('H').is_empty()), ("22023", false), "{failure}");
+    }
+}
+
+/// An open transaction's own writes are in memory only, where no standby gets them.
+#[test]
+fn a_token_taken_beside_an_open_transaction_is_reached_soon() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "");
+    let (mut open, mut client) = (weir.postgres(), weir.postgres());
+    open.ask("BEGIN");
+    insert(&mut open, 1);
+    let token = client.ask("SHOW pgweir.token");
+    client.ask(&format!("SET pgweir.token = '{token}'"));
+    wait_for_replica_reads(&sandbox, &mut client, COUNT);
+    open.ask("ROLLBACK");
+}

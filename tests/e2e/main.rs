@@ -32,6 +32,7 @@ mod limits;
 mod listen;
 mod observe;
 mod operations;
+mod pairs;
 mod pgbench;
 mod pooling;
 mod protocol;

@@ -35,6 +35,7 @@ pub fn run(
     let facts = SessionFacts {
         settings: &SettingsMap::default(),
         reported: &Parameters::default(),
+        is_bound: false,
         is_usual: true,
         is_split: false,
     };

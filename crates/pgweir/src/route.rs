@@ -13,7 +13,7 @@ use pgweir_classifier::{
     Access, Catalog, Control, Definition, Discard, Effect as Sign, Hint, Isolation, Label,
     LabelCache, Local, Options, Pin, Sharing, StatementLabel, UnknownFunctions, Unpin,
 };
-use pgweir_pool::{Node, Reads};
+use pgweir_pool::{Access as Reach, Lsn, Node, Past, Reads, Want};
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::sqlstate::SqlState;
@@ -23,10 +23,10 @@ use pgweir_protocol::verdict::{
 };
 
 use crate::catalogs::{Attendance, Change, DatabaseCatalog};
-use crate::config::{self, Routing};
+use crate::config::{self, ConsistencyLevel, Routing};
 use crate::heals::{self, Heals};
 use crate::routes::{Kind, MAX_SHOWN_BYTES, Route, Routes};
-use crate::snapshot::{Policy, Rules, Spread};
+use crate::snapshot::{Policy, Rules, Spread, reach};
 use crate::telemetry::metrics::Metrics;
 
 /// Memory for verdicts on texts seen before, in bytes.
@@ -365,7 +365,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
             Access::Neutral | Access::Read if changes_next => Target::Primary,
             Access::Neutral | Access::Read => Target::Replica,
             // The server that is asked only repeats what it is told.
-            Access::Primary if question.is_some() => Target::Replica,
+            Access::Primary if question.as_ref().is_some_and(is_known_here) => Target::Replica,
             Access::Primary | Access::Write => Target::Primary,
         },
         reason: label.reason.as_str(),
@@ -466,6 +466,29 @@ fn trace_of_sign(sign: &Sign) -> Trace {
     }
 }
 
+/// Statements whose answers tell nothing of what is stored.
+const SHOWING_NOTHING: [&str; 11] = [
+    "SET",
+    "RESET",
+    "SHOW",
+    "DISCARD",
+    "BEGIN",
+    "START TRANSACTION",
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "RELEASE",
+    "DEALLOCATE",
+];
+
+fn shows_nothing(label: &Label) -> bool {
+    if matches!(label.local(), Some(Local::ExplainRoute { .. })) {
+        return true;
+    }
+    !label.unparsed
+        && label.statements.iter().all(|statement| SHOWING_NOTHING.contains(&statement.kind))
+}
+
 /// What a text means for what is known of the database's objects. One that our grammar cannot read may
 /// be a definition that the server's can.
 fn catalog_change(sql: &[u8], label: &Label) -> CatalogChange {
@@ -500,6 +523,7 @@ fn remembered(label: &Label) -> Verdict {
     let executes = only.filter(|only| only.kind == "EXECUTE").and_then(executed);
     Verdict {
         recalls_sequences: label.effects().any(|sign| *sign == Sign::RecallsSequence),
+        shows_nothing: shows_nothing(label),
         lists_statements: label.effects().any(|sign| *sign == Sign::ListsStatements),
         deallocates: only.and_then(deallocated).map(Into::into),
         executes: executes.map(Into::into),
@@ -598,14 +622,49 @@ fn own_question(sql: &[u8], local: &Local) -> Option<OwnQuestion> {
             let statement = std::str::from_utf8(sql.get(range.clone())?).ok()?;
             Some(OwnQuestion::Route { statement: statement.into() })
         }
+        Local::Set { name, value, local } if name == TOKEN => Some(token_setting(value, *local)),
         Local::Set { name, value, .. } => refused_setting(name, value),
         Local::Reset(_) => None,
     }
 }
 
+/// Whether pgweir knows the answer itself, and a server is only needed to give it.
+fn is_known_here(question: &OwnQuestion) -> bool {
+    !matches!(question, OwnQuestion::Show { name } if &**name == TOKEN)
+}
+
 /// The settings of pgweir's own, each with the values it takes, the usual one first.
-const OWN_SETTINGS: [(&str, &[&str]); 2] =
-    [("route", &["auto", "primary", "replica"]), ("consistency", &["session", "eventual"])];
+const OWN_SETTINGS: [(&str, &[&str]); 2] = [
+    ("route", &["auto", "primary", "replica"]),
+    ("consistency", &["session", "eventual", "global"]),
+];
+
+/// The setting that takes a position in the write-ahead log, and shows one.
+const TOKEN: &str = "token";
+
+/// What `SHOW pgweir.token` runs: a position that lies behind everything that the session has written
+/// and read. The primary is behind nothing; a standby that serves the session now is behind nothing that
+/// the session knows of (or else it would not be let serve it), and has received all that it shows.
+const SHOW_TOKEN: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
+     THEN GREATEST(pg_catalog.pg_last_wal_receive_lsn(),pg_catalog.pg_last_wal_replay_lsn()) \
+     ELSE pg_catalog.pg_current_wal_insert_lsn() END\
+     ::pg_catalog.text AS \"pgweir.token\"";
+
+/// The answer to `SET pgweir.token`.
+fn token_setting(value: &str, local: bool) -> OwnQuestion {
+    // What RESET leaves behind on PostgreSQL.
+    if !value.is_empty() && value.parse::<Lsn>().is_err() {
+        return OwnQuestion::Refused {
+            message: format!("invalid value for parameter \"pgweir.token\": \"{value}\"").into(),
+            hint: "A token is what SHOW pgweir.token shows: a position in the write-ahead log, such as \
+                   16/B374D848."
+                .into(),
+        };
+    }
+    let scope = if local { "LOCAL " } else { "" };
+    let statement = format!("SET {scope}pgweir.token = {}", quote_literal(value));
+    OwnQuestion::Token { statement: statement.into(), value: value.into() }
+}
 
 fn refused_setting(name: &str, value: &str) -> Option<OwnQuestion> {
     let values = OWN_SETTINGS.iter().find(|(known, _)| *known == name).map(|(_, values)| *values);
@@ -617,7 +676,7 @@ fn refused_setting(name: &str, value: &str) -> Option<OwnQuestion> {
         }),
         None => Some(OwnQuestion::Refused {
             message: format!("parameter \"pgweir.{name}\" cannot be set in this version").into(),
-            hint: "What can be set is pgweir.route and pgweir.consistency.".into(),
+            hint: "What can be set is pgweir.route, pgweir.consistency and pgweir.token.".into(),
         }),
     }
 }
@@ -778,6 +837,50 @@ fn session_characteristics(modes: &pgweir_classifier::Characteristics) -> Vec<Ef
 
 // ---- one client's router ----
 
+/// What a client has set of its reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// The mark of the settings that say so.
+    mark: u64,
+    pub(crate) level: ConsistencyLevel,
+    token: Option<Lsn>,
+}
+
+impl Wishes {
+    /// Reads them off the client's settings; what is not set there is as configured.
+    pub(crate) fn read(settings: &SettingsMap, usual: ConsistencyLevel) -> Self {
+        let level = own_setting(settings, "pgweir.consistency");
+        let token = own_setting(settings, "pgweir.token");
+        Self {
+            mark: settings.mark(),
+            level: level.and_then(level_named).unwrap_or(usual),
+            token: token.and_then(|token| token.parse().ok()),
+        }
+    }
+
+    /// The same once the settings may have changed.
+    pub(crate) fn renewed(self, settings: &SettingsMap, usual: ConsistencyLevel) -> Self {
+        if settings.mark() == self.mark { self } else { Self::read(settings, usual) }
+    }
+}
+
+fn level_named(name: &str) -> Option<ConsistencyLevel> {
+    match name {
+        "eventual" => Some(ConsistencyLevel::Eventual),
+        "session" => Some(ConsistencyLevel::Session),
+        "global" => Some(ConsistencyLevel::Global),
+        _ => None,
+    }
+}
+
+fn level_name(level: ConsistencyLevel) -> &'static str {
+    match level {
+        ConsistencyLevel::Eventual => "eventual",
+        ConsistencyLevel::Session => "session",
+        ConsistencyLevel::Global => "global",
+    }
+}
+
 /// Statements between two answers of which the log tells, at most.
 const MAX_NOTED: usize = 1000;
 
@@ -797,6 +900,8 @@ pub struct ClientRouter {
     policy: Policy,
     node: Option<Arc<Node>>,
     last_node: Option<Arc<Node>>,
+    /// What the client has written and read.
+    pub(crate) past: Past,
     /// The client defines objects, and its transaction is not over.
     change: Option<Change>,
     /// What looks for a node was judged by what is known of the database's objects.
@@ -808,12 +913,18 @@ pub struct ClientRouter {
 }
 
 impl ClientRouter {
-    pub(crate) fn new(router: Arc<Router>, policy: Policy, attendance: Attendance) -> Self {
+    pub(crate) fn new(
+        router: Arc<Router>,
+        policy: Policy,
+        past: Past,
+        attendance: Attendance,
+    ) -> Self {
         Self {
             router,
             policy,
             node: None,
             last_node: None,
+            past,
             change: None,
             uses_objects: false,
             sent_count: 0,
@@ -843,7 +954,7 @@ impl ClientRouter {
 
     /// How fresh a replica has to be to know the objects that the client is about to use as they are
     /// known here.
-    pub(crate) fn knows_objects_after(&self) -> Option<Instant> {
+    fn knows_objects_after(&self) -> Option<Instant> {
         self.router.catalog.known().fresh_after.filter(|_| self.uses_objects)
     }
 
@@ -858,17 +969,60 @@ impl ClientRouter {
         target(verdict, facts)
     }
 
+    /// Whether transactions read elsewhere than on the primary until they write.
+    fn may_split(&self) -> bool {
+        self.policy.splits_transactions && !self.has_own_catalogs()
+    }
+
     /// Whether servers that may read have catalogs of their own.
     fn has_own_catalogs(&self) -> bool {
         self.policy.spread == Spread::Sharded
     }
 
-    /// Whether reads must see the client's own writes.
-    pub(crate) fn sees_own_writes(&self, settings: &SettingsMap) -> bool {
-        match own_setting(settings, "pgweir.consistency") {
-            Some("eventual") => false,
-            Some("session") => true,
-            _ => self.policy.sees_own_writes,
+    /// What the client's work needs of a node.
+    pub(crate) fn want(&self, reach: Reach, wishes: Wishes, now: Instant) -> Want {
+        if reach == Reach::Primary {
+            return self.policy.want(reach);
+        }
+        let plain = Want {
+            fresh_after: self.knows_objects_after(),
+            lsn_at_least: wishes.token,
+            ..self.policy.want(reach)
+        };
+        if self.policy.spread != Spread::Whole {
+            // No write-ahead log is everybody's there.
+            let fresh_after = plain.fresh_after.max(self.past.last_write());
+            return Want { fresh_after, ..plain };
+        }
+        match wishes.level {
+            ConsistencyLevel::Eventual => plain,
+            ConsistencyLevel::Session => self.past.heeded(plain, now),
+            ConsistencyLevel::Global => {
+                let everybodys = self.policy.cluster.last_write();
+                let fresh_after = plain.fresh_after.max(everybodys);
+                self.past.heeded(Want { fresh_after, ..plain }, now)
+            }
+        }
+    }
+
+    /// Whether the replica that the client's transaction runs on has not replayed a token.
+    fn is_behind(&self, token: Lsn) -> bool {
+        let topology = self.policy.cluster.topology();
+        let node =
+            self.node.as_ref().map(|node| node.id()).filter(|node| !topology.is_primary(*node));
+        let view = node.and_then(|node| topology.view(node));
+        view.is_some_and(|view| view.covers < Some(token))
+    }
+
+    /// What `SET pgweir.token` runs as. A transaction cannot leave its server.
+    fn take_token(&self, statement: &str, value: &str, facts: SessionFacts<'_>) -> String {
+        match value.parse() {
+            Ok(token) if facts.is_bound && self.is_behind(token) => refusal(
+                "55000",
+                &format!("the server of this transaction is not known to have replayed {token}"),
+                "Set pgweir.token before the transaction begins.",
+            ),
+            _ => statement.to_owned(),
         }
     }
 
@@ -989,6 +1143,7 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
             self.policy.cluster.vacate(database);
         }
         self.sent_count += 1;
+        self.past.asked(!verdict.shows_nothing);
         let is_denied = verdict.denial().is_some();
         if self.policy.log.any() && (is_denied || verdict.question.is_none()) {
             self.note(verdict);
@@ -1041,7 +1196,8 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
         match question {
             OwnQuestion::Show { name } => self.show(name),
             OwnQuestion::Route { statement } => self.explain(statement, facts),
-            OwnQuestion::Refused { message, hint } => refusal(message, hint),
+            OwnQuestion::Refused { message, hint } => refusal("22023", message, hint),
+            OwnQuestion::Token { statement, value } => self.take_token(statement, value, facts),
             // The session has a text of its own for this one.
             OwnQuestion::Denied { .. } => String::new(),
         }
@@ -1049,11 +1205,12 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
 }
 
 /// A statement that fails on any server, in a pgweir error's words.
-fn refusal(message: &str, hint: &str) -> String {
+fn refusal(code: &str, message: &str, hint: &str) -> String {
     format!(
         "DO {}",
         quote_literal(&format!(
-            "BEGIN RAISE EXCEPTION USING ERRCODE='22023', MESSAGE={}, HINT={}; END",
+            "BEGIN RAISE EXCEPTION USING ERRCODE={}, MESSAGE={}, HINT={}; END",
+            quote_literal(code),
             quote_literal(&format!("pgweir: {message}")),
             quote_literal(hint)
         ))
@@ -1075,8 +1232,8 @@ impl ClientRouter {
             "last_node" => self.last_node.as_ref().map_or("", |node| node.name()).to_owned(),
             "version" => env!("CARGO_PKG_VERSION").to_owned(),
             "route" => return set("auto"),
-            "consistency" if self.policy.sees_own_writes => return set("session"),
-            "consistency" => return set("eventual"),
+            "consistency" => return set(level_name(self.policy.level)),
+            TOKEN => return SHOW_TOKEN.to_owned(),
             _ => return format!("SHOW \"pgweir\".\"{}\"", name.replace('"', "\"\"")),
         };
         format!("SELECT {} AS \"pgweir.{name}\"", quote_literal(&value))
@@ -1101,13 +1258,10 @@ impl ClientRouter {
         let verdict = Verdict { fingerprint, generation, ..verdict(statement.as_bytes(), &label) };
         let (target, reason) = match self.router.heals.revised(&verdict) {
             Some(revised) => (self.home(&revised, facts), heals::REASON.to_owned()),
-            None if self.has_own_catalogs() => {
-                (self.home(&verdict, facts), label.reason.to_string())
+            None if self.may_split() && !facts.is_split && splits(&verdict, facts) => {
+                (Target::Replica, label.reason.to_string())
             }
-            None => {
-                let is_split = self.policy.splits_transactions;
-                (target_of(&verdict, facts, is_split), label.reason.to_string())
-            }
+            None => (self.home(&verdict, facts), label.reason.to_string()),
         };
         let mut rows = vec![
             ("statement".to_owned(), statement.to_owned()),
@@ -1115,7 +1269,9 @@ impl ClientRouter {
             ("target".to_owned(), target_name(target).to_owned()),
             ("reason".to_owned(), reason),
         ];
-        for candidate in self.policy.candidates(target) {
+        let (wishes, now) = (Wishes::read(facts.settings, self.policy.level), Instant::now());
+        let want = self.want(reach(target), wishes, now);
+        for candidate in self.policy.candidates(&want, now) {
             let eligible = match &candidate.eligible {
                 Ok(()) => "eligible".to_owned(),
                 Err(why) => format!("not eligible: {why}"),
@@ -1240,6 +1396,7 @@ mod tests {
             reported,
             is_usual: true,
             is_split: false,
+            is_bound: false,
         };
         for (sql, expected) in rows {
             let verdict = judged(sql);

@@ -310,12 +310,6 @@ impl Snapshot {
         Some(Policy { spread: Spread::of(effective), ..policy })
     }
 
-    /// Two probe intervals: one for the replica whose probe comes late, one for its successor's.
-    fn slack(&self, cluster: &str) -> Duration {
-        let monitor = self.config.clusters.get(cluster).map(|cluster| &cluster.monitor);
-        monitor.map_or(Duration::ZERO, |monitor| monitor.interval * 2)
-    }
-
     fn policy_of(
         &self,
         cluster: &Arc<Cluster>,
@@ -337,11 +331,10 @@ impl Snapshot {
                 idle: self.config.limits.client_idle_timeout,
             },
             log: Logged { all: self.config.log.queries, slow: self.config.log.slow_query },
-            sees_own_writes: consistency.level != ConsistencyLevel::Eventual,
+            level: consistency.level,
             splits_transactions: routing.transactions == config::TransactionRouting::Split
                 && routing.reads != config::Reads::Primary,
             keeps_replica: routing.affinity == config::Affinity::Session,
-            slack: self.slack(cluster.name()),
         }
     }
 
@@ -404,7 +397,8 @@ pub(crate) struct Policy {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) reads: ReadPolicy,
     pub(crate) spread: Spread,
-    pub(crate) sees_own_writes: bool,
+    /// Whose writes a read is sure to see, where the client does not say.
+    pub(crate) level: ConsistencyLevel,
     /// Transactions read from replicas until they write.
     pub(crate) splits_transactions: bool,
     /// Clients keep their replica for as long as it serves them.
@@ -413,8 +407,6 @@ pub(crate) struct Policy {
     pub(crate) patience: Patience,
     /// Which of its statements are logged.
     pub(crate) log: Logged,
-    /// By how much a client's reads may differ in age: the probes' own grain.
-    pub(crate) slack: Duration,
 }
 
 /// Over which servers of its cluster a database is spread.
@@ -476,14 +468,9 @@ impl Logged {
 }
 
 impl Policy {
-    /// The nodes as they stand for work with this target, nothing else asked.
-    pub(crate) fn candidates(&self, target: Target) -> Vec<Candidate> {
-        let access = match target {
-            Target::Primary => Access::Primary,
-            Target::Replica => Access::Replica,
-        };
-        let want = self.want(access);
-        pgweir_pool::explain(&self.cluster.topology(), &self.reads, &want, Instant::now())
+    /// The nodes as they stand for work that wants this.
+    pub(crate) fn candidates(&self, want: &Want, now: Instant) -> Vec<Candidate> {
+        pgweir_pool::explain(&self.cluster.topology(), &self.reads, want, now)
     }
 
     /// What is wanted of a node for work of this kind, nothing else asked.
@@ -493,6 +480,14 @@ impl Policy {
             Access::Replica => Want::replica(),
         };
         Want { stays_home: self.spread == Spread::AtHome, ..want }
+    }
+}
+
+/// A target in the pools' words.
+pub(crate) fn reach(target: Target) -> Access {
+    match target {
+        Target::Primary => Access::Primary,
+        Target::Replica => Access::Replica,
     }
 }
 

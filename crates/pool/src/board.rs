@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Notify, watch};
 
+use crate::moment::Moment;
 use crate::topology::Topology;
 
 /// The notice board between the monitor and everybody else.
@@ -15,6 +17,8 @@ pub(crate) struct Board {
     published: watch::Sender<()>,
     nudge: Notify,
     is_nudged: AtomicBool,
+    /// When anybody's write was last acknowledged.
+    pub(crate) last_write: Moment,
 }
 
 impl Board {
@@ -25,6 +29,7 @@ impl Board {
             topology: ArcSwap::from_pointee(topology),
             nudge: Notify::new(),
             is_nudged: AtomicBool::new(false),
+            last_write: Moment::new(Instant::now()),
         }
     }
 
@@ -64,6 +69,11 @@ impl Board {
     /// Waits for a nudge.
     pub(crate) async fn nudged(&self) {
         self.nudge.notified().await;
+    }
+
+    /// Whether somebody waits for a round that has not begun.
+    pub(crate) fn is_nudged(&self) -> bool {
+        self.is_nudged.load(Ordering::Acquire)
     }
 
     /// A round begins: whether it answers nudges; those that come from now on want another.

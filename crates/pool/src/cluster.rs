@@ -286,6 +286,12 @@ impl Cluster {
         self.board.nudge();
     }
 
+    /// When a write through this pooler was last acknowledged to anybody.
+    #[must_use]
+    pub fn last_write(&self) -> Option<Instant> {
+        self.board.last_write.get()
+    }
+
     /// The pools of a database and user; they are made when asked for the first time.
     ///
     /// # Errors
@@ -440,10 +446,11 @@ impl Cluster {
     }
 
     /// Forgets the pools that nobody uses; gives the others.
-    fn pool_sets_in_use(&self, now: Instant) -> Vec<Arc<PoolSet>> {
+    fn pool_sets_in_use(&self, topology: &Topology, now: Instant) -> Vec<Arc<PoolSet>> {
         let mut sets = self.sets();
-        sets.by_account
-            .retain(|_, set| Arc::strong_count(set) > 1 || !set.is_abandoned(now, ABANDONED_AFTER));
+        sets.by_account.retain(|_, set| {
+            Arc::strong_count(set) > 1 || !set.is_abandoned(topology, now, ABANDONED_AFTER)
+        });
         sets.by_account.values().cloned().collect()
     }
 }
@@ -487,7 +494,7 @@ async fn keep_house(cluster: Weak<Cluster>, mut changes: watch::Receiver<u64>) {
         };
         let (topology, now) = (cluster.snapshot(), clock::now());
         cluster.leave_gone();
-        let sets = cluster.pool_sets_in_use(now);
+        let sets = cluster.pool_sets_in_use(&topology, now);
         drop(cluster);
         for set in sets {
             if has_changed {

@@ -421,7 +421,12 @@ mod tests {
         fn primary(&mut self, index: usize, end: u64, citus: SaidByCitus) -> Instant {
             self.now += Duration::from_millis(100);
             let asked_at = self.now;
-            let position = PrimaryPosition { asked_at, insert: Lsn(end), flush: Lsn(end) };
+            let position = PrimaryPosition {
+                asked_at,
+                answered_at: asked_at,
+                insert: Lsn(end),
+                flush: Lsn(end),
+            };
             let system = i64::from(citus.group);
             self.observe(index, Answer::Primary { timeline: 1, position }, system, Some(citus));
             asked_at
@@ -508,7 +513,12 @@ mod tests {
         scene.list(&[(0, "c", true), (1, "w1", true), (1, "w1-by-another-name", false)]);
         scene.primary(0, 100, by_citus(0));
         scene.primary(1, 100, by_citus(1));
-        let position = PrimaryPosition { asked_at: scene.now, insert: Lsn(100), flush: Lsn(100) };
+        let position = PrimaryPosition {
+            asked_at: scene.now,
+            answered_at: scene.now,
+            insert: Lsn(100),
+            flush: Lsn(100),
+        };
         let answer = Answer::Primary { timeline: 1, position };
         scene.observe(2, answer, 1, Some(by_citus(1)));
         if let Some(citus) = &mut scene.fleet.citus {

@@ -17,6 +17,10 @@
 //!   an asynchronous one, three times `wal_writer_delay` (manual: 30.4 "Asynchronous Commit").
 //!   Therefore a mark that is older than that is lowered to the flush position seen since: it loses
 //!   nothing that anybody was promised.
+//!
+//! The same in positions instead of times: a replica that has passed a mark shows whatever was visible
+//! to anybody when the primary stood where the mark was made, also where the mark has been lowered
+//! since. That position is what the replica [covers](Freshness::covers), and what tokens are held against.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -32,11 +36,15 @@ const SETTLE_MARGIN: Duration = Duration::from_millis(200);
 /// PostgreSQL's default `wal_writer_delay`.
 pub(crate) const DEFAULT_WAL_WRITER_DELAY: Duration = Duration::from_millis(200);
 
-/// "Whatever was acknowledged before `at` lies before `end`."
+/// "Whatever was acknowledged before `at` lies before `end`, and so does whatever had been acknowledged
+/// when the primary stood at `insert`."
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
     at: Instant,
+    /// When the primary's answer had come: it stood at `insert` before this.
+    answered_at: Instant,
     end: Lsn,
+    insert: Lsn,
 }
 
 /// What a primary answered about its write-ahead log.
@@ -44,6 +52,8 @@ struct Mark {
 pub(crate) struct PrimaryPosition {
     /// Read before the question was sent.
     pub(crate) asked_at: Instant,
+    /// Read when the answer had come.
+    pub(crate) answered_at: Instant,
     /// `pg_current_wal_insert_lsn()`.
     pub(crate) insert: Lsn,
     /// `pg_current_wal_flush_lsn()`.
@@ -75,7 +85,7 @@ impl Freshness {
     /// Takes an answer of the primary. Answers come in the order in which they were asked for; one
     /// that comes late is of no use and is dropped.
     pub(crate) fn mark(&mut self, position: PrimaryPosition) {
-        let PrimaryPosition { asked_at: at, insert, flush } = position;
+        let PrimaryPosition { asked_at: at, answered_at, insert, flush } = position;
         if self.marks.back().is_some_and(|last| last.at >= at) {
             return;
         }
@@ -84,11 +94,12 @@ impl Freshness {
             // Back before a mark: the primary crashed and lost what was not flushed. What survived
             // ends before its new position.
             mark.end = mark.end.min(end);
-            if at.saturating_duration_since(mark.at) >= self.settle {
+            mark.insert = mark.insert.min(insert);
+            if at.saturating_duration_since(mark.answered_at) >= self.settle {
                 mark.end = mark.end.min(flush);
             }
         }
-        self.marks.push_back(Mark { at, end });
+        self.marks.push_back(Mark { at, answered_at, end, insert });
         self.merge(flush);
         if self.marks.len() > MAX_MARKS {
             self.thin();
@@ -99,8 +110,20 @@ impl Freshness {
     /// no mark that is still known.
     #[must_use]
     pub(crate) fn fresh_as_of(&self, replay: Lsn) -> Option<Instant> {
+        self.passed(replay).map(|mark| mark.at)
+    }
+
+    /// The position that a replica with this replay position is as good as at: whatever anybody was
+    /// shown or promised by a primary that stood there is visible on it.
+    #[must_use]
+    pub(crate) fn covers(&self, replay: Lsn) -> Lsn {
+        self.passed(replay).map_or(replay, |mark| mark.insert.max(replay))
+    }
+
+    /// The newest mark that this replay position has passed.
+    fn passed(&self, replay: Lsn) -> Option<&Mark> {
         let passed = self.marks.partition_point(|mark| mark.end <= replay);
-        self.marks.get(passed.checked_sub(1)?).map(|mark| mark.at)
+        self.marks.get(passed.checked_sub(1)?)
     }
 
     /// The time of the newest mark: when the primary was last asked with success.
@@ -161,7 +184,8 @@ mod tests {
     }
 
     fn position(asked_at: Instant, insert: u64, flush: u64) -> PrimaryPosition {
-        PrimaryPosition { asked_at, insert: Lsn(insert), flush: Lsn(flush) }
+        let (insert, flush) = (Lsn(insert), Lsn(flush));
+        PrimaryPosition { asked_at, answered_at: asked_at, insert, flush }
     }
 
     #[test]
@@ -209,6 +233,38 @@ mod tests {
         }
         // Asked at 3.9 s; what was acknowledged by 3.1 s is flushed for certain.
         assert_eq!(marks.fresh_as_of(Lsn(5000)), Some(start + ms(3100)));
+    }
+
+    #[test]
+    fn what_a_replica_covers_is_where_the_primary_stood_also_once_the_mark_is_lowered() {
+        let start = Instant::now();
+        let mut marks = fresh();
+        marks.mark(position(start, 7 * PAGE + 24, 7 * PAGE));
+        for (what, replay, covered) in [
+            ("short of it", 7 * PAGE - 8, 7 * PAGE - 8),
+            ("a page header in front of it", 7 * PAGE, 7 * PAGE + 24),
+            ("beyond it", 9 * PAGE, 9 * PAGE),
+        ] {
+            assert_eq!(marks.covers(Lsn(replay)), Lsn(covered), "{what}");
+        }
+        let mut marks = fresh();
+        for at in 0..40 {
+            marks.mark(position(start + ms(at * 100), 5100, 5000));
+        }
+        assert_eq!(marks.covers(Lsn(5000)), Lsn(5100));
+        assert_eq!(marks.covers(Lsn(4999)), Lsn(4999));
+    }
+
+    #[test]
+    fn a_mark_whose_answer_was_slow_settles_from_the_answer_on() {
+        let start = Instant::now();
+        let mut marks = fresh();
+        let slow = position(start, 5100, 5000);
+        marks.mark(PrimaryPosition { answered_at: start + ms(500), ..slow });
+        marks.mark(position(start + ms(1299), 5100, 5000));
+        assert_eq!(marks.fresh_as_of(Lsn(5000)), None);
+        marks.mark(position(start + ms(1300), 5100, 5000));
+        assert_eq!(marks.fresh_as_of(Lsn(5000)), Some(start));
     }
 
     #[test]
@@ -298,7 +354,8 @@ mod tests {
 
     proptest! {
         /// The promise itself: whatever replay position a replica has, every commit acknowledged
-        /// before the time that is named for it lies at or before that position.
+        /// before the time that is named for it lies at or before that position; and so does every
+        /// commit that a token speaks for which it covers.
         #[test]
         fn every_commit_acknowledged_before_the_named_time_is_visible(
             steps in steps(),
@@ -307,6 +364,8 @@ mod tests {
             let start = Instant::now();
             let (mut now, mut insert, mut flush) = (start, FIRST, FIRST);
             let mut commits: Vec<(Instant, u64)> = Vec::new();
+            // Positions that the primary has shown, each with the commits that it had acknowledged.
+            let mut tokens: Vec<(u64, usize)> = Vec::new();
             let mut marks = fresh();
             for step in &steps {
                 now += ms(step.pause) + Duration::from_nanos(1);
@@ -327,8 +386,15 @@ mod tests {
                 }
                 let asked_at = now + Duration::from_nanos(1);
                 marks.mark(position(asked_at, insert_behind(insert), flush));
+                tokens.push((insert_behind(insert), commits.len()));
                 for index in &replays {
                     let replay = FIRST + index.index(usize::try_from(flush - FIRST + 1).unwrap()) as u64;
+                    let covered = marks.covers(Lsn(replay));
+                    // Both grow: the last token that it covers speaks for the others.
+                    let within = tokens.partition_point(|(token, _)| Lsn(*token) <= covered);
+                    let promised = within.checked_sub(1).map_or(0, |last| tokens[last].1);
+                    let last = promised.checked_sub(1).map_or(0, |last| commits[last].1);
+                    prop_assert!(last <= replay);
                     if let Some(fresh_as_of) = marks.fresh_as_of(Lsn(replay)) {
                         for (acknowledged, end) in &commits {
                             prop_assert!(*acknowledged >= fresh_as_of || *end <= replay);

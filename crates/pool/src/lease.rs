@@ -55,6 +55,12 @@ impl Lease {
         self.slot.incarnation
     }
 
+    /// Whether other clients wait for a connection of its pool.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.slot.pool.is_crowded()
+    }
+
     /// What it takes to cancel what runs on it.
     #[must_use]
     pub fn cancel_handle(&self) -> &CancelHandle {

@@ -24,10 +24,12 @@ mod freshness;
 mod lease;
 mod line;
 mod lsn;
+mod moment;
 mod monitor;
 mod node;
 mod node_pool;
 mod pace;
+mod past;
 mod pool_set;
 mod probe;
 mod reach;
@@ -53,10 +55,12 @@ pub use lease::{Lease, WIND_DOWN_PATIENCE};
 pub use lsn::{Lsn, NotAnLsn};
 pub use node::{Node, NodeId};
 pub use node_pool::{IdleServer, NodePoolStats};
+pub use past::Past;
 pub use pool_set::{Checkout, PoolSet};
 pub use roster::Change;
 pub use select::{
-    Access, Candidate, Dice, Fit, Ineligible, MAX_NODES, NoNode, Seen, Want, explain, select,
+    Access, Candidate, Dice, Fit, Ineligible, MAX_NODES, NoNode, Position, Seen, Want, explain,
+    select,
 };
 pub use spec::{
     Address, Balance, ClusterKind, ClusterSpec, MonitorSpec, NodeSpec, PoolSpec, ReadPolicy, Reads,

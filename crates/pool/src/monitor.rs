@@ -2,16 +2,16 @@
 //! score, and publishes what it means.
 //!
 //! A round is a number that the coordinator raises; each node's task asks once for the newest number it
-//! has seen. So all nodes are asked at the same time, and one that hangs skips rounds without holding
-//! anybody up.
+//! has seen. So all nodes are asked at the same time (the primary a little earlier), and one that hangs
+//! skips rounds without holding anybody up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use crate::board::Board;
 use crate::citus::{Listing, Said};
@@ -26,6 +26,10 @@ use crate::select::MAX_NODES;
 use crate::spec::ClusterKind;
 use crate::topology::{Role, Standing, Topology};
 use crate::tracker::{Failure, Observation};
+
+/// How long after the primary the replicas are asked in a round. One that keeps up has replayed by then
+/// what the primary had written when it was asked, and shows it in this round instead of in the next.
+const HEAD_START: Duration = Duration::from_millis(1);
 
 /// Outcomes per node that may lie unread before the node's task waits.
 const OUTCOMES_PER_NODE: usize = 2;
@@ -141,11 +145,16 @@ async fn watch_node(
     mut rounds: watch::Receiver<Round>,
     reports: mpsc::Sender<Outcome>,
 ) {
+    let mut is_replica = false;
     while rounds.changed().await.is_ok() {
         if rounds.borrow_and_update().spared.contains(&node) {
             continue;
         }
+        if is_replica {
+            sleep(HEAD_START).await;
+        }
         let outcome = prober.probe().await;
+        is_replica = outcome.as_ref().is_ok_and(Observation::is_of_replica);
         let said = prober.take_said();
         if reports.send(Outcome { node, outcome, said }).await.is_err() {
             return;
@@ -246,7 +255,8 @@ impl Coordinator {
             if !self.pace.is_hurried() {
                 self.pace.hurry();
             }
-        } else if is_caught_up {
+        } else if is_caught_up && !self.monitor.board.is_nudged() {
+            // A nudge that came during this round wants another one.
             self.pace.relax();
         }
     }

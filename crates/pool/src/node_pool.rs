@@ -352,6 +352,11 @@ impl NodePool {
         !inner.is_closed && inner.total() < inner.limits.size && inner.waiters.is_empty()
     }
 
+    /// Whether clients wait for a connection.
+    pub(crate) fn is_crowded(&self) -> bool {
+        !self.inner().waiters.is_empty()
+    }
+
     /// Takes the place in the queue that belongs to a ticket; `None` when it is too long.
     pub(crate) fn enqueue(self: &Arc<Self>, ticket: u64) -> Option<Place> {
         let (sender, handoff) = oneshot::channel();

@@ -16,6 +16,7 @@ use crate::dial::{Dialer, Login};
 use crate::error::{Congestion, PoolError};
 use crate::lease::Lease;
 use crate::line::Line;
+use crate::moment::Moment;
 use crate::node::{Node, NodeId};
 use crate::node_pool::{IdleServer, NodePool, NodePoolStats, Opener, Opening, Place};
 use crate::roster::Roster;
@@ -42,6 +43,8 @@ pub struct PoolSet {
     pub(crate) resumed: Notify,
     is_closed: AtomicBool,
     used_at: Mutex<Instant>,
+    /// When a write of this user's in this database was last acknowledged.
+    last_write: Moment,
 }
 
 /// What a request for a connection led to.
@@ -133,6 +136,10 @@ pub(crate) struct Origin<'a> {
     pub(crate) runtime: &'a Handle,
 }
 
+/// How long it is remembered, at most, that a replica has yet to show what was written through pools
+/// that nobody uses any more.
+const WRITES_REMEMBERED: Duration = Duration::from_secs(3600);
+
 /// Databases that others are made from, which only works while nobody is connected to them.
 const TEMPLATES: [&str; 2] = ["template0", "template1"];
 
@@ -164,6 +171,7 @@ impl PoolSet {
             resumed: Notify::new(),
             is_closed: AtomicBool::new(false),
             used_at: Mutex::new(clock::now()),
+            last_write: Moment::new(clock::now()),
         };
         set.follow(origin.roster);
         Arc::new(set)
@@ -277,6 +285,21 @@ impl PoolSet {
         for pool in self.pools.load().iter() {
             pool.forget_trouble();
         }
+    }
+
+    /// Tells that a write through these pools is about to be acknowledged: whoever logs in as this user
+    /// from now on, or asks for everybody's writes, is to see it. The monitor is asked to look soon.
+    pub fn wrote(&self, at: Instant) {
+        // The moments first: a probe that the nudge starts must begin after them.
+        self.last_write.note(at);
+        self.board.last_write.note(at);
+        self.board.nudge();
+    }
+
+    /// When a write of this user's in this database was last acknowledged.
+    #[must_use]
+    pub fn last_write(&self) -> Option<Instant> {
+        self.last_write.get()
     }
 
     /// Asks for a connection. The usual answer is one that lay idle, at once.
@@ -546,11 +569,17 @@ impl PoolSet {
         *self.used_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// Whether nobody asked for the pools for so long, and nothing is open in them.
-    pub(crate) fn is_abandoned(&self, now: Instant, after: Duration) -> bool {
+    /// Whether nobody asked for the pools for so long, nothing is open in them, and no replica has yet
+    /// to show what was written through them.
+    pub(crate) fn is_abandoned(&self, topology: &Topology, now: Instant, after: Duration) -> bool {
         let used_at = *self.used_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_write = self.last_write.get();
+        let is_shown =
+            |view: &NodeView| view.role != Role::Replica || view.fresh_as_of >= last_write;
+        let is_past = |written| now.saturating_duration_since(written) >= WRITES_REMEMBERED;
         now.saturating_duration_since(used_at) >= after
             && self.pools.load().iter().all(|pool| pool.is_empty())
+            && (last_write.is_none_or(is_past) || topology.nodes.iter().all(is_shown))
     }
 }
 

@@ -188,7 +188,7 @@ impl Session {
         let asked_at = Instant::now();
         let row = self.connection.query_one(&statement, &[]).await?;
         let latency = asked_at.elapsed();
-        let mut answer = read_state(&row, asked_at)?;
+        let mut answer = read_state(&row, asked_at, asked_at + latency)?;
         // It decides when a mark may be lowered, and can change at any time.
         self.server.wal_writer_delay = read_duration(row.try_get(6)?)?;
         if let Answer::Replica { timeline: timeline @ None, .. } = &mut answer {
@@ -201,7 +201,7 @@ impl Session {
     }
 }
 
-fn read_state(row: &Row, asked_at: Instant) -> Result<Answer, ControlError> {
+fn read_state(row: &Row, asked_at: Instant, answered_at: Instant) -> Result<Answer, ControlError> {
     let lsn = |cell| -> Result<Option<Lsn>, pg::Error> {
         Ok(row.try_get::<_, Option<PgLsn>>(cell)?.map(|lsn| Lsn(lsn.into())))
     };
@@ -216,7 +216,8 @@ fn read_state(row: &Row, asked_at: Instant) -> Result<Answer, ControlError> {
         let reason = "the server did not say where its write-ahead log is".to_owned();
         return Err(ControlError::Unusable(reason));
     };
-    Ok(Answer::Primary { timeline, position: PrimaryPosition { asked_at, insert, flush } })
+    let position = PrimaryPosition { asked_at, answered_at, insert, flush };
+    Ok(Answer::Primary { timeline, position })
 }
 
 /// A duration as `current_setting` shows it: a number and the largest unit that divides it (manual:

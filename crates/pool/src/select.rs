@@ -15,6 +15,11 @@ use crate::topology::{FULL_SHARE, Health, NodeView, Role, Shard, Topology};
 
 /// Nodes of a cluster, at most: as many as fit a set of bits.
 pub const MAX_NODES: usize = 64;
+/// How far behind the primary a replica may have been when both were asked last, to be waited for by a
+/// read that the primary could serve at once.
+pub(crate) const NEARLY_CAUGHT_UP: Duration = Duration::from_millis(20);
+/// How long ago a write must have been that a replica which keeps up is likely to have replayed by now.
+pub(crate) const LIKELY_REPLAYED: Duration = Duration::from_millis(5);
 /// Weights are compared in steps of a hundredth of the greatest.
 const WEIGHT_STEPS: u64 = 100;
 
@@ -29,8 +34,11 @@ pub struct Want {
     pub fresh_after: Option<Instant>,
     /// What the client has read already; a read elsewhere must not run back behind it.
     pub seen: Option<Seen>,
-    /// A replica must have replayed this far: a token from elsewhere.
+    /// A replica must cover this position: a token from elsewhere.
     pub lsn_at_least: Option<Lsn>,
+    /// Until when the read may wait for a replica that is likely to have all this and only has to be
+    /// asked, before the primary serves it.
+    pub patience: Option<Instant>,
     /// The node to take, if it is eligible: the client's last one, where it keeps it.
     pub prefer: Option<NodeId>,
     /// The connection that suits the client best.
@@ -68,7 +76,7 @@ pub enum Access {
 }
 
 /// A read that a client has made: the same server in the same incarnation cannot show less; any other
-/// must be fresh as of the time.
+/// must be fresh as of the time, or cover the position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// Where it read.
@@ -77,6 +85,41 @@ pub struct Seen {
     pub incarnation: u32,
     /// When its answer was complete.
     pub until: Instant,
+    /// Where that server stood when it was asked after the answer, if it was.
+    pub position: Option<Position>,
+}
+
+/// A position in the write-ahead log of one timeline. Positions of different ones cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The timeline.
+    pub timeline: u32,
+    /// The position.
+    pub lsn: Lsn,
+}
+
+impl Seen {
+    /// Whether a replica that is fresh as of this shows all that was read.
+    #[must_use]
+    pub fn is_shown_by(&self, topology: &Topology, view: &NodeView, fresh_as_of: Instant) -> bool {
+        let is_there = (self.node, self.incarnation) == (view.node.id(), view.node.incarnation());
+        let has_passed = |position: Position| {
+            view.timeline == Some(position.timeline) && view.covers >= Some(position.lsn)
+        };
+        is_there
+            || fresh_as_of >= self.until
+            || self.position.is_some_and(has_passed)
+            || (topology.primary.is_none() && is_furthest(topology, view))
+    }
+}
+
+/// Whether no other replica has replayed more. While there is no primary, what only the last one showed
+/// can be seen nowhere, and may be lost; so whoever is ahead of the others serves.
+fn is_furthest(topology: &Topology, view: &NodeView) -> bool {
+    let others = topology.nodes.iter().filter(|other| {
+        (other.role, other.health) == (Role::Replica, Health::Up) && other.timeline == view.timeline
+    });
+    view.replay_lsn >= others.map(|other| other.replay_lsn).max().flatten()
 }
 
 impl Want {
@@ -95,6 +138,7 @@ impl Want {
             fresh_after: None,
             seen: None,
             lsn_at_least: None,
+            patience: None,
             prefer: None,
             fit: Fit::any(),
         }
@@ -115,6 +159,8 @@ pub struct Dice {
 pub enum NoNode {
     /// There is no primary (yet).
     NoPrimary,
+    /// The primary could serve, but the client has patience, and a replica needs but a moment.
+    Shortly,
     /// No replica is eligible, and nothing else may serve.
     NoReplica {
         /// Whether one will be by itself: it only has to catch up with this client.
@@ -234,6 +280,10 @@ pub fn select(
     if policy.reads == Reads::ReplicasOnly {
         return Err(NoNode::NoReplica { catching_up: is_catching_up(topology, policy, want, now) });
     }
+    if want.patience.is_some_and(|until| now < until) && needs_a_moment(topology, policy, want, now)
+    {
+        return Err(NoNode::Shortly);
+    }
     serving_primary(topology).ok_or(NoNode::NoPrimary)
 }
 
@@ -341,16 +391,15 @@ fn fit_for_reads(
     if staleness > max_staleness {
         return Err(Ineligible::Stale { staleness, max_staleness });
     }
-    let elsewhere =
-        |seen: &Seen| (seen.node, seen.incarnation) != (view.node.id(), view.node.incarnation());
-    let read_until = want.seen.filter(elsewhere).map(|seen| seen.until);
+    let is_missing = |seen: &Seen| !seen.is_shown_by(topology, view, fresh_as_of);
+    let read_until = want.seen.filter(is_missing).map(|seen| seen.until);
     if let Some(needed) = want.fresh_after.max(read_until)
         && fresh_as_of < needed
     {
         return Err(Ineligible::BehindClient { by: needed.duration_since(fresh_as_of) });
     }
     match want.lsn_at_least {
-        Some(token) if view.replay_lsn < Some(token) => Err(Ineligible::BehindToken { token }),
+        Some(token) if view.covers < Some(token) => Err(Ineligible::BehindToken { token }),
         _ => Ok(()),
     }
 }
@@ -362,6 +411,20 @@ fn fit_for_citus(shard: &Shard, want: &Want) -> Result<(), Ineligible> {
         None if want.stays_home && shard.group != COORDINATOR => Err(Ineligible::NotHome),
         None => Ok(()),
     }
+}
+
+/// Whether a replica keeps up so well that it will serve the client as soon as it is asked: what it is
+/// not known to show is what the client has read on the primary, or has not written just now.
+fn needs_a_moment(topology: &Topology, policy: &ReadPolicy, want: &Want, now: Instant) -> bool {
+    let is_new = |at: &Instant| now.saturating_duration_since(*at) < LIKELY_REPLAYED;
+    let otherwise = Want { seen: None, fresh_after: want.fresh_after.filter(is_new), ..*want };
+    let keeps_up = |view: &NodeView| {
+        let behind = topology.primary_seen.zip(view.fresh_as_of);
+        behind.is_some_and(|(newest, fresh)| newest.duration_since(fresh) <= NEARLY_CAUGHT_UP)
+    };
+    topology.nodes.iter().any(|view| {
+        keeps_up(view) && fit_for_reads(topology, view, policy, &otherwise, now).is_ok()
+    })
 }
 
 /// Whether a replica is only not fresh enough for this client.
@@ -539,6 +602,7 @@ mod tests {
             timeline: Some(1),
             fresh_as_of,
             replay_lsn: Some(Lsn(1000)),
+            covers: Some(Lsn(1024)),
             share: FULL_SHARE,
             standing: Standing::Good,
             latency: Some(Duration::from_millis(1)),
@@ -641,7 +705,12 @@ mod tests {
         let written = |at| Want { fresh_after: Some(at), ..plain };
         let read = |node, until| {
             let (node, incarnation) = (NodeId(node), 0);
-            Want { seen: Some(Seen { node, incarnation, until }), ..plain }
+            Want { seen: Some(Seen { node, incarnation, until, position: None }), ..plain }
+        };
+        let asked = |timeline, lsn| {
+            let position = Some(Position { timeline, lsn: Lsn(lsn) });
+            let seen = Seen { node: NodeId(0), incarnation: 0, until: now, position };
+            Want { seen: Some(seen), ..plain }
         };
         let token = |lsn| Want { lsn_at_least: Some(Lsn(lsn)), ..plain };
         let why = |want| objection(now, want, |_| {});
@@ -655,8 +724,11 @@ mod tests {
             ("read from it before a restart", restarted, behind),
             ("read elsewhere since", why(read(0, now)), behind),
             ("read elsewhere before", why(read(0, now - SECOND * 2)), ""),
-            ("at the token", why(token(1000)), ""),
-            ("behind the token", why(token(1001)), "has not replayed 0/3E9"),
+            ("read elsewhere, which stood no further", why(asked(1, 1024)), ""),
+            ("read elsewhere, which stood further", why(asked(1, 1025)), behind),
+            ("read elsewhere on another timeline", why(asked(2, 1000)), behind),
+            ("at the token", why(token(1024)), ""),
+            ("behind the token", why(token(1025)), "has not replayed 0/401"),
         ] {
             assert_eq!(got, expected, "{what}");
         }
@@ -673,6 +745,61 @@ mod tests {
         topology.nodes[1].health = Health::Down;
         let refused = select(&topology, &policy, &want, now, dice(0));
         assert_eq!(refused, Err(NoNode::NoReplica { catching_up: false }));
+    }
+
+    /// A client that has read on the primary until `until`.
+    fn seen_on_primary(until: Instant) -> Option<Seen> {
+        Some(Seen { node: NodeId(0), incarnation: 0, until, position: None })
+    }
+
+    #[test]
+    fn a_patient_read_waits_for_a_replica_that_needs_but_a_moment() {
+        let now = Instant::now() + SECOND * 100;
+        let probed = now - Duration::from_millis(50);
+        let mut topology = cluster(probed, &[1]);
+        topology.primary_seen = Some(probed);
+        let patience = Some(now + Duration::from_millis(1));
+        let want = Want { seen: seen_on_primary(now), patience, ..Want::replica() };
+        let behind = |by| {
+            let mut topology = topology.clone();
+            topology.nodes[1].fresh_as_of = Some(probed - by);
+            topology
+        };
+        for (what, topology, want, expected) in [
+            ("it needs a moment", &topology, want, Err(NoNode::Shortly)),
+            ("no patience left", &topology, Want { patience: Some(now), ..want }, Ok(0)),
+            ("none to begin with", &topology, Want { patience: None, ..want }, Ok(0)),
+            ("it lacks a new write", &topology, Want { fresh_after: Some(now), ..want }, Ok(0)),
+            (
+                "it may have replayed the write",
+                &topology,
+                Want { fresh_after: Some(now - LIKELY_REPLAYED), ..want },
+                Err(NoNode::Shortly),
+            ),
+            ("it is far behind", &behind(NEARLY_CAUGHT_UP * 2), want, Ok(0)),
+            ("it is near", &behind(NEARLY_CAUGHT_UP), want, Err(NoNode::Shortly)),
+            (
+                "it has what was read",
+                &topology,
+                Want { seen: seen_on_primary(probed), ..want },
+                Ok(1),
+            ),
+        ] {
+            assert_eq!(select(topology, &POLICY, &want, now, dice(0)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn without_a_primary_the_replica_that_is_ahead_serves_whoever_has_read_on_it() {
+        let now = Instant::now();
+        let mut topology = cluster(now - SECOND, &[1, 1]);
+        topology.nodes[2].replay_lsn = Some(Lsn(1001));
+        let want = Want { seen: seen_on_primary(now), ..Want::replica() };
+        assert_eq!(chosen(&topology, &POLICY, &want, now), [0]);
+        topology.primary = None;
+        assert_eq!(chosen(&topology, &POLICY, &want, now), [2]);
+        topology.nodes[2].health = Health::Down;
+        assert_eq!(chosen(&topology, &POLICY, &want, now), [1]);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct NodeView {
     pub fresh_as_of: Option<Instant>,
     /// How far it has replayed, for a replica.
     pub replay_lsn: Option<Lsn>,
+    /// Whatever anybody was shown or promised by a primary that stood here is visible there.
+    pub covers: Option<Lsn>,
     /// Its part of its share of the load, in parts of [`FULL_SHARE`]: less than the whole while it
     /// recovers.
     pub share: u32,

@@ -41,6 +41,11 @@ impl Observation {
             Answer::Replica { .. } => None,
         }
     }
+
+    /// Whether the server says that it is a replica.
+    pub(crate) const fn is_of_replica(&self) -> bool {
+        matches!(self.answer, Answer::Replica { .. })
+    }
 }
 
 /// What a server says it is.
@@ -120,6 +125,7 @@ struct Record {
     slowness: Option<Slowness>,
     error: Option<Arc<str>>,
     fresh_as_of: Option<Instant>,
+    covers: Option<Lsn>,
 }
 
 /// The rule of one primary, and what was written under it. It outlives the primary's health, and its
@@ -407,15 +413,16 @@ impl Tracker {
     /// Measures every replica against the marks.
     fn measure(&mut self) {
         for index in 0..self.nodes.len() {
-            let fresh_as_of = self.nodes.get(index).and_then(|record| {
+            let measured = self.nodes.get(index).and_then(|record| {
                 let marks = &self.reign.as_ref()?.marks;
-                let Answer::Replica { replay, .. } = &record.said.as_ref()?.answer else {
-                    return None;
-                };
-                if self.mismatch(record).is_some() { None } else { marks.fresh_as_of((*replay)?) }
+                let replay = record.said.as_ref()?.answer.replay()?;
+                let is_comparable = self.mismatch(record).is_none();
+                is_comparable.then(|| (marks.fresh_as_of(replay), marks.covers(replay)))
             });
             if let Some(record) = self.nodes.get_mut(index) {
+                let fresh_as_of = measured.and_then(|(fresh_as_of, _)| fresh_as_of);
                 record.fresh_as_of = fresh_as_of;
+                record.covers = measured.map(|(_, covers)| covers);
                 if record.is_replica() && fresh_as_of.is_none() {
                     record.condition.keep_waiting(self.now);
                 }
@@ -459,6 +466,7 @@ impl Tracker {
             health,
             timeline: record.timeline(),
             fresh_as_of: if role == Role::Replica { record.fresh_as_of } else { None },
+            covers: if role == Role::Replica { record.covers } else { None },
             replay_lsn: said.and_then(|observation| observation.answer.replay()),
             share: record.condition.share(self.now),
             standing: self.standing(index, record),
@@ -559,6 +567,7 @@ impl Record {
             slowness: None,
             error: None,
             fresh_as_of: None,
+            covers: None,
         }
     }
 
@@ -735,7 +744,8 @@ mod tests {
 
         fn primary_of(&mut self, index: usize, timeline: u32, end: u64, system: i64) -> Instant {
             let asked_at = self.tick();
-            let position = PrimaryPosition { asked_at, insert: Lsn(end), flush: Lsn(end) };
+            let (answered_at, insert, flush) = (asked_at, Lsn(end), Lsn(end));
+            let position = PrimaryPosition { asked_at, answered_at, insert, flush };
             self.observe(index, Answer::Primary { timeline, position }, system);
             asked_at
         }

@@ -186,6 +186,10 @@ impl Wait {
     async fn news(&mut self, why: NoNode) -> Result<Next, PoolError> {
         let until = match why {
             NoNode::NoPrimary => self.hold_until,
+            NoNode::Shortly => {
+                self.set.board.nudge();
+                self.want.patience.unwrap_or(self.begun_at)
+            }
             NoNode::NoReplica { catching_up: true } => {
                 self.set.board.nudge();
                 let patience = self.set.spec().checkout_timeout;
@@ -204,7 +208,11 @@ impl Wait {
         }
         tokio::select! {
             news = self.news.changed() => heard(news),
-            () = sleep_until(until.into()) => Err(self.given_up()),
+            () = sleep_until(until.into()) => match why {
+                // The primary serves it then.
+                NoNode::Shortly => Ok(Next::Look),
+                NoNode::NoPrimary | NoNode::NoReplica { .. } => Err(self.given_up()),
+            },
             () = closed => Ok(Next::Look),
         }
     }

@@ -69,6 +69,8 @@ pub(crate) enum Errand {
     TakeBack,
     /// Ask what state the session is in.
     Inspect,
+    /// Ask how far the server is in the write-ahead log.
+    Position,
     /// Ask, in the client's pipeline, what a statement's result looks like.
     Check,
 }
@@ -103,7 +105,7 @@ impl Errand {
     /// Whether a message of the client's waits for its end. What is done behind the client's work, or
     /// goes out in one write with its message, holds up none.
     pub(crate) const fn is_waited_for(self) -> bool {
-        !matches!(self, Self::Sequences | Self::TakeBack | Self::Inspect)
+        !matches!(self, Self::Sequences | Self::TakeBack | Self::Inspect | Self::Position)
     }
 }
 

@@ -105,6 +105,13 @@ pub enum OwnQuestion {
         /// The name after `pgweir.`.
         name: Box<str>,
     },
+    /// `SET pgweir.token`: right as far as its text tells.
+    Token {
+        /// The statement.
+        statement: Box<str>,
+        /// The position.
+        value: Box<str>,
+    },
     /// `SET pgweir.name` to something that it cannot be: PostgreSQL would take it, and pgweir not do
     /// it.
     Refused {
@@ -177,6 +184,8 @@ pub struct Verdict {
     pub reason_index: usize,
     /// Whether the text counts as a write for consistency: everything not proven to be none.
     pub is_write: bool,
+    /// No answer to it tells anything of what is stored: settings, transaction control.
+    pub shows_nothing: bool,
     /// A read-only server can do it, if the client insists: it is no write and leaves no state.
     pub suits_replica: bool,
     /// The modes of a BEGIN or START TRANSACTION in the text.
@@ -272,6 +281,7 @@ impl Verdict {
             reason,
             reason_index: usize::MAX,
             is_write: true,
+            shows_nothing: false,
             suits_replica: false,
             begin: None,
             only_begins: false,
@@ -547,6 +557,8 @@ pub struct SessionFacts<'a> {
     /// It is in a transaction that reads from a replica until it writes: what is bound to its server
     /// has to be done on the primary.
     pub is_split: bool,
+    /// A transaction is open: what comes next runs where it is.
+    pub is_bound: bool,
 }
 
 /// Why a read has to run again.

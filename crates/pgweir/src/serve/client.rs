@@ -13,21 +13,22 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use pgweir_pool::{
-    Access, Checkout, Fit, Lease, NodeId, PoolError, PoolSet, Standing, Stream, Waiting, Want,
+    Checkout, Fit, Lease, NodeId, Past, PoolError, PoolSet, Reads, Standing, Stream, Waiting, Want,
 };
 use pgweir_protocol::message::TransactionStatus;
 use pgweir_protocol::outgoing::Outgoing;
 use pgweir_protocol::report::Report;
-use pgweir_protocol::session::{Disposition, Loss, Next, Session, Work};
+use pgweir_protocol::session::{Disposition, Loss, Next, Session, Stood, Work};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{Culprit, Pins, Target};
 use tokio::io::ReadBuf;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::account::Meter;
+use crate::config::ConsistencyLevel;
 use crate::gateway::{ClientHandle, Gateway, Signal};
-use crate::route::ClientRouter;
-use crate::snapshot::Policy;
+use crate::route::{ClientRouter, Wishes};
+use crate::snapshot::{Policy, Spread, reach};
 
 use super::query_log::{self, Times};
 use super::refusal;
@@ -84,10 +85,8 @@ pub(super) struct ClientTask {
     role: Target,
     /// How long the client has waited for a server since its last answer.
     waited: Duration,
-    /// Reads must see everything acknowledged up to this moment: the client's last write.
-    written: Option<Instant>,
-    /// And everything up to this one, which it has been shown already.
-    shown: Option<Instant>,
+    /// What the client has set of its reads.
+    wishes: Wishes,
     /// The replica that it had last, where it keeps it.
     replica: Option<NodeId>,
     to_client: Outgoing,
@@ -98,6 +97,8 @@ pub(super) struct ClientTask {
 struct Server {
     lease: Lease,
     wire: Wire,
+    /// It may be asked how far it is when the client is through with it.
+    is_asked: bool,
 }
 
 /// What a new client's task is made from.
@@ -144,6 +145,7 @@ type Step = Result<bool, Ending>;
 impl ClientTask {
     pub(super) fn new(start: ClientStart) -> Self {
         Self {
+            wishes: Wishes::read(start.session.settings(), start.policy.level),
             stream: start.stream,
             wire: Wire::default(),
             session: start.session,
@@ -162,8 +164,6 @@ impl ClientTask {
             meter: Meter::default(),
             role: Target::Primary,
             waited: Duration::ZERO,
-            written: None,
-            shown: None,
             replica: None,
             to_client: Outgoing::default(),
             to_server: Outgoing::default(),
@@ -344,11 +344,12 @@ impl ClientTask {
         };
         if !Arc::ptr_eq(&self.policy.cluster, &terms.policy.cluster) {
             // What was read there says nothing of other servers.
-            (self.written, self.shown) = (None, None);
+            self.session.router_mut().past = Past::new(terms.pools.last_write());
         }
         self.session.change(terms.mode, terms.max_message);
         self.session.router_mut().change(terms.router, terms.policy.clone());
         (self.pools, self.policy) = (terms.pools, terms.policy);
+        self.wishes = Wishes::read(self.session.settings(), self.policy.level);
         Ok(())
     }
 
@@ -358,7 +359,7 @@ impl ClientTask {
         let work = self.session.work();
         if let Some(server) = self.part_with_server(cause) {
             // It may be alive, and at work for longer.
-            tokio::spawn(abandon(server.lease, work));
+            tokio::spawn(abandon(server.lease, self.pools.clone(), work));
         }
         self.tell_of_loss(cause, cx)?;
         self.after_server(cx)
@@ -545,8 +546,9 @@ impl ClientTask {
     fn take_server(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<usize, Ending> {
         self.to_client.clear();
         let taken = self.session.on_server(input, &mut self.to_client);
-        // Before the answer is out: whoever has it finds the pin.
+        // Before the answer is out: whoever has it finds the pin, and the write.
         self.note_pins();
+        self.note_write();
         self.write_client(input, cx).map_err(|error| ending(&error))?;
         match taken {
             Ok(taken) => {
@@ -564,18 +566,27 @@ impl ClientTask {
         }
     }
 
-    /// What the server's bytes may have changed: a write is acknowledged, nothing is owed any
-    /// more, the client's next message can go.
-    fn after_server(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+    /// A write is about to be acknowledged, or nobody knows what became of it: later reads have to see
+    /// it, whoever is entitled to that.
+    fn note_write(&mut self) {
         if self.session.take_wrote() {
-            // The floor first: a probe that the nudge starts must begin after it.
-            self.written = Some(Instant::now());
-            self.policy.cluster.nudge();
+            let now = Instant::now();
+            self.session.router_mut().past.wrote(now);
+            self.pools.wrote(now);
+            if let Some(server) = &mut self.server {
+                server.is_asked = false;
+            }
         }
+    }
+
+    /// What the server's bytes may have changed: nothing is owed any more, the client's next message
+    /// can go.
+    fn after_server(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         let answered_at = self.note_answer();
         if self.session.router().awaits_rest() && self.session.is_at_rest() {
             self.session.router_mut().at_rest();
         }
+        self.ask_position();
         self.follow_up(cx)?;
         if !self.detach_if_done(answered_at) {
             self.set_listener_apart();
@@ -586,6 +597,36 @@ impl ClientTask {
             self.detach_if_done(None);
         }
         Ok(())
+    }
+
+    /// Wants to know how far the server is that the client has read on, now and then: so the client is
+    /// free to read elsewhere.
+    fn ask_position(&mut self) {
+        let Some(server) = self.server.as_mut().filter(|server| server.is_asked) else {
+            return;
+        };
+        if self.session.wants_detach() {
+            server.is_asked = false;
+            let topology = self.policy.cluster.topology();
+            let is_crowded = || server.lease.is_awaited();
+            if self.session.router_mut().past.asks(&topology, is_crowded) {
+                self.session.ask_position();
+            }
+        }
+    }
+
+    /// Notes what the client has been shown by the server that it leaves.
+    fn note_shown(&mut self, now: Instant) {
+        let stood = self.session.take_position();
+        let past = &mut self.session.router_mut().past;
+        let position = match &stood {
+            Some(Stood::At(position)) => position.parse().ok(),
+            Some(Stood::Unknown) | None => None,
+        };
+        past.ends(now, position);
+        if stood.is_some() && position.is_none() {
+            past.gives_up_asking();
+        }
     }
 
     /// Sends what the session has to ask of the server before it lets go of it.
@@ -682,6 +723,7 @@ impl ClientTask {
         let Some(server) = self.server.take() else {
             return;
         };
+        self.note_shown(now);
         let cancelled = self.handle.detached();
         let clean = server.wire.is_flushed() && server.wire.kept.is_empty();
         let work = self.session.work();
@@ -690,7 +732,7 @@ impl ClientTask {
                 server.lease.give_back_at(facts, now);
             }
             _ => {
-                tokio::spawn(abandon(server.lease, work));
+                tokio::spawn(abandon(server.lease, self.pools.clone(), work));
             }
         }
     }
@@ -707,6 +749,7 @@ impl ClientTask {
 
     fn part_with_server(&mut self, cause: &str) -> Option<Server> {
         let server = self.server.take()?;
+        self.note_shown(Instant::now());
         self.handle.detached();
         let _client = self.handle.span().entered();
         tracing::debug!(node = server.lease.node().name(), cause, "server connection lost");
@@ -717,6 +760,7 @@ impl ClientTask {
     fn tell_of_loss(&mut self, cause: &str, cx: &mut Context<'_>) -> Result<(), Ending> {
         self.to_client.clear();
         let loss = self.session.server_lost(cause, &mut self.to_client);
+        self.note_write();
         self.note_answer();
         self.note_pins();
         self.write_client(&[], cx).map_err(|error| ending(&error))?;
@@ -731,7 +775,8 @@ impl ClientTask {
 
     /// Leases a server connection; false when that takes time.
     fn lease(&mut self, target: Target, cx: &mut Context<'_>) -> Step {
-        let (want, now) = (self.want(target), Instant::now());
+        let now = Instant::now();
+        let want = self.want(target, now);
         match self.pools.checkout(&self.policy.reads, &want, now) {
             Checkout::Ready(lease) => {
                 self.attach(lease, now, cx)?;
@@ -749,37 +794,36 @@ impl ClientTask {
         }
     }
 
-    fn want(&self, target: Target) -> Want {
-        let settings = self.session.settings();
+    fn want(&mut self, target: Target, now: Instant) -> Want {
+        self.wishes = self.wishes.renewed(self.session.settings(), self.policy.level);
         let fit = Fit {
             settings_mark: Some(self.session.carried_mark()),
             session: Some(self.session.id()),
             drawer: Some(self.session.drawer()),
             recalls_sequences: self.session.recalls_sequences(),
         };
-        let bound = self.written.max(self.shown);
-        let router = self.session.router();
-        let fresh_after = bound.filter(|_| router.sees_own_writes(settings));
-        // A replica that does not know a function yet, or only as it was, is not what was judged.
-        let fresh_after = fresh_after.max(router.knows_objects_after());
-        let access = access_of(target);
-        Want { fresh_after, fit, prefer: self.replica, ..self.policy.want(access) }
+        let prefer = self.replica;
+        Want { fit, prefer, ..self.session.router().want(reach(target), self.wishes, now) }
     }
 
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Step {
-        let Some((waiting, _)) = &mut self.waiting else {
+        let Some((waiting, target)) = &mut self.waiting else {
             return Ok(false);
         };
+        let target = *target;
         let Poll::Ready(lease) = Pin::new(waiting).poll(cx) else {
             return Ok(false);
         };
         self.waiting = None;
         let now = Instant::now();
         let since = self.handle.account.waits_since();
-        let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        self.session.router().metrics().waits.record(waited);
-        self.waited += waited;
+        let took = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.session.router().metrics().waits.record(took);
+        self.waited += took;
         self.handle.account.wait_ends(now);
+        if target == Target::Replica {
+            self.session.router_mut().past.waited(now, took);
+        }
         match lease {
             Ok(lease) => self.attach(lease, now, cx)?,
             Err(error) => {
@@ -804,35 +848,25 @@ impl ClientTask {
         self.handle.attached(lease.cancel_handle(), now);
         self.meter.asked(|| now);
         self.session.router_mut().attached(lease.node());
-        self.role = self.note_shown(lease.node_id());
+        let topology = self.policy.cluster.topology();
+        let is_primary = topology.is_primary(lease.node_id());
+        self.role = if is_primary { Target::Primary } else { Target::Replica };
+        self.session.router_mut().past.begins(&topology, lease.node_id(), lease.incarnation());
+        drop(topology);
         if self.role == Target::Replica && self.policy.keeps_replica {
             self.replica = Some(lease.node_id());
         }
-        self.server = Some(Server { lease, wire: Wire::default() });
+        let is_asked = self.wishes.level != ConsistencyLevel::Eventual
+            && self.policy.reads.reads != Reads::Primary
+            && self.policy.spread == Spread::Whole
+            && !self.policy.keeps_replica;
+        self.server = Some(Server { lease, wire: Wire::default(), is_asked });
         self.to_server.clear();
         self.session.attach(facts, self.role, &mut self.to_server);
         match self.write_server(&[], cx) {
             Ok(()) => Ok(()),
             Err(error) => self.lose_server(&error.to_string(), cx),
         }
-    }
-
-    /// Notes how much of the past the client is about to be shown; says whether by the primary.
-    ///
-    /// How fresh a replica is is known as of its last probe, and replicas are probed one after the
-    /// other. So a client goes on to any replica that was as fresh within [`Policy::slack`]: what
-    /// it has read can be missing there for no longer than that.
-    fn note_shown(&mut self, node: NodeId) -> Target {
-        let topology = self.policy.cluster.topology();
-        let (role, fresh_as_of) = if topology.is_primary(node) {
-            (Target::Primary, topology.primary_seen)
-        } else {
-            let view = topology.view(node);
-            (Target::Replica, view.and_then(|view| view.fresh_as_of))
-        };
-        let shown = fresh_as_of.and_then(|fresh| fresh.checked_sub(self.policy.slack));
-        self.shown = self.shown.max(shown);
-        role
     }
 
     fn refuse(&mut self, error: &PoolError) {
@@ -863,7 +897,9 @@ impl ClientTask {
 /// A read whose client is gone is of no use to anybody, and is cancelled. Anything else runs to its
 /// end, as PostgreSQL has it for a client of its own that goes away (manual, 20.3.2
 /// `client_connection_check_interval`, off by default).
-async fn abandon(lease: Lease, work: Work) {
+///
+/// What a write that runs on does its client was not told; but whoever comes after it may well know.
+async fn abandon(lease: Lease, pools: Arc<PoolSet>, work: Work) {
     if work == Work::Reading {
         tokio::select! {
             cancelled = lease.cancel_handle().cancel() => if let Err(error) = cancelled {
@@ -874,12 +910,8 @@ async fn abandon(lease: Lease, work: Work) {
         }
     }
     lease.wind_down().await;
-}
-
-fn access_of(target: Target) -> Access {
-    match target {
-        Target::Primary => Access::Primary,
-        Target::Replica => Access::Replica,
+    if work == Work::Writing {
+        pools.wrote(Instant::now());
     }
 }
 

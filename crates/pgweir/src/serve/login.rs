@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgweir_pool::{PoolSet, Stream};
+use pgweir_pool::{Past, PoolSet, Stream};
 use pgweir_protocol::auth::{ClientLogin, ClientLoginStep, Credentials};
 use pgweir_protocol::error::ProtocolError;
 use pgweir_protocol::frame::{HEADER_LENGTH, Header};
@@ -424,7 +424,9 @@ async fn share(
     };
     let router = gateway.router(now, &startup.database, &effective).ok_or(Denied::Silently)?;
     let attendance = router.catalog().attend().await;
-    let router = ClientRouter::new(router, policy.clone(), attendance);
+    // Who comes again sees what it has written before.
+    let past = Past::new(pools.last_write());
+    let router = ClientRouter::new(router, policy.clone(), past, attendance);
     Ok(Shared { session: Session::new(start, router), pools, policy })
 }
 

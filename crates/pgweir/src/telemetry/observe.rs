@@ -19,6 +19,7 @@ use crate::account::Totals;
 use crate::console::{ACTIVITIES, activity};
 use crate::gateway::{Gateway, Phase};
 use crate::route::Router;
+use crate::snapshot::reach;
 
 /// Microseconds in a second.
 const MICROS: f64 = 1e6;
@@ -202,7 +203,8 @@ fn nodes(gateway: &Gateway) -> Vec<NodeRow> {
     let mut rows = Vec::new();
     for policy in gateway.now().policies() {
         let topology = policy.cluster.topology();
-        let [reads, writes] = [Target::Replica, Target::Primary].map(|on| policy.candidates(on));
+        let [reads, writes] = [Target::Replica, Target::Primary]
+            .map(|on| policy.candidates(&policy.want(reach(on)), now));
         for view in &topology.nodes {
             // Nodes may come and go between one look and the other.
             let is_eligible = |candidates: &[Candidate]| {

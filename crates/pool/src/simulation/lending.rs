@@ -190,6 +190,7 @@ impl Scene {
                 timeline: Some(1),
                 fresh_as_of: Some(now + Duration::from_secs(3600)),
                 replay_lsn: None,
+                covers: None,
                 share: FULL_SHARE,
                 standing: Standing::Good,
                 latency: None,

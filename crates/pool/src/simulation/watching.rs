@@ -472,7 +472,8 @@ impl World {
             }
         }
         let (node, incarnation) = (self.nodes[index].id(), self.nodes[index].incarnation());
-        self.clients[client].seen = Some(Seen { node, incarnation, until: self.now });
+        self.clients[client].seen =
+            Some(Seen { node, incarnation, until: self.now, position: None });
     }
 
     /// Everything that was acknowledged by then is shown, but for what a promotion has lost.
@@ -545,7 +546,12 @@ fn node(id: u32) -> Arc<Node> {
 fn observation(probe: &Probe, said: Said) -> Observation {
     let Said { is_primary, timeline, end } = said;
     let answer = if is_primary {
-        let position = PrimaryPosition { asked_at: probe.asked_at, insert: end, flush: end };
+        let position = PrimaryPosition {
+            asked_at: probe.asked_at,
+            answered_at: probe.asked_at,
+            insert: end,
+            flush: end,
+        };
         Answer::Primary { timeline, position }
     } else {
         Answer::Replica { timeline: Some(timeline), replay: Some(end) }

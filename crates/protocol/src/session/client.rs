@@ -384,7 +384,7 @@ impl<R: Router> Session<R> {
         }
         if let Some(question) = &verdict.question {
             let is_split = self.is_split();
-            let facts = facts(&self.track, &self.reported, &self.environment, is_split);
+            let facts = facts(&self.track, &self.reported, &self.environment, is_split, &self.link);
             return Some((self.router.answer(question, facts), 0));
         }
         // A statement of the client's that servers hold under another name, and for others too.

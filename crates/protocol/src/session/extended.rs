@@ -121,7 +121,7 @@ impl<R: Router> Session<R> {
         self.lend_names(&verdict, to_server);
         if let Some(question) = &verdict.question {
             let is_split = self.is_split();
-            let facts = facts(&self.track, &self.reported, &self.environment, is_split);
+            let facts = facts(&self.track, &self.reported, &self.environment, is_split, &self.link);
             let sql = self.router.answer(question, facts);
             let mut tail = sql.into_bytes();
             tail.extend_from_slice(&[0, 0, 0]);

@@ -194,6 +194,8 @@ impl<R: Router> Session<R> {
                 self.ask_for_custom_settings();
             }
             self.ask(to_server);
+        } else if self.whereabouts.is_wanted() {
+            self.whereabouts.ask(attached, to_server);
         }
     }
 

@@ -234,6 +234,7 @@ impl<R: Router> Session<R> {
             (Errand::Lend | Errand::TakeBack, None) => {}
             (Errand::Lend | Errand::TakeBack, Some(_)) => attached.tainted = true,
             (Errand::Inspect, error) => self.inspected(error.is_some()),
+            (Errand::Position, _) => self.whereabouts.answered(),
             (Errand::Settings, None) => {
                 self.tries = 0;
                 self.track.synchronised();

@@ -15,6 +15,7 @@ use crate::sqlstate::SqlState;
 use crate::verdict::{Culprit, Pins, Router, Verdict};
 
 use super::link::{Attached, Link};
+use super::position::Whereabouts;
 use super::server::undo;
 use super::{Fate, Session};
 
@@ -130,6 +131,9 @@ impl<R: Router> Session<R> {
             // It may have been committed.
             self.router.schema_changed();
         }
+        // Whoever looks for it must not look into the past.
+        self.wrote |= may_have_committed(&attached, &owed);
+        self.whereabouts = Whereabouts::default();
         // What the last piece of work has done to the session will never be known.
         let asked = owed.iter().any(|owed| matches!(owed, Owed::Errand(Errand::Inspect)));
         let doubtful = !mem::take(&mut self.doubt).is_none() && asked;

@@ -20,6 +20,7 @@ mod lending;
 mod link;
 mod loss;
 mod outdated;
+mod position;
 mod replay;
 mod sequences;
 mod server;
@@ -39,6 +40,7 @@ use crate::verdict::{Router, SessionFacts, Target, Verdict};
 
 pub use link::{Disposition, Work};
 pub use loss::Loss;
+pub use position::Stood;
 pub use replay::{MAX_REPLAYED, MAX_REPLAYS, MAX_WITHHELD};
 pub use split::{MAX_SAID_AGAIN, MAX_SAID_AGAIN_BYTES};
 
@@ -46,6 +48,7 @@ use foresight::Foresight;
 use inspection::Doubt;
 use link::Link;
 use loss::Refusal;
+use position::Whereabouts;
 use replay::Replay;
 use sequences::Sequences;
 use split::{DefaultIsolation, Split};
@@ -201,6 +204,7 @@ pub struct Session<R> {
     from_client: Passing,
     from_server: Passing,
     wrote: bool,
+    whereabouts: Whereabouts,
 }
 
 impl<R: Router> Session<R> {
@@ -239,6 +243,7 @@ impl<R: Router> Session<R> {
             from_client: Passing::default(),
             from_server: Passing::default(),
             wrote: false,
+            whereabouts: Whereabouts::default(),
         };
         session.note_environment();
         session
@@ -277,7 +282,8 @@ impl<R: Router> Session<R> {
         carried_mark(&self.track.now().client, self.statements.sql.texts())
     }
 
-    /// True once after work that counts as a write was acknowledged to the client.
+    /// True once when work that counts as a write is acknowledged, or its fate unknown: before the
+    /// client hears of it, which it does by what goes out next.
     pub fn take_wrote(&mut self) -> bool {
         std::mem::take(&mut self.wrote)
     }
@@ -302,7 +308,7 @@ impl<R: Router> Session<R> {
     }
 
     fn judge(&mut self, sql: &[u8]) -> Arc<Verdict> {
-        let facts = facts(&self.track, &self.reported, &self.environment, false);
+        let facts = facts(&self.track, &self.reported, &self.environment, false, &self.link);
         self.router.judge(sql, facts)
     }
 
@@ -311,12 +317,12 @@ impl<R: Router> Session<R> {
             return Target::Primary;
         }
         let is_split = self.is_split();
-        let facts = facts(&self.track, &self.reported, &self.environment, is_split);
+        let facts = facts(&self.track, &self.reported, &self.environment, is_split, &self.link);
         self.router.target(verdict, facts)
     }
 
     fn facts(&self) -> SessionFacts<'_> {
-        facts(&self.track, &self.reported, &self.environment, self.is_split())
+        facts(&self.track, &self.reported, &self.environment, self.is_split(), &self.link)
     }
 
     fn next_unnamed(&mut self) -> UnnamedId {
@@ -364,12 +370,18 @@ fn facts<'a>(
     reported: &'a Parameters,
     environment: &str,
     is_split: bool,
+    link: &Link,
 ) -> SessionFacts<'a> {
+    let status = match link {
+        Link::Attached(attached) => attached.status,
+        Link::Detached => TransactionStatus::Idle,
+    };
     SessionFacts {
         settings: &track.now().client,
         reported,
         is_usual: environment.starts_with(USUAL_BYTES),
         is_split,
+        is_bound: status != TransactionStatus::Idle,
     }
 }
 

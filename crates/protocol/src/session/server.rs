@@ -161,7 +161,19 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &mut self.link else {
             return false;
         };
-        matches!(attached.pipeline.head(), Some(Owed::Errand(Errand::Inspect | Errand::Isolation)))
+        matches!(
+            attached.pipeline.head(),
+            Some(Owed::Errand(Errand::Inspect | Errand::Isolation | Errand::Position))
+        )
+    }
+
+    /// What was written is acknowledged with the commit, also where the next transaction is open by
+    /// the end of the answer: AND CHAIN, or a BEGIN behind it.
+    fn note_commit(&mut self) {
+        if let Link::Attached(attached) = &mut self.link {
+            self.wrote |= attached.ran.write;
+            attached.ran.write = attached.pipeline.writes();
+        }
     }
 
     fn row(&mut self, header: Header, body: &[u8]) -> Fate {
@@ -172,7 +184,9 @@ impl<R: Router> Session<R> {
         if is_isolation {
             self.note_isolation(body);
         } else if self.is_finding() {
-            if header.length <= MAX_INSPECTED_REPLY {
+            if self.whereabouts.is_asked() {
+                self.whereabouts.note_row(body);
+            } else if header.length <= MAX_INSPECTED_REPLY {
                 self.doubt.note_row(body);
             } else {
                 self.doubt.note_torn();
@@ -320,7 +334,10 @@ impl<R: Router> Session<R> {
                 Effect::ForgetStatements => self.statements_dropped(index.is_some()),
                 // COMMIT of a failed transaction answers ROLLBACK.
                 Effect::Commit if command_tag.starts_with(b"ROLLBACK") => self.track.rollback(),
-                Effect::Commit => self.track.settle(),
+                Effect::Commit => {
+                    self.track.settle();
+                    self.note_commit();
+                }
                 Effect::Rollback => self.track.rollback(),
                 Effect::Savepoint(name) => self.track.savepoint(name),
                 Effect::RollbackTo(name) => self.track.rollback_to(name),

@@ -85,6 +85,7 @@ impl Router for Scripted {
         match question {
             OwnQuestion::Denied { .. } => String::new(),
             OwnQuestion::Refused { message, .. } => format!("refuse {message}"),
+            OwnQuestion::Token { statement, .. } => statement.to_string(),
             OwnQuestion::Show { name } => format!("SELECT 'known' AS \"pgweir.{name}\""),
             OwnQuestion::Route { statement } => format!("SELECT 'route of {statement}'"),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::spec::{available, nested, planned, section, words};
+use crate::config::spec::{available, nested, section, words};
 
 section! {
     /// How old the answer to a read may be. May be overridden in `[databases.NAME.consistency]`.
@@ -21,9 +21,9 @@ words! {
     pub enum ConsistencyLevel {
         /// Nobody's, sooner than max_staleness.
         Eventual = "eventual" => available();
-        /// The client's own; what it has read it goes on seeing, to within two probes.
+        /// The client's own; and what it has read it goes on seeing.
         Session = "session" => available();
         /// Everybody's through this pgweir.
-        Global = "global" => planned();
+        Global = "global" => available();
     }
 }

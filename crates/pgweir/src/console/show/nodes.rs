@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pgweir_pool::{Candidate, FULL_SHARE, NodeView, Role, Topology};
-use pgweir_protocol::verdict::Target;
+use pgweir_pool::{Access, Candidate, FULL_SHARE, NodeView, Role, Topology};
 
 use super::super::table::{Column, Row, Value, boolean, int4, int8, text};
 use super::{Show, View};
@@ -43,8 +42,9 @@ pub(super) const NODES: Show = Show {
 
 fn rows(view: &View<'_>, policy: &Policy) -> Vec<Row> {
     let topology = policy.cluster.snapshot();
-    let reads = policy.candidates(Target::Replica);
-    let writes = policy.candidates(Target::Primary);
+    let now = Instant::now();
+    let reads = policy.candidates(&policy.want(Access::Replica), now);
+    let writes = policy.candidates(&policy.want(Access::Primary), now);
     let both = reads.iter().zip(&writes);
     let nodes = topology.nodes.iter().zip(both);
     let row = |(node, (reads, writes))| row(view, policy, &topology, node, [reads, writes]);
