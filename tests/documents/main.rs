@@ -68,7 +68,7 @@ fn sources(directory: &Path, out: &mut Vec<String>) {
 }
 
 /// Codes that pgweir tells servers' errors by, and never raises.
-const RECOGNISED: [&str; 6] = ["25006", "40001", "40P01", "42602", "42P03", "XX000"];
+const RECOGNISED: [&str; 7] = ["25006", "40001", "40P01", "42602", "42P03", "57P04", "XX000"];
 
 #[test]
 fn every_sqlstate_that_pgweir_raises_is_explained() {

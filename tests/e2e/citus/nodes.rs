@@ -77,7 +77,10 @@ fn nodes_come_and_go_under_reads() {
                 second.port()
             ));
             wait_for_readers(weir, &all);
-            client.ask(&format!("SELECT citus_disable_node('{HOST}', {})", second.port()));
+            client.ask(&format!(
+                "SELECT citus_disable_node('{HOST}', {}, synchronous => true)",
+                second.port()
+            ));
             wait_for_readers(weir, &[all[0].clone(), all[2].clone()]);
             client.ask(&format!("SELECT citus_activate_node('{HOST}', {})", second.port()));
             wait_for_readers(weir, &all);

@@ -42,7 +42,7 @@ SELECT * FROM pg_sequences
 SELECT * FROM pg_available_extensions
 --;; primary server_relation
 SELECT * FROM pg_cursors
---;; primary server_relation
+--;; primary server_relation lists_statements
 SELECT * FROM pg_prepared_statements
 --;; primary server_relation
 SELECT * FROM pg_stat_statements

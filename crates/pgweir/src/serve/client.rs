@@ -591,6 +591,8 @@ impl ClientTask {
         if !self.detach_if_done(answered_at) {
             self.set_listener_apart();
         }
+        // Between two pieces of work, also where the next one is here already.
+        self.heed_signals(cx)?;
         if self.is_blocked || self.runs_again {
             self.resume_client(cx)?;
             // What waited may have been answered without the server.

@@ -26,10 +26,8 @@ const PLANNED: &[(&str, &str)] = &[
     ("auth.method", "\"cert\""),
     ("auth.query", "\"select 1\""),
     ("auth.query_user", "\"a\""),
-    ("consistency.level", "\"global\""),
     ("listen.tls.client_ca_file", "\"a\""),
     ("pool.mode", "\"statement\""),
-    ("databases.app.consistency.level", "\"global\""),
     ("databases.app.pool.mode", "\"statement\""),
 ];
 
