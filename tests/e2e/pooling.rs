@@ -65,7 +65,8 @@ async fn two_thousand_clients_are_served_by_twenty_connections_per_node() {
     }
     let servers = servers_of(shared(), "app", scratch.name());
     assert!(failures.is_empty(), "{} failed, such as {}", failures.len(), failures[0]);
-    assert!(servers.iter().all(|&count| (1..=SERVERS).contains(&count)), "{servers:?}");
+    // How many reads replicas had is another matter: until the catalog is read, none.
+    assert!(servers.iter().all(|&count| count <= SERVERS), "{servers:?}");
     let written = "SELECT count(DISTINCT client) FROM item";
     let written = shared().primary().psql_in(scratch.name(), written).unwrap();
     assert_eq!(written, CROWD.to_string());

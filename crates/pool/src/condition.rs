@@ -241,11 +241,17 @@ impl Condition {
     }
 }
 
-/// The part of the load that a node or a group of nodes has, so long after it came back.
-pub(crate) fn share_since(since: Instant, now: Instant) -> u32 {
+/// The part of the load that a node has, so long after it came back.
+fn share_since(since: Instant, now: Instant) -> u32 {
+    share_over(since, SLOW_START, now)
+}
+
+/// The part of the load that nodes have which get it back over such a time.
+pub(crate) fn share_over(since: Instant, over: Duration, now: Instant) -> u32 {
     let elapsed = now.saturating_duration_since(since).as_millis();
-    let steps = u128::from(FULL_SHARE) * elapsed / SLOW_START.as_millis();
-    u32::try_from(steps).unwrap_or(FULL_SHARE).clamp(1, FULL_SHARE)
+    let steps = (u128::from(FULL_SHARE) * elapsed).checked_div(over.as_millis());
+    let steps = steps.and_then(|steps| u32::try_from(steps).ok()).unwrap_or(FULL_SHARE);
+    steps.clamp(1, FULL_SHARE)
 }
 
 fn doubled(first: Duration, times: u32) -> Duration {

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::condition::{Condition, share_since};
+use crate::condition::{Condition, SLOW_START, share_over};
 use crate::freshness::{Freshness, PrimaryPosition};
 use crate::lsn::{Lsn, WalLayout};
 use crate::node::{Node, NodeId};
@@ -110,10 +110,26 @@ type Drawn = (NodeId, Role, Health, Standing, bool);
 enum Readers {
     /// None ever has.
     NotYet,
-    /// Some do; since when, if none had before.
-    Serve(Option<Instant>),
-    /// None does any more: the primary has it all.
-    Gone,
+    /// Some do; how they got the reads back, if none had before.
+    Serve(Option<HandOver>),
+    /// None does any more, since then: the primary has it all.
+    Gone(Instant),
+}
+
+/// How the primary gives reads back: for as long as it had them all, at most [`SLOW_START`]. One probe
+/// that all replicas have missed leaves no cache cold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HandOver {
+    since: Instant,
+    over: Duration,
+}
+
+impl HandOver {
+    /// Since when nobody but the primary has served, when that begins again now: what it still kept counts.
+    fn interrupted(self, now: Instant) -> Instant {
+        let left = self.over.saturating_sub(now.saturating_duration_since(self.since));
+        now.checked_sub(left).unwrap_or(now)
+    }
 }
 
 /// What one node said last.
@@ -248,8 +264,13 @@ impl Tracker {
         });
         self.readers = match (self.readers, serves) {
             (Readers::NotYet, true) => Readers::Serve(None),
-            (Readers::Gone, true) => Readers::Serve(Some(self.now)),
-            (Readers::Serve(_), false) => Readers::Gone,
+            (Readers::Gone(from), true) => {
+                let over = self.now.saturating_duration_since(from).min(SLOW_START);
+                Readers::Serve(Some(HandOver { since: self.now, over }))
+            }
+            (Readers::Serve(last), false) => {
+                Readers::Gone(last.map_or(self.now, |last| last.interrupted(self.now)))
+            }
             (readers, _) => readers,
         };
     }
@@ -257,7 +278,9 @@ impl Tracker {
     /// The part of the reads that the primary keeps.
     fn primary_share(&self) -> u32 {
         match self.readers {
-            Readers::Serve(Some(since)) => FULL_SHARE - share_since(since, self.now),
+            Readers::Serve(Some(HandOver { since, over })) => {
+                FULL_SHARE - share_over(since, over, self.now)
+            }
             _ => 0,
         }
     }
@@ -985,6 +1008,8 @@ mod tests {
         scene.replica(1, 1, 100);
         assert_eq!(scene.tracker.draw().primary_share, 0, "nobody was there before");
         scene.gone(1);
+        scene.tracker.draw();
+        scene.now += SLOW_START;
         scene.replica(1, 1, 100);
         scene.replica(1, 1, 100);
         let mut kept = vec![scene.tracker.draw().primary_share];
@@ -993,6 +1018,21 @@ mod tests {
             kept.push(scene.tracker.draw().primary_share);
         }
         assert_eq!(kept, [9, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn the_primary_hands_the_reads_over_in_no_more_time_than_it_had_them() {
+        let mut scene = Scene::new(&[AUTO; 2]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.gone(1);
+        scene.tracker.draw();
+        scene.replica(1, 1, 100);
+        scene.replica(1, 1, 100);
+        assert!(scene.tracker.draw().primary_share > 0);
+        scene.replica(1, 1, 100);
+        scene.replica(1, 1, 100);
+        assert_eq!(scene.tracker.draw().primary_share, 0, "two probes were missed");
     }
 
     #[test]
