@@ -23,6 +23,7 @@ mod proxy;
 mod scaling;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,12 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(4);
 const WRITERS: usize = 3;
 const READERS: usize = 6;
+
+/// What is measured here is measured with the machine to itself: these tests run one after the other.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Something that happens.
 type Act = (&'static str, fn(&mut Chaos));
@@ -338,6 +345,7 @@ fn seconds() -> Option<u64> {
 
 #[test]
 fn whatever_happens_to_servers_and_networks_clients_are_told_the_truth() {
+    let _turn = turn();
     let seed = number("PGWEIR_CHAOS_SEED").unwrap_or(u64::from(std::process::id()));
     println!("PGWEIR_CHAOS_SEED={seed}");
     let mut chaos = Chaos::new(seed);

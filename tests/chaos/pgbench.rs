@@ -14,6 +14,7 @@ const SECONDS: u64 = 4;
 
 #[test]
 fn pgbench_does_not_notice_that_replicas_are_killed_again_and_again() {
+    let _turn = crate::turn();
     let sandbox = Sandbox::builder().start().unwrap();
     let length = seconds().map_or(SECONDS, |seconds| seconds / 10);
     let patience = Duration::from_secs(length) + SOON * 4;

@@ -55,6 +55,7 @@ fn throughput(sandbox: &Sandbox, replicas: usize) -> f64 {
 
 #[test]
 fn three_replicas_serve_almost_three_times_what_one_does() {
+    let _turn = crate::turn();
     let sandbox = Sandbox::builder().replicas(3).start().unwrap();
     let (one, three) = (throughput(&sandbox, 1), throughput(&sandbox, 3));
     println!("one replica: {one:.0} reads/s, three: {three:.0}, {:.2} times", three / one);

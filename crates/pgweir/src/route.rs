@@ -1272,11 +1272,14 @@ impl ClientRouter {
         let (wishes, now) = (Wishes::read(facts.settings, self.policy.level), Instant::now());
         let want = self.want(reach(target), wishes, now);
         for candidate in self.policy.candidates(&want, now) {
-            let eligible = match &candidate.eligible {
+            let mut value = match &candidate.eligible {
                 Ok(()) => "eligible".to_owned(),
                 Err(why) => format!("not eligible: {why}"),
             };
-            rows.push((format!("node {}", candidate.node.name()), eligible));
+            if let (role, Some(group)) = candidate.place {
+                value = format!("{value} ({}, group {group})", role.as_str());
+            }
+            rows.push((format!("node {}", candidate.node.name()), value));
         }
         rows_of(&rows)
     }

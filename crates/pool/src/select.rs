@@ -173,6 +173,8 @@ pub enum NoNode {
 pub struct Candidate {
     /// The node.
     pub node: Arc<Node>,
+    /// Its role, and its group in a Citus cluster.
+    pub place: (Role, Option<u32>),
     /// Whether it could, and why not.
     pub eligible: Result<(), Ineligible>,
 }
@@ -311,6 +313,7 @@ pub fn explain(
     };
     let candidate = |(index, view): (usize, &NodeView)| Candidate {
         node: Arc::clone(&view.node),
+        place: (view.role, view.shard.as_ref().map(|shard| shard.group)),
         eligible: judge(index, view),
     };
     topology.nodes.iter().enumerate().map(candidate).collect()

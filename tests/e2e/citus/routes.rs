@@ -196,6 +196,8 @@ fn a_database_that_is_not_sharded_is_the_coordinators_alone() {
     }
     let nodes = client.ask("EXPLAIN (ROUTE) SELECT 1");
     assert!(nodes.contains("not eligible: the database is the coordinator's alone"), "{nodes}");
+    assert!(nodes.contains("coordinator's alone (worker, group "), "{nodes}");
+    assert!(nodes.contains("eligible (primary, group 0)"), "{nodes}");
 }
 
 /// A write is seen at once on every node, and what was seen stays so.

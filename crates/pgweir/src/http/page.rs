@@ -34,6 +34,7 @@ const SECTIONS: [Section; 4] = [
             "cluster",
             "node",
             "role",
+            "group",
             "health",
             "reads",
             "writes",
