@@ -192,7 +192,8 @@ impl Gateway {
         let before = self.now();
         let next = before.next(prepared).await;
         for (name, cluster) in next.clusters() {
-            if !before.clusters().any(|(known, _)| known == name) {
+            let stays = |(known, old): (&str, &Arc<_>)| known == name && Arc::ptr_eq(old, cluster);
+            if !before.clusters().any(stays) {
                 tokio::spawn(watch_standings(Arc::downgrade(self), cluster.changes()));
             }
         }
