@@ -233,8 +233,8 @@ fn watch(run: &Run<'_>, id: usize) {
             0 => ("the primary", number(&client.ask(&format!("/* pgweir: primary */ {SUM}")))),
             _ => read(&mut client, SUM, &mut dice),
         };
-        // One read in some ten thousand runs back by one commit where processors are short: found, and not
-        // yet explained (docs/consistency.md). The long run counts them.
+        // In two of six short runs one such read ran back by one commit: found, and not explained
+        // (docs/consistency.md). The long run counts them.
         if is_full() {
             run.check(&format!("{way} behind {before}"), got, last);
         }
