@@ -392,6 +392,11 @@ impl ClientHandle {
         first
     }
 
+    /// Whether there is a signal to heed; whoever waits for one asks [`Self::signal`].
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.signals.load(Ordering::Acquire) != 0
+    }
+
     /// Who it is, for the log.
     pub(crate) fn span(&self) -> tracing::Span {
         self.account.identity.span(Some(self.pid))

@@ -592,7 +592,9 @@ impl ClientTask {
             self.set_listener_apart();
         }
         // Between two pieces of work, also where the next one is here already.
-        self.heed_signals(cx)?;
+        if self.is_renewed || self.handle.is_signalled() {
+            self.heed_signals(cx)?;
+        }
         if self.is_blocked || self.runs_again {
             self.resume_client(cx)?;
             // What waited may have been answered without the server.
