@@ -1,6 +1,6 @@
 //! Running it: health, metrics, signals, and the command line's other verbs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -279,6 +279,23 @@ fn the_demo_shows_its_nodes_on_a_terminal_and_ends_with_ctrl_c() {
     assert_eq!(demo.wait_for_end(Duration::from_secs(60)).code(), Some(0));
 }
 
+/// Changes the configuration that the demo names, and asks its console.
+fn change_while_it_runs(said: &str, port: u16) {
+    let words = |line: &str| line.trim().split(' ').next().map(PathBuf::from);
+    let file = said.lines().find(|line| line.contains("pgweir.toml")).and_then(words);
+    let file = file.expect("the configuration's name");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}[pool]\nsize = 7\n")).unwrap();
+    let mut console = Client::connect(port, "postgres", "pgweir", &[]).unwrap();
+    until("the change to take effect", SOON, || {
+        let settings = console.query("SHOW CONFIG").rows;
+        match settings.iter().find(|row| row[0].as_deref() == Some("pool.size")) {
+            Some(row) if row[1].as_deref() == Some("7") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
 #[test]
 fn the_demo_serves_until_it_is_interrupted_and_leaves_nothing() {
     let (port, page) = two_ports();
@@ -315,6 +332,7 @@ fn the_demo_serves_until_it_is_interrupted_and_leaves_nothing() {
     });
     let (status, html) = get(page.port(), "/").unwrap();
     assert_eq!(status, 200, "{html}");
+    change_while_it_runs(&said.lock().unwrap(), port.port());
     kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
     let ended = until("the demo to end", Duration::from_secs(60), || {
         child.try_wait().unwrap().ok_or("it runs")

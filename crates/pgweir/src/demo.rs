@@ -1,11 +1,11 @@
 //! `pgweir demo`: a primary and two streaming replicas of its own, or a Citus coordinator and two
 //! workers, with pgweir in front.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use pgweir_sandbox::{CitusCluster, Sandbox};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{ClusterKind, Config, LogLevel, Reading};
+use crate::config::{ClusterKind, Config, LogLevel};
 use crate::gateway::Gateway;
 use crate::http::staleness;
 use crate::reload::Source;
-use crate::run::{RunError, Server, raise_file_limit, runtime};
+use crate::run::{self, Server, raise_file_limit, runtime};
 use crate::telemetry::log::{self, LevelHandle, LogFormat};
 
 /// Streaming replicas beside the primary.
@@ -25,6 +25,9 @@ const REPLICAS: usize = 2;
 
 /// Workers beside the coordinator.
 const WORKERS: usize = 2;
+
+const CONFIG_FILE: &str = "pgweir.toml";
+const USERS_FILE: &str = "users.toml";
 
 /// How often the table of nodes is drawn anew.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -94,33 +97,39 @@ pub fn run(
     }
     let servers = Servers::start(citus, dir)?;
     let sandbox = servers.told();
-    let (config, source) = configuration(sandbox, servers.kind(), port)?;
+    let (config, source) = run::read(&configure(sandbox, servers.kind(), port)?)?;
     runtime(config.runtime.workers)?.block_on(serve(config, source, log, sandbox, port))?;
     writeln!(out, "\nstopping ...")?;
     drop(servers);
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a file would say: RELOAD and SET work on that as on any.
-fn configuration(
-    sandbox: &Sandbox,
-    kind: ClusterKind,
-    port: u16,
-) -> Result<(Config, Source), Box<dyn Error>> {
+/// Writes a configuration for the cluster, beside its sockets, where it goes when the cluster goes. The
+/// superuser is an administrator: whoever reaches the demo may do anything with it in any case.
+fn configure(sandbox: &Sandbox, kind: ClusterKind, port: u16) -> io::Result<PathBuf> {
     let nodes: Vec<String> =
         sandbox.nodes().iter().map(|node| format!("{:?}", node.address())).collect();
+    let user = sandbox.superuser();
     let text = format!(
-        "[listen]\naddress = \"127.0.0.1:{port}\"\n[http]\naddress = \"127.0.0.1:{}\"\n\
-         [log]\nconnections = false\n[clusters.main]\nkind = \"{kind}\"\nnodes = [{}]\n\
-         [clusters.main.monitor]\nuser = {:?}\n",
+        "# What is changed here takes effect at once.\n\n\
+         [listen]\naddress = \"127.0.0.1:{port}\"\n\n\
+         [http]\naddress = \"127.0.0.1:{}\"\n\n\
+         [auth]\nusers_file = \"{USERS_FILE}\"\n\n\
+         [log]\nconnections = false\n\n\
+         [clusters.main]\nkind = \"{kind}\"\nnodes = [{}]\nmonitor = {{ user = {user:?} }}\n",
         port.saturating_add(1),
         nodes.join(", "),
-        sandbox.superuser()
     );
-    let file = PathBuf::from("demo");
-    let Reading { result, text, .. } = Reading::of_text(text, &[], &file);
-    let config = result.map_err(RunError::Config)?;
-    Ok((config, Source { file, is_file: false, text, files: BTreeSet::new() }))
+    let users = format!("[[user]]\nname = {user:?}\nadmin = true\n");
+    write_new(&sandbox.socket_dir().join(USERS_FILE), &users)?;
+    let file = sandbox.socket_dir().join(CONFIG_FILE);
+    write_new(&file, &text)?;
+    Ok(file)
+}
+
+/// Not through a link that somebody has put there.
+fn write_new(file: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).open(file)?.write_all(text.as_bytes())
 }
 
 async fn serve(
@@ -130,13 +139,14 @@ async fn serve(
     sandbox: &Sandbox,
     port: u16,
 ) -> Result<(), Box<dyn Error>> {
+    let file = source.file.display().to_string();
     let server = Server::start(config, source, log).await?;
     let mut out = io::stdout();
+    let psql = format!("psql -h 127.0.0.1 -p {port} -U {}", sandbox.superuser());
     writeln!(
         out,
-        "\n  psql -h 127.0.0.1 -p {port} -U {} postgres\n  http://127.0.0.1:{}/\n\nCtrl-C stops \
-         everything.\n",
-        sandbox.superuser(),
+        "\n  {psql} postgres\n  {psql} pgweir    (the console)\n  http://127.0.0.1:{}/\n  {file}    \
+         (changes take effect at once)\n\nCtrl-C stops everything.\n",
         port.saturating_add(1)
     )?;
     out.flush()?;

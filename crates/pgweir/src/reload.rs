@@ -17,7 +17,7 @@ use crate::gateway::{Gateway, Phase};
 use crate::serve::{Listeners, Rebuilding};
 use crate::snapshot::Prepared;
 use crate::telemetry::log::LevelHandle;
-use crate::watch::{self, Contents};
+use crate::watch::{Contents, Watch};
 
 /// Wishes that may wait while another is being done; more of the same would change nothing.
 const MAX_WISHES: usize = 64;
@@ -127,10 +127,8 @@ impl Reloads {
 /// Where a configuration comes from.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The file; its name alone, if it is only a name.
+    /// The file.
     pub file: PathBuf,
-    /// Whether there is such a file; otherwise the text is all there is.
-    pub is_file: bool,
     /// The text in force.
     pub text: String,
     /// Every file that was looked at.
@@ -179,9 +177,8 @@ impl Reloader {
     /// Begins to heed wishes, and to look after the files.
     pub(crate) fn start(mut self) {
         let Some(mut requests) = self.gateway.reloads.take() else { return };
-        let watch = self.source.is_file.then(|| watch::Watch::start(self.source.files.clone()));
+        let mut watch = Watch::start(self.source.files.clone());
         tokio::spawn(async move {
-            let mut watch = watch;
             if self.is_outdated() {
                 let (wish, trigger) = (Wish::Reload, Trigger::File);
                 let _ = self.heed(&Request { wish, trigger, answer: None }).await;
@@ -189,15 +186,13 @@ impl Reloader {
             loop {
                 let request = tokio::select! {
                     request = requests.recv() => request,
-                    Some(()) = watch::changed(&mut watch) => {
+                    Some(()) = watch.changed() => {
                         Some(Request { wish: Wish::Reload, trigger: Trigger::File, answer: None })
                     }
                 };
                 let Some(request) = request else { return };
                 let outcome = self.heed(&request).await;
-                if let Some(watch) = &watch {
-                    watch.look_after(self.source.files.clone());
-                }
+                watch.look_after(self.source.files.clone());
                 if let Some(answer) = request.answer {
                     // Whoever asked may have left.
                     let _ = answer.send(outcome);
@@ -208,8 +203,7 @@ impl Reloader {
 
     /// Whether the file was written since it was read and before it was looked after.
     fn is_outdated(&self) -> bool {
-        let Source { file, is_file, text, .. } = &self.source;
-        *is_file && read_file(file).is_ok_and(|now| now != *text)
+        read_file(&self.source.file).is_ok_and(|now| now != self.source.text)
     }
 
     async fn heed(&mut self, request: &Request) -> Outcome {
@@ -281,7 +275,7 @@ impl Reloader {
     /// Reads, with some keys set to other values or as the file is now, and prepares what was read.
     async fn read(&self, text: String, set: Vec<(String, String)>) -> Read {
         let file = self.source.file.clone();
-        let is_from_file = self.source.is_file && set.is_empty();
+        let is_from_file = set.is_empty();
         let running = self.gateway.now().config().runtime.clone();
         let read = tokio::task::spawn_blocking(move || {
             let reading = if is_from_file {

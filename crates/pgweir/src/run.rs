@@ -56,9 +56,7 @@ fn lines(problems: &[Problem]) -> String {
 /// # Errors
 /// Whatever keeps it from serving.
 pub fn run(file: &Path, format: LogFormat) -> Result<ExitCode, RunError> {
-    let Reading { result, text, files } = Reading::of_file(file);
-    let config = result.map_err(RunError::Config)?;
-    let source = Source { file: file.to_owned(), is_file: true, text, files };
+    let (config, source) = read(file)?;
     let log = log::install(format, config.log.level).ok();
     if log.is_none() {
         tracing::debug!("the process logs already");
@@ -68,6 +66,16 @@ pub fn run(file: &Path, format: LogFormat) -> Result<ExitCode, RunError> {
     }
     raise_file_limit();
     runtime(config.runtime.workers)?.block_on(serve(config, source, log))
+}
+
+/// Reads a configuration that is to be served.
+///
+/// # Errors
+/// What is wrong in it.
+pub(crate) fn read(file: &Path) -> Result<(Config, Source), RunError> {
+    let Reading { result, text, files } = Reading::of_file(file);
+    let config = result.map_err(RunError::Config)?;
+    Ok((config, Source { file: file.to_owned(), text, files }))
 }
 
 /// Lets the process open as many files as the system allows it: a socket per client and per server

@@ -121,13 +121,10 @@ impl Watch {
     pub(crate) fn look_after(&self, files: BTreeSet<PathBuf>) {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
-}
 
-/// Returns when a file has changed; never, if none is looked after.
-pub(crate) async fn changed(watch: &mut Option<Watch>) -> Option<()> {
-    match watch {
-        Some(watch) => watch.news.recv().await,
-        None => std::future::pending().await,
+    /// Returns when a file has changed; `None` if that is not looked after any more.
+    pub(crate) async fn changed(&mut self) -> Option<()> {
+        self.news.recv().await
     }
 }
 
