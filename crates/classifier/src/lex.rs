@@ -131,13 +131,27 @@ fn is_newline(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-fn is_identifier_start(byte: u8) -> bool {
+const fn is_identifier_start(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
 
 fn is_identifier(byte: u8) -> bool {
-    is_identifier_start(byte) || byte.is_ascii_digit() || byte == b'$'
+    IDENTIFIER.get(usize::from(byte)).copied().unwrap_or_default()
 }
+
+/// Bytes that a name may go on with: a table, because most of a text's bytes are asked for it.
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler, which would refuse it")]
+const IDENTIFIER: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = is_identifier_start(byte) || byte.is_ascii_digit() || byte == b'$';
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
 
 impl<'a> Lexer<'a> {
     fn new(sql: &'a [u8], standard_conforming_strings: bool) -> Self {
@@ -354,12 +368,9 @@ impl<'a> Lexer<'a> {
 
     /// A key word or a name, folded to lower case; or the prefix of a literal.
     fn word(&mut self) {
-        let start = self.at;
-        let mut end = start;
-        while is_identifier(self.byte(end)) {
-            end += 1;
-        }
-        let word = self.slice(start, end);
+        let rest = self.slice(self.at, self.sql.len());
+        let word = rest.split(|byte| !is_identifier(*byte)).next().unwrap_or_default();
+        let end = self.at + word.len();
         if let ([prefix], b'\'') = (word, self.byte(end)) {
             match prefix.to_ascii_lowercase() {
                 b'e' => return self.string(end, Quoting::Escapes, STRING, false),
@@ -377,7 +388,9 @@ impl<'a> Lexer<'a> {
             }
         }
         self.flush_space();
-        self.scan.normalised.extend(word.iter().map(u8::to_ascii_lowercase));
+        let written = self.scan.normalised.len();
+        self.scan.normalised.extend_from_slice(word);
+        self.scan.normalised.get_mut(written..).unwrap_or_default().make_ascii_lowercase();
         self.last = match word.len() {
             2 if word.eq_ignore_ascii_case(b"in") => Last::List(Kind::Literals),
             6 if word.eq_ignore_ascii_case(b"values") => Last::List(Kind::Rows),
