@@ -456,6 +456,36 @@ fn what_code_does_out_of_sight_is_kept_and_leaks_to_nobody() {
     }
 }
 
+/// What a role tries to set and may not is nobody's setting; what it has had set for it by a function
+/// with more rights, it cannot undo for the next client.
+#[test]
+fn what_a_client_may_not_set_is_nobody_elses_trouble() {
+    let scratch = Scratch::new("session_not_allowed");
+    scratch.prepare(
+        "CREATE TABLE t AS SELECT 1 AS a;
+         GRANT SELECT ON t TO PUBLIC;
+         CREATE FUNCTION loud() RETURNS text LANGUAGE sql SECURITY DEFINER
+             AS $$SELECT set_config('log_statement', 'all', false)$$",
+    );
+    let weir = Weir::start(shared(), ONE);
+    let client = || weir.client("app", scratch.name());
+    let (mut one, mut other) = (client(), client());
+    for name in ["log_statement", "session_replication_role", "server_version", "lc_messages"] {
+        let sql = format!("SELECT 1 WHERE set_config('{name}', 'x', false) IS NOT NULL");
+        assert!(one.query(&sql).failure.is_some(), "{name}");
+        for client in [&mut other, &mut one] {
+            assert_eq!(client.ask("SELECT a FROM t"), "1", "{name}");
+            assert_eq!(client.ask("/* pgweir: primary */ SELECT a FROM t"), "1", "{name}");
+        }
+    }
+    assert_eq!(one.ask("SELECT loud()"), "all");
+    for _ in 0..3 {
+        assert_eq!(other.ask("SELECT a FROM t"), "1");
+        assert_eq!(other.ask("SELECT current_setting('log_statement'), a FROM t"), "none|1");
+        assert_eq!(client().ask("SELECT a FROM t"), "1");
+    }
+}
+
 #[test]
 fn a_released_pin_gives_the_server_connection_back() {
     let weir = Weir::start(shared(), "pool.size = 1\npool.checkout_timeout = \"10s\"");

@@ -403,6 +403,7 @@ impl ClientTask {
                 let used = self.take_client(buffer.filled(), cx)?;
                 let rest = buffer.filled().get(used..).unwrap_or_default();
                 self.wire.kept.extend_from_slice(rest);
+                self.wire.shrink();
             }
             Read::Kept if self.waits() => {}
             Read::Kept => self.resume_client(cx)?,

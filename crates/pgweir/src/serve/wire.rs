@@ -20,6 +20,9 @@ pub(super) const SCRATCH: usize = 64 << 10;
 /// Slices that one write hands to the kernel at most.
 const MAX_SLICES: usize = 16;
 
+/// The most bytes kept that go into the scratch space again, ahead of those that continue them.
+const MAX_COPIED: usize = 8 << 10;
+
 /// The least room for a read that continues a frame, in bytes.
 const MIN_READ: usize = 16 << 10;
 
@@ -69,9 +72,13 @@ impl Wire {
         scratch: &mut ReadBuf<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Read>> {
-        if self.kept.is_empty() {
+        if self.kept.len() <= MAX_COPIED && self.need <= SCRATCH {
+            scratch.put_slice(&self.kept);
             ready!(Pin::new(stream).poll_read(cx, scratch))?;
-            let end = scratch.filled().is_empty();
+            let end = scratch.filled().len() == self.kept.len();
+            if !end {
+                self.kept.clear();
+            }
             return Poll::Ready(Ok(if end { Read::End } else { Read::Scratch }));
         }
         let missing = self.need.saturating_sub(self.kept.len());

@@ -58,6 +58,14 @@ impl Foresight {
         self.is_complete && !self.does_more && self.verdicts.iter().all(|verdict| verdict.only_sets)
     }
 
+    /// Whether what comes next is a BEGIN and nothing else.
+    pub(super) fn is_lone_begin(&self) -> bool {
+        self.is_complete
+            && !self.does_more
+            && self.verdicts.len() == 1
+            && self.verdicts.front().is_some_and(|verdict| verdict.only_begins)
+    }
+
     /// The BEGIN ahead that opens a transaction that may be split.
     pub(super) fn begins(&self) -> Option<Opening> {
         self.begins

@@ -52,7 +52,7 @@ impl Doubt {
     pub(super) fn add(&mut self, inspection: &Inspection) {
         self.of = self.of.with(inspection.of);
         self.released = self.released.with(inspection.released);
-        for name in &inspection.settings {
+        for name in inspection.settings.iter().filter(|name| outlives_transactions(name)) {
             if self.settings.len() < MAX_ASKED {
                 self.settings.insert(name.clone());
             } else {
@@ -81,9 +81,19 @@ impl Doubt {
                 parts.push(part.to_owned());
             }
         }
-        for name in &self.settings {
-            let name = quote_literal(name);
+        let (plain, special): (Vec<&str>, Vec<&str>) =
+            self.settings.iter().map(|name| &**name).partition(|name| is_listed(name));
+        for name in special.into_iter().map(quote_literal) {
             parts.push(format!("SELECT 's',{name},pg_catalog.current_setting({name},true)"));
+        }
+        if !plain.is_empty() {
+            let names: Vec<String> = plain.into_iter().map(quote_literal).collect();
+            parts.push(format!(
+                "SELECT 's',asked,setting FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) AS asked \
+                 LEFT JOIN pg_catalog.pg_settings ON pg_catalog.lower(name) OPERATOR(pg_catalog.=) asked \
+                 AND source OPERATOR(pg_catalog.=) 'session'",
+                names.join(",")
+            ));
         }
         let mut sql = String::new();
         for (index, part) in parts.iter().enumerate() {
@@ -123,6 +133,18 @@ pub(super) fn column(row: &mut Cursor<'_>) -> Option<Option<Box<str>>> {
     }
     let bytes = row.bytes(usize::try_from(length).ok()?).ok()?;
     Some(Some(std::str::from_utf8(bytes).ok()?.into()))
+}
+
+/// Not what PostgreSQL makes anew for each transaction, nor what cannot be read.
+fn outlives_transactions(name: &str) -> bool {
+    !name.starts_with("transaction_") && name != "seed"
+}
+
+/// Whether `pg_settings` tells if a session has SET it. What nobody has SET must not be taken for a
+/// setting of the session's: the next client of the server would have to RESET it, and might not be
+/// allowed to.
+fn is_listed(name: &str) -> bool {
+    !name.contains('.') && name != "role"
 }
 
 /// What can be asked for, each with the SELECT that answers: one row where there is such a thing.

@@ -54,8 +54,9 @@ pub(super) struct Attached {
 #[derive(Debug)]
 pub(super) struct LastWords {
     pub(super) message: String,
-    /// The whole ErrorResponse, for a client whose connection ends with the server's.
-    pub(super) frame: Vec<u8>,
+    /// The whole ErrorResponse, for a client whose connection ends with the server's; none if it was only
+    /// a notice.
+    pub(super) error: Option<Vec<u8>>,
     /// It hangs up for what the client has said.
     pub(super) blames_client: bool,
     /// It goes on with everybody else.
@@ -290,17 +291,20 @@ impl<R: Router> Session<R> {
         self.refusal.refuse_next(error);
     }
 
-    /// The statement_timeout that the last client has left in force runs while it is reset: a
-    /// connection where that is too short is given up for another.
+    /// What the last client has left in force may not be undone by this one (it may have been set on its
+    /// behalf by a function with more rights), or not in the statement_timeout that it has left: such a
+    /// connection is given up for another.
     fn tries_another(&mut self, error: &[u8]) -> bool {
         let report = ServerReport::parse(error.get(HEADER_LENGTH..).unwrap_or_default());
         let is_cancelled = report.is_some_and(|report| report.code == SqlState::QUERY_CANCELED);
+        let now = self.track.now();
+        let is_strange = now.server.iter().any(|(name, _)| now.client.get(name).is_none());
         let Link::Attached(attached) = &mut self.link else {
             return false;
         };
         let is_free = matches!(self.resume, None | Some(Resume::Split));
         let can_leave = attached.stage == Stage::Awaited && is_free;
-        if !is_cancelled || !can_leave || self.tries >= MAX_TRIES {
+        if !(is_cancelled || is_strange) || !can_leave || self.tries >= MAX_TRIES {
             return false;
         }
         self.tries += 1;

@@ -146,8 +146,9 @@ impl<R: Router> Session<R> {
             if torn.left == 0 {
                 self.router.told_error(report.code, Culprit::Pgweir);
                 // A direct connection would have heard the same.
-                to_client.own(|out| match &attached.last_words {
-                    Some(words) => out.extend_from_slice(&words.frame),
+                let error = attached.last_words.as_ref().and_then(|words| words.error.as_ref());
+                to_client.own(|out| match error {
+                    Some(error) => out.extend_from_slice(error),
                     None => report.encode_error(out),
                 });
             }
@@ -221,10 +222,13 @@ impl<R: Router> Session<R> {
     }
 }
 
+/// Whether a transaction block is open to the client though the server had not said so. A BEGIN that
+/// fails opens none; behind one in a text of several statements the rest may have failed.
 fn begins_block(owed: &Owed) -> bool {
     match owed {
         Owed::Errand(Errand::Begin | Errand::Fail | Errand::Again) => true,
-        owed => owed.verdict().is_some_and(|verdict| verdict.begin.is_some()),
+        Owed::Query { verdict, .. } => verdict.begin.is_some() && !verdict.only_begins,
+        _ => false,
     }
 }
 

@@ -66,6 +66,11 @@ pub const MAX_FORESIGHT: usize = 64 << 10;
 /// The largest server message, in bytes, that is read whole before it is passed.
 pub const MAX_INSPECTED_REPLY: usize = 1 << 20;
 
+/// The longest message of a server that goes to the client only as a whole. Who has half of a longer one
+/// when the server is lost cannot be told anything more. As much as PostgreSQL itself sends at a time
+/// (`PQ_SEND_BUFFER_SIZE`).
+pub const MAX_UNTORN: usize = 8 << 10;
+
 /// The most portals of a client that are told apart; one with more is pinned to its server.
 pub const MAX_PORTALS: usize = 1024;
 

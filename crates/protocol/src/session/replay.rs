@@ -165,11 +165,13 @@ impl Replay {
         self.state == State::Unheard && !self.is_prompt
     }
 
-    fn begin(&mut self, may_run_again: bool) {
+    /// A piece of work begins; `is_begin` if it is a BEGIN alone, which does nothing that could be done
+    /// twice, on the primary either.
+    fn begin(&mut self, may_run_again: bool, is_begin: bool) {
         self.clear();
         self.next_answer();
         self.is_prompt = false;
-        let is_kept = may_run_again && self.home == Target::Replica;
+        let is_kept = may_run_again && (self.home == Target::Replica || is_begin);
         self.state = if is_kept { State::Unheard } else { State::Final };
     }
 
@@ -336,7 +338,7 @@ impl<R: Router> Session<R> {
             && attached.status == TransactionStatus::Idle
             && self.mode == PoolMode::Transaction
             && self.track.now().pins.is_empty();
-        self.replay.begin(is_free || self.may_move());
+        self.replay.begin(is_free || self.may_move(), self.foresight.is_lone_begin());
     }
 
     /// The client asks by a Flush for what there is of its answer.
@@ -373,9 +375,13 @@ impl<R: Router> Session<R> {
             return false;
         };
         let is_blamed = attached.last_words.as_ref().is_some_and(|words| words.blames_client);
-        let is_awaited = is_awaited(attached)
-            && matches!(self.resume, None | Some(Resume::Split))
-            && self.replay.home == Target::Replica;
+        let is_new_or_split = match self.resume {
+            None => true,
+            // A new primary need not show all that its replica has.
+            Some(Resume::Split) => attached.role == Target::Replica,
+            Some(_) => false,
+        };
+        let is_awaited = is_new_or_split && is_awaited(attached);
         let is_hopeless = is_blamed || self.replay.replays >= MAX_REPLAYS;
         !is_hopeless && (is_awaited || self.may_run_again())
     }
@@ -542,8 +548,7 @@ impl<R: Router> Session<R> {
 
 /// Whether nothing of the client's has gone to the server yet, and nothing was begun for it.
 fn is_awaited(attached: &Attached) -> bool {
-    attached.role == Target::Replica
-        && attached.stage == Stage::Awaited
+    attached.stage == Stage::Awaited
         && matches!(
             attached.errand,
             None | Some(

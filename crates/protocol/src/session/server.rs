@@ -14,7 +14,7 @@ use crate::sqlstate::SqlState;
 use crate::verdict::{Culprit, Effect, Pins, Router, SettingChange, Verdict};
 
 use super::link::{LastWords, Link, SERVERS_OWN, SESSION_ENDS};
-use super::{Fate, MAX_INSPECTED_REPLY, Next, Passing, ServerBroken, Session, Taken};
+use super::{Fate, MAX_INSPECTED_REPLY, MAX_UNTORN, Next, Passing, ServerBroken, Session, Taken};
 
 impl<R: Router> Session<R> {
     /// Takes what the server has sent. Bytes not consumed have to be offered again, with more.
@@ -62,7 +62,9 @@ impl<R: Router> Session<R> {
             };
             let arrived = header.length.min(rest.len());
             let whole = arrived == header.length;
-            let is_looked_at = is_inspected(header) || self.replay.holds_whole(header);
+            let is_looked_at = header.length <= MAX_UNTORN
+                || is_inspected(header)
+                || self.replay.holds_whole(header);
             if !whole && (is_looked_at || self.is_to_be_read(header)) {
                 return Ok(Taken { consumed: at, next: Next::Need(header.length) });
             }
@@ -94,7 +96,7 @@ impl<R: Router> Session<R> {
             b'd' => Ok(self.fate_of_data()),
             b'S' => Ok(self.parameter_status(body)),
             b'A' => Ok(self.notification(body, to_client)),
-            b'N' => Ok(self.fate_of_data()),
+            b'N' => Ok(self.notice(body)),
             b'E' => Ok(self.error(body, to_client)),
             b'Z' => self.ready(body, to_client),
             b'C' | b'I' | b's' => Ok(self.completed(body, header.tag)),
@@ -419,6 +421,22 @@ impl<R: Router> Session<R> {
         Fate::Forward
     }
 
+    /// A server that has to quit at once (it is shut down in immediate mode, or another of its processes
+    /// has crashed) says so in a notice. What the client hears depends on what it loses.
+    fn notice(&mut self, body: &[u8]) -> Fate {
+        let report = ServerReport::parse(body).filter(|report| report.routine == Some(LAST_NOTICE));
+        let Some((report, Link::Attached(attached))) = report.zip(Some(&mut self.link)) else {
+            return self.fate_of_data();
+        };
+        attached.last_words = Some(LastWords {
+            message: report.message.to_string(),
+            error: None,
+            blames_client: false,
+            concerns_session: false,
+        });
+        Fate::Drop
+    }
+
     fn error(&mut self, body: &[u8], to_client: &mut Outgoing) -> Fate {
         let Link::Attached(attached) = &mut self.link else {
             return Fate::Drop;
@@ -430,7 +448,7 @@ impl<R: Router> Session<R> {
             // The server is about to close: what the client is told depends on what it loses.
             attached.last_words = Some(LastWords {
                 message: report.message.to_string(),
-                frame: whole_error(body),
+                error: Some(whole_error(body)),
                 blames_client: report.code == SqlState::PROTOCOL_VIOLATION,
                 concerns_session: SESSION_ENDS.contains(&report.code),
             });
@@ -699,6 +717,9 @@ fn undo_on_server(owed: &Owed, facts: &mut ServerFacts) {
         _ => {}
     }
 }
+
+/// The routine of PostgreSQL that quits at once.
+const LAST_NOTICE: &[u8] = b"quickdie";
 
 /// Whether the server holds other statements than it is thought to: somebody has dropped one of
 /// ours in SQL, by its name.
