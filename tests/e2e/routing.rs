@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pgweir_sandbox::Sandbox;
 
-use crate::harness::{Client, LOGGED, Message, Scratch, Weir, shared};
+use crate::harness::{Client, LOGGED, Message, SOON, Scratch, Weir, shared, until};
 
 /// Where a statement ran, by the log of the server that ran it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -198,7 +198,7 @@ fn copy_from_runs_on_the_primary_and_copy_to_on_a_replica() {
     let reply = client.reply();
     assert_eq!((reply.failure, reply.commands), (None, vec!["COPY 2".to_owned()]));
     assert_eq!(client.last_node(), shared().primary().address());
-    shared().wait_all_caught_up(crate::harness::SOON).unwrap();
+    shared().wait_all_caught_up(SOON).unwrap();
 
     let mut reader = weir.client("postgres", scratch.name());
     reader.wire.send(&Message::new().query("COPY item TO STDOUT"));
@@ -298,8 +298,12 @@ fn the_metrics_count_each_statement_once_by_node_and_class() {
     let scratch = Scratch::new("routing_metrics");
     let mut writer = weir.client("postgres", scratch.name());
     writer.ask("CREATE TABLE item (id int)");
-    shared().wait_all_caught_up(crate::harness::SOON).unwrap();
+    shared().wait_all_caught_up(SOON).unwrap();
     let mut reader = weir.client("postgres", scratch.name());
+    until("the table to be known", SOON, || {
+        let route = reader.ask("EXPLAIN (ROUTE) SELECT count(*) FROM item");
+        if route.contains("target|replica") { Ok(()) } else { Err(route) }
+    });
     let before = [weir.queries(shared(), "read"), weir.queries(shared(), "write")];
     for id in 0..10 {
         writer.ask(&format!("INSERT INTO item VALUES ({id})"));

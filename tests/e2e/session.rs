@@ -457,7 +457,7 @@ fn what_code_does_out_of_sight_is_kept_and_leaks_to_nobody() {
 }
 
 /// What a role tries to set and may not is nobody's setting; what it has had set for it by a function
-/// with more rights, it cannot undo for the next client.
+/// with more rights, it can neither set elsewhere nor undo for the next client.
 #[test]
 fn what_a_client_may_not_set_is_nobody_elses_trouble() {
     let scratch = Scratch::new("session_not_allowed");
@@ -478,8 +478,13 @@ fn what_a_client_may_not_set_is_nobody_elses_trouble() {
             assert_eq!(client.ask("/* pgweir: primary */ SELECT a FROM t"), "1", "{name}");
         }
     }
+    drop(weir);
+    let weir = Weir::start(shared(), "pool.size = 2");
+    let client = || weir.client("app", scratch.name());
+    let (mut one, mut other) = (client(), client());
     assert_eq!(one.ask("SELECT loud()"), "all");
     for _ in 0..3 {
+        assert_eq!(one.ask("SELECT current_setting('log_statement'), a FROM t"), "all|1");
         assert_eq!(other.ask("SELECT a FROM t"), "1");
         assert_eq!(other.ask("SELECT current_setting('log_statement'), a FROM t"), "none|1");
         assert_eq!(client().ask("SELECT a FROM t"), "1");

@@ -47,6 +47,10 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a client's login waits for the first reading.
 const FIRST_READ: Duration = Duration::from_secs(3);
 
+/// How long one waits that comes behind a change: until that is read, what uses the database's objects
+/// goes to the primary.
+const LATER_READ: Duration = Duration::from_millis(100);
+
 /// Databases that are kept at the same time; those without clients make room.
 pub(crate) const MAX_DATABASES: usize = 1_000;
 
@@ -266,7 +270,7 @@ impl DatabaseCatalog {
     }
 
     /// A client comes; the database is kept for as long as it stays. Waits, within bounds, until
-    /// something is known.
+    /// everything is known.
     pub(crate) async fn attend(self: &Arc<Self>) -> Attendance {
         self.clients.fetch_add(1, Ordering::AcqRel);
         let attendance = Attendance(self.clone());
@@ -276,7 +280,9 @@ impl DatabaseCatalog {
             let waits = self.changes.running.load(Ordering::Acquire) > 0;
             *look == Look::Failed || (*look == Look::Done && (waits || self.is_current()))
         };
-        let _ = timeout(FIRST_READ, looks.wait_for(is_served)).await;
+        let is_first = self.reading.load().known.read_at.is_none();
+        let patience = if is_first { FIRST_READ } else { LATER_READ };
+        let _ = timeout(patience, looks.wait_for(is_served)).await;
         attendance
     }
 

@@ -374,6 +374,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         suits_replica: label.access != Access::Write && !executes && !leaves_state,
         begin,
         only_begins: matches!(only, Some(Control::Begin(_))),
+        only_ends: only.is_some_and(ends),
         only_sets: only_sets(label),
         set_transaction: only.and_then(|control| match control {
             Control::SetTransaction(modes) => Some(transaction_modes(modes)),
@@ -393,6 +394,16 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         question,
         ..remembered(label)
     }
+}
+
+/// Whether it ends a transaction, and none begins with it.
+const fn ends(control: &Control) -> bool {
+    matches!(
+        control,
+        Control::Commit { chain: false }
+            | Control::Rollback { chain: false }
+            | Control::PrepareTransaction
+    )
 }
 
 /// The BEGIN that a text is, if it may open a transaction that changes servers.

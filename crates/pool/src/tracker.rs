@@ -370,6 +370,26 @@ impl Tracker {
         record.timeline() < self.highest_timeline(record)
     }
 
+    /// How many nodes are known to be of a system, by what they have said last.
+    fn kin(&self, system: i64) -> usize {
+        self.nodes.iter().filter(|node| node.system().flatten() == Some(system)).count()
+    }
+
+    /// The other system that is the cluster's, where a node belongs to none that could be: that of the
+    /// last primary, until it is outnumbered; before there was one, any with more nodes. Whoever wrote to
+    /// a stranger in the absence of the primary would find it acknowledged in the wrong database.
+    fn stranger_to(&self, record: &Record) -> Option<i64> {
+        let system = record.system().flatten()?;
+        let own = self.kin(system);
+        let reigned = self.reign.as_ref().and_then(|reign| reign.system);
+        let others = self.nodes.iter().filter_map(|node| node.system().flatten());
+        let mut others = others.filter(|other| *other != system);
+        others.find(|other| match reigned {
+            Some(reigned) if self.kin(reigned) > 0 => *other == reigned && self.kin(*other) >= own,
+            _ => self.kin(*other) > own,
+        })
+    }
+
     /// Lets the node with the best claim reign.
     fn enthrone(&mut self) {
         if !self.is_settled {
@@ -407,11 +427,15 @@ impl Tracker {
     /// position. `None` when it has no claim.
     fn claim(&self, index: usize) -> Option<(usize, u32, bool, Lsn)> {
         let record = self.nodes.get(index)?;
-        let timeline = record.claim().filter(|_| record.serves() && !self.is_outdated(record))?;
+        let may_claim = record.serves() && !self.is_outdated(record);
+        let timeline = record.claim().filter(|_| may_claim)?;
+        if self.stranger_to(record).is_some() {
+            return None;
+        }
         let Answer::Primary { position, .. } = &record.said.as_ref()?.answer else {
             return None;
         };
-        let kin = self.nodes.iter().filter(|other| other.system() == record.system()).count();
+        let kin = record.system().flatten().map_or(0, |system| self.kin(system));
         let reigns = self.reign.as_ref().is_some_and(|reign| reign.node == Some(index));
         Some((kin, timeline, reigns, position.insert))
     }
@@ -462,7 +486,7 @@ impl Tracker {
         if let (Some(own), Some(primary)) = (record.system().flatten(), reign.system)
             && own != primary
         {
-            return Some(format!("belongs to another cluster: system {own}, not {primary}"));
+            return Some(is_of_another_cluster(own, primary));
         }
         match record.timeline() {
             None => Some("its timeline is hidden: grant pg_monitor to the monitor role".to_owned()),
@@ -545,6 +569,9 @@ impl Tracker {
             let why = format!("writes timeline {timeline}, but timeline {highest} exists");
             return (Role::Fenced, Some(why));
         }
+        if let (Some(own), Some(system)) = (record.system().flatten(), self.stranger_to(record)) {
+            return (Role::Fenced, Some(is_of_another_cluster(own, system)));
+        }
         match self.reigning().and_then(|reigning| self.nodes.get(reigning)) {
             Some(other) => {
                 let why = format!("says that it is the primary, but {} is", other.node.name());
@@ -557,6 +584,10 @@ impl Tracker {
             None => (Role::Primary, None),
         }
     }
+}
+
+fn is_of_another_cluster(own: i64, system: i64) -> String {
+    format!("belongs to another cluster: system {own}, not {system}")
 }
 
 impl Reign {
@@ -869,6 +900,47 @@ mod tests {
         scene.replica(2, 1, 100);
         let expected = vec![Role::Primary, Role::Fenced, Role::Fenced];
         assert_eq!(scene.roles(), (Some(0), expected), "nor does its timeline fence anybody");
+    }
+
+    #[test]
+    fn a_stray_server_of_another_system_does_not_reign_when_the_primary_is_gone() {
+        let mut scene = Scene::new(&[AUTO; 3]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.primary_of(2, 9, 900, 8);
+        assert_eq!(scene.roles(), (Some(0), vec![Role::Primary, Role::Replica, Role::Fenced]));
+        scene.gone(0);
+        scene.primary_of(2, 9, 950, 8);
+        assert_eq!(scene.roles().0, None);
+        let topology = scene.tracker.draw();
+        let why = topology.nodes[2].why.as_deref().unwrap();
+        assert_eq!(why, "belongs to another cluster: system 8, not 7");
+        assert_eq!(topology.nodes[1].why, None, "the replica goes on");
+        scene.primary(1, 2, 100);
+        assert_eq!(scene.roles().0, Some(1));
+    }
+
+    #[test]
+    fn a_stray_server_does_not_reign_where_replicas_without_a_primary_outnumber_it() {
+        let mut scene = Scene::new(&[AUTO; 3]);
+        scene.primary_of(0, 9, 900, 8);
+        scene.replica(1, 1, 100);
+        scene.replica(2, 1, 100);
+        assert_eq!(scene.roles().0, None);
+    }
+
+    #[test]
+    fn a_cluster_that_was_made_anew_is_believed_when_most_nodes_are_of_it() {
+        let mut scene = Scene::new(&[AUTO; 3]);
+        scene.primary(0, 1, 100);
+        scene.replica(1, 1, 100);
+        scene.replica(2, 1, 100);
+        (0..3).for_each(|index| scene.gone(index));
+        scene.primary_of(0, 1, 10, 8);
+        assert_eq!(scene.roles().0, None, "two of the old one may come back");
+        scene.primary_of(1, 1, 10, 8);
+        scene.primary_of(0, 1, 10, 8);
+        assert!(scene.roles().0.is_some());
     }
 
     #[test]

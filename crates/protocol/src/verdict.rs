@@ -192,6 +192,8 @@ pub struct Verdict {
     pub begin: Option<TransactionModes>,
     /// BEGIN is all there is: the transaction has done nothing yet.
     pub only_begins: bool,
+    /// The end of a transaction is all there is, and no other begins with it.
+    pub only_ends: bool,
     /// Such a BEGIN opens a transaction that may read from a replica until it writes.
     pub opening: Option<Opening>,
     /// What it leaves behind in its transaction.
@@ -273,6 +275,12 @@ impl Verdict {
         self.effects.iter().any(commit)
     }
 
+    /// Whether a transaction is rolled back.
+    #[must_use]
+    pub fn rolls_back(&self) -> bool {
+        self.effects.iter().any(|(_, effect)| *effect == Effect::Rollback)
+    }
+
     /// The verdict on a text nobody looked into: the primary, and a pin, for it may do anything.
     #[must_use]
     pub fn unknown(reason: &'static str) -> Self {
@@ -285,6 +293,7 @@ impl Verdict {
             suits_replica: false,
             begin: None,
             only_begins: false,
+            only_ends: false,
             opening: None,
             trace: Trace::Bound,
             only_sets: false,

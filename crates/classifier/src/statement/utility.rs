@@ -51,21 +51,32 @@ fn lock(node: &LockStmt) -> StatementLabel {
     StatementLabel::new("LOCK TABLE", Access::Write, Reason::Utility("LOCK TABLE"))
 }
 
-/// Which temporary relations a `DROP` may have removed. A temporary relation hides any other of its
-/// name, so an unqualified name that is pinned is the temporary one.
+/// Which temporary objects a `DROP` may have removed. A temporary relation or type hides any other of its
+/// name, so an unqualified name that is pinned is the temporary one; a function has to be qualified.
 fn dropped(node: &DropStmt, label: &mut StatementLabel) {
-    let relations = matches!(
+    let may_be_temporary = matches!(
         node.remove_type(),
-        ObjectType::ObjectTable | ObjectType::ObjectView | ObjectType::ObjectSequence
+        ObjectType::ObjectTable
+            | ObjectType::ObjectView
+            | ObjectType::ObjectSequence
+            | ObjectType::ObjectType
+            | ObjectType::ObjectDomain
+            | ObjectType::ObjectFunction
+            | ObjectType::ObjectProcedure
+            | ObjectType::ObjectRoutine
+            | ObjectType::ObjectAggregate
     );
-    if !relations {
+    if !may_be_temporary {
         return;
     }
     for object in &node.objects {
-        let Some(NodeEnum::List(parts)) = &object.node else {
-            continue;
+        let parts = match &object.node {
+            Some(NodeEnum::List(parts)) => &parts.items,
+            Some(NodeEnum::TypeName(name)) => &name.names,
+            Some(NodeEnum::ObjectWithArgs(name)) => &name.objname,
+            _ => continue,
         };
-        let (schema, name) = qualified(&parts.items);
+        let (schema, name) = qualified(parts);
         if schema.is_none() || is_temporary_schema(schema) {
             label.effect(Effect::Unpin(Unpin::Dropped(name.to_owned())));
         }

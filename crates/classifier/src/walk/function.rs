@@ -92,6 +92,10 @@ impl<'a> Walk<'a> {
             }
             (_, _, Some(true)) => self.sets_locally(),
             (Some(name), _, _) if setting::can_be_asked(&name) => {
+                // A standby would refuse what follows, or even be asked, under some of PostgreSQL's own.
+                if !name.contains('.') {
+                    self.raise(Access::Primary, Reason::ChangesSession("set_config".into()));
+                }
                 self.effect(Effect::AsksSetting(name.to_ascii_lowercase()));
             }
             _ => self.pin(Pin::UntrackableSettings),

@@ -140,6 +140,10 @@ SELECT set_config('a.b', 'c', false) WHERE false
 SELECT set_config('a.b', 'c', false), generate_series(1, 2)
 --;; read harmless asks(a.b) exact
 SELECT CASE WHEN true THEN set_config('a.b', 'c', false) END
+--;; primary changes_session asks(default_transaction_isolation) exact
+SELECT CASE WHEN true THEN set_config('default_transaction_isolation', 'serializable', false) END
+--;; primary changes_session asks(work_mem) exact
+SELECT set_config('Work_Mem', $1, false)
 --;; read harmless set_local(a.b:SELECT_pg_catalog.set_config('a.b',_'c',_false)) sets_locally exact
 SELECT set_config('a.b', 'c', true) FROM t
 --;; primary transaction_control set_transaction(ro) exact

@@ -9,6 +9,7 @@ mod page;
 
 pub(crate) use page::staleness;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +26,7 @@ use pgweir_pool::{Access, Cluster};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::AbortHandle;
 
 use crate::gateway::{Gateway, Phase};
 use crate::serve::AcceptHttp;
@@ -54,10 +56,8 @@ pub(crate) async fn serve(mut door: AcceptHttp, gateway: Arc<Gateway>) {
             return;
         }
     };
+    let mut open = Connections::default();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
         let socket = match door.next().await {
             Some(Ok(socket)) => socket,
             Some(Err(_)) => {
@@ -66,10 +66,38 @@ pub(crate) async fn serve(mut door: AcceptHttp, gateway: Arc<Gateway>) {
             }
             None => return,
         };
+        open.make_room();
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
         // It was registered with the runtime that serves clients.
         if let Ok(socket) = socket.into_std() {
-            worker.runtime.spawn(connection(socket, gateway.clone(), place));
+            let served = worker.runtime.spawn(connection(socket, gateway.clone(), place));
+            open.add(served.abort_handle());
         }
+    }
+}
+
+/// The connections there are, the oldest first.
+#[derive(Default)]
+struct Connections(VecDeque<AbortHandle>);
+
+impl Connections {
+    /// Where all places are taken, the oldest connection makes room: an answer takes no time, so that one
+    /// waits for its peer. Whoever fills the places with requests that never end cannot keep a probe out.
+    fn make_room(&mut self) {
+        if self.0.len() >= MAX_CONNECTIONS {
+            self.0.retain(|connection| !connection.is_finished());
+        }
+        if self.0.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+    }
+
+    fn add(&mut self, connection: AbortHandle) {
+        self.0.push_back(connection);
     }
 }
 
@@ -117,7 +145,9 @@ async fn connection(
 
 fn answer(request: &Request<Incoming>, gateway: &Gateway) -> Answer {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
+        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return answer;
     }
     let query = request.uri().query().unwrap_or_default();
     match request.uri().path() {

@@ -42,7 +42,7 @@ impl<'a> Frame<'a> {
 }
 
 /// The text of a Query.
-fn query_text(body: &[u8]) -> Result<&[u8], ProtocolError> {
+pub(super) fn query_text(body: &[u8]) -> Result<&[u8], ProtocolError> {
     let (frame, length) = ("Query", body.len());
     match split_cstr(body) {
         Some((sql, [])) => Ok(sql),
@@ -96,7 +96,10 @@ impl<R: Router> Session<R> {
         if let Err(error) = self.check_length(header) {
             return self.break_off(&error, to_client);
         }
-        if !self.refusal.is_none() && self.answer_refused(header.tag, to_client) {
+        if self.is_to_be_told_of_loss(header) && header.body(rest).is_none() {
+            return Step::Wait(Next::Need(header.length));
+        }
+        if !self.refusal.is_none() && self.answer_refused(header, rest, to_client) {
             return self.drop_frame(header, rest);
         }
         if self.server_skips(header.tag) {

@@ -22,6 +22,9 @@ use super::{PoolMode, Session, TransactionStatus};
 const MAX_ASKED: usize = 1024;
 
 /// The parameter that reports the session's user, and the setting that makes it.
+/// The setting that decides how the question's own transaction begins.
+const ISOLATION: &str = "default_transaction_isolation";
+
 const SESSION_USER: &str = "session_authorization";
 
 /// What is in doubt, and what the server has said of it so far.
@@ -61,6 +64,11 @@ impl Doubt {
         }
     }
 
+    /// What has bound the client so far may do so no more.
+    pub(super) fn release(&mut self, pins: Pins) {
+        self.released = self.released.with(pins);
+    }
+
     /// A row of the answer: what kind of thing, its name, its value.
     pub(super) fn note_row(&mut self, body: &[u8]) {
         if self.found.take(body).is_none() {
@@ -86,6 +94,9 @@ impl Doubt {
         for name in special.into_iter().map(quote_literal) {
             parts.push(format!("SELECT 's',{name},pg_catalog.current_setting({name},true)"));
         }
+        if !plain.is_empty() || self.of.has(Pins::SETTINGS) {
+            parts.push(NOT_ITS_OWN.to_owned());
+        }
         if !plain.is_empty() {
             let names: Vec<String> = plain.into_iter().map(quote_literal).collect();
             parts.push(format!(
@@ -95,7 +106,12 @@ impl Doubt {
                 names.join(",")
             ));
         }
+        // A standby refuses SERIALIZABLE, which may have been set as the default.
+        let may_be_refused = self.of.has(Pins::SETTINGS) || self.settings.contains(ISOLATION);
         let mut sql = String::new();
+        if may_be_refused {
+            sql.push_str("SET TRANSACTION ISOLATION LEVEL READ COMMITTED;");
+        }
         for (index, part) in parts.iter().enumerate() {
             let separator = if index == 0 { "" } else { " UNION ALL " };
             let _ = write!(sql, "{separator}{part}");
@@ -146,6 +162,13 @@ fn outlives_transactions(name: &str) -> bool {
 fn is_listed(name: &str) -> bool {
     !name.contains('.') && name != "role"
 }
+
+/// Whether the session has something SET that its role could not set on another server, and the next
+/// client's could not reset here: a function with more rights has done it.
+const NOT_ITS_OWN: &str = "SELECT 'untrackable_setting',NULL,NULL \
+     WHERE pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'off' \
+     AND EXISTS(SELECT FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session' \
+     AND context OPERATOR(pg_catalog.=) 'superuser')";
 
 /// What can be asked for, each with the SELECT that answers: one row where there is such a thing.
 ///

@@ -7,6 +7,7 @@
 
 use std::mem;
 
+use crate::frame::Header;
 use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed};
@@ -14,10 +15,11 @@ use crate::report::{Report, Severity};
 use crate::sqlstate::SqlState;
 use crate::verdict::{Culprit, Pins, Router, Verdict};
 
+use super::client::query_text;
 use super::link::{Attached, Link};
 use super::position::Whereabouts;
 use super::server::undo;
-use super::{Fate, Session};
+use super::{Fate, MAX_INSPECTED_SQL, Session};
 
 /// What to do when state was lost that no other server can be given.
 const FATAL_HINT: &str = "Connect again; what this session had made on the server is gone with it.";
@@ -78,9 +80,25 @@ impl<R: Router> Session<R> {
         self.refusal.refuse_next(error);
     }
 
+    /// Whether this is the text that meets the loss of its transaction: it may be the end of that.
+    pub(super) fn is_to_be_told_of_loss(&self, header: Header) -> bool {
+        header.tag == b'Q'
+            && header.length <= MAX_INSPECTED_SQL
+            && self.refusal.next.is_some()
+            && self.status() == TransactionStatus::Failed
+            && self.split.is_none()
+    }
+
     /// Answers a frame that no server will see; true if that was its fate.
-    pub(super) fn answer_refused(&mut self, tag: u8, to_client: &mut Outgoing) -> bool {
+    pub(super) fn answer_refused(
+        &mut self,
+        header: Header,
+        input: &[u8],
+        to_client: &mut Outgoing,
+    ) -> bool {
+        let is_to_be_told = self.is_to_be_told_of_loss(header);
         let status = self.status();
+        let tag = header.tag;
         if !matches!(
             tag,
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S' | b'H' | b'd' | b'c' | b'f'
@@ -102,6 +120,16 @@ impl<R: Router> Session<R> {
             return false;
         };
         self.foresight.forget();
+        if is_to_be_told {
+            let text = header.body(input).and_then(|body| query_text(body).ok());
+            let verdict = text.map(|sql| self.judge_query(sql));
+            if let Some(verdict) = verdict.filter(|verdict| verdict.only_ends) {
+                self.refusal.status = TransactionStatus::Idle;
+                self.resume = None;
+                self.answer_end(&verdict, &error, to_client);
+                return true;
+            }
+        }
         to_client.own(|out| out.extend_from_slice(&error));
         if matches!(tag, b'Q' | b'F' | b'S') {
             self.in_pipeline = false;
@@ -154,9 +182,10 @@ impl<R: Router> Session<R> {
             }
             return Loss::Fatal;
         }
-        let in_block = attached.status != TransactionStatus::Idle
+        let in_block = (attached.status != TransactionStatus::Idle
             || self.split.is_some()
-            || owed.iter().any(begins_block);
+            || owed.iter().any(begins_block))
+            && !owed.iter().any(ends_block);
         self.track.rollback();
         self.portals.clear();
         self.fresh_begin.clear();
@@ -165,11 +194,30 @@ impl<R: Router> Session<R> {
         self.give_up_resuming(in_block);
         let mut error = Vec::new();
         report.encode_error(&mut error);
+        if let [Owed::Query { verdict, .. }] = owed.as_slice()
+            && verdict.only_ends
+        {
+            self.router.told_error(report.code, Culprit::Pgweir);
+            self.answer_end(verdict, &error, to_client);
+            return Loss::Survived;
+        }
         if !told {
             self.router.told_error(report.code, Culprit::Pgweir);
         }
         self.answer_owed(owed, told, error, to_client);
         Loss::Survived
+    }
+
+    /// Answers the end of a transaction that was lost with its server: a rollback is what has happened.
+    fn answer_end(&self, verdict: &Verdict, error: &[u8], to_client: &mut Outgoing) {
+        to_client.own(|out| {
+            if verdict.rolls_back() {
+                message::command_complete("ROLLBACK", out);
+            } else {
+                out.extend_from_slice(error);
+            }
+            message::ready_for_query(self.refusal.status, out);
+        });
     }
 
     /// Answers what the server owed; `told` if the client has heard of an error already in the
@@ -230,6 +278,11 @@ fn begins_block(owed: &Owed) -> bool {
         Owed::Query { verdict, .. } => verdict.begin.is_some() && !verdict.only_begins,
         _ => false,
     }
+}
+
+/// Whether the transaction block is over, whatever became of this: the end of one fails only with it.
+fn ends_block(owed: &Owed) -> bool {
+    owed.verdict().is_some_and(|verdict| verdict.only_ends)
 }
 
 /// Whether a commit was under way: nobody knows then what became of it.

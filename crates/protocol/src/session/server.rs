@@ -502,7 +502,12 @@ impl<R: Router> Session<R> {
     /// The client hears of an error, unless it came of what pgweir has asked for itself.
     fn note_heard(&mut self, report: Option<&ServerReport<'_>>) {
         let Link::Attached(attached) = &mut self.link else { return };
-        if !matches!(attached.pipeline.head(), Some(Owed::Errand(_))) {
+        let head = attached.pipeline.head();
+        if !matches!(head, Some(Owed::Errand(_))) {
+            // A lock counts from the moment that it is asked for. Perhaps there is none.
+            if let Some(verdict) = head.and_then(|owed| owed.verdict()) {
+                self.doubt.release(verdict.pins_when_sent.common(Pins::ADVISORY_LOCK));
+            }
             self.replay.heard();
             if let Some(report) = report {
                 self.router.told_error(report.code, Culprit::Server);

@@ -179,10 +179,12 @@ pub(crate) fn verdict(sql: &str, words: &[String]) -> Result<Verdict, String> {
             let effect = effect(sql, word).ok_or_else(|| format!("no verdict: {word:?}"))?;
             note(&mut verdict, &effect);
             verdict.only_sets |= matches!(effect, Effect::Setting(_));
+            verdict.only_ends |= matches!(effect, Effect::Commit | Effect::Rollback);
             effects.push((index, effect));
         }
     }
     verdict.effects = effects.into();
+    verdict.only_ends &= !words.iter().any(|word| word == "with more");
     Ok(verdict)
 }
 
