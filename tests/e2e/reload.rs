@@ -295,7 +295,7 @@ fn a_bad_file_changes_nothing_and_is_reported_everywhere() {
         (
             "pool.size = 4\nauth.query = 'SELECT 1'",
             format!(":{line}:14: auth.query"),
-            "not available",
+            "does not ask",
         ),
     ] {
         scene.replace(&scene.text(&nodes, lines));

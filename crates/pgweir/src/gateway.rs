@@ -33,6 +33,7 @@ use crate::random;
 use crate::reload::Reloads;
 use crate::route::{Router, Shared};
 use crate::routes::{self, Routes};
+use crate::secrets::Secrets;
 use crate::serve::MAX_QUESTIONS;
 use crate::snapshot::{
     Means, Policy, Prepared, Snapshot, Unusable, max_message, pool_mode, pool_spec,
@@ -85,6 +86,7 @@ pub struct Gateway {
     pub(crate) demands: Cache<DemandKey, Demand>,
     /// Turns to ask a server what it demands of a user.
     pub(crate) questions: Semaphore,
+    pub(crate) secrets: Secrets,
     pub(crate) routes: Arc<Routes>,
     pub(crate) history: History,
     pub(crate) gates: Gates,
@@ -165,6 +167,7 @@ impl Gateway {
             welcomes: Cache::new(WELCOMES),
             demands: Cache::new(WELCOMES),
             questions: Semaphore::new(MAX_QUESTIONS),
+            secrets: Secrets::default(),
             routes: Arc::new(Routes::new(Instant::now())),
             history: History::new(Instant::now()),
             gates: Gates::default(),
@@ -212,6 +215,7 @@ impl Gateway {
         // What servers answer may be another one's answer now.
         self.welcomes.clear();
         self.demands.clear();
+        before.clusters().for_each(|(_, cluster)| cluster.forget_inquiries());
         self.now.store(Arc::new(next));
         self.clients.signal_all(Signal::Renew);
     }

@@ -21,6 +21,7 @@ pub mod reload;
 pub mod route;
 mod routes;
 pub mod run;
+mod secrets;
 pub mod serve;
 pub mod snapshot;
 pub mod systemd;

@@ -495,7 +495,8 @@ pub(crate) fn reach(target: Target) -> Access {
 pub(crate) fn pool_mode(mode: config::PoolMode) -> PoolMode {
     match mode {
         config::PoolMode::Session => PoolMode::Session,
-        config::PoolMode::Transaction | config::PoolMode::Statement => PoolMode::Transaction,
+        config::PoolMode::Transaction => PoolMode::Transaction,
+        config::PoolMode::Statement => PoolMode::Statement,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::board::Board;
 use crate::citus::{Asked, LISTED, Listing};
 use crate::clock;
-use crate::control::{Control, ControlError, Question, Questioner, Rows};
+use crate::control::{Control, ControlError, Manners, Question, Questioner, Rows, ask_any};
 use crate::dial::{ConnectError, Login, ServerConnection};
 use crate::error::PoolError;
 use crate::fleet::Fleet;
@@ -33,6 +33,8 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 const LISTING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it is left alone in between.
 const LISTING_REST: Duration = Duration::from_millis(50);
+/// Nodes that are asked the same, one after the other, at most.
+const MAX_ASKED: usize = 3;
 /// Pools that nobody has asked for, and that hold nothing, are forgotten after this.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
@@ -85,6 +87,30 @@ SELECT CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END
 const ROLE_SECRET_BY_VIEW: &str = "
 SELECT CASE WHEN valuntil < now() THEN NULL ELSE passwd END
   FROM pg_catalog.pg_shadow WHERE usename = $1";
+
+/// A question of an operator's, with one parameter: a user's name.
+#[derive(Clone, Copy)]
+pub struct Inquiry<'a> {
+    /// The question.
+    pub sql: &'a str,
+    /// The role that asks.
+    pub role: &'a str,
+    /// Its password, where the servers want one.
+    pub password: Option<&'a str>,
+    /// Where it asks; the monitor's database, if nothing else is said.
+    pub database: Option<&'a str>,
+}
+
+impl MonitorSpec {
+    fn questioner(&self, database: &str) -> Questioner {
+        Questioner {
+            user: self.user.clone(),
+            password: self.password.clone(),
+            database: database.to_owned(),
+            manners: Manners::Own,
+        }
+    }
+}
 
 impl Cluster {
     /// Begins to watch a cluster. Must be called inside a tokio runtime, which serves its connections
@@ -360,18 +386,21 @@ impl Cluster {
         self.roster().dialer.connect(node, login, timeout).await
     }
 
-    /// The secret that a role logs in with, as `pg_authid` has it: of the primary, or of any node
+    /// The secret that a role logs in with, as `pg_authid` has it: of the primary, or of another node
     /// while there is none. `None` when there is no such role, it has no password, or its password
     /// has expired. Takes a monitor role that is a superuser, or may read `pg_authid` or `pg_shadow`.
     ///
     /// # Errors
     /// [`ControlError`].
     pub async fn role_secret(&self, user: &str) -> Result<Option<String>, ControlError> {
-        let database = self.roster().spec.monitor.database.clone();
-        let rows = match self.ask(&database, ROLE_SECRET, &[user]).await {
-            Err(error) if error.is_insufficient_privilege() => {
-                self.ask(&database, ROLE_SECRET_BY_VIEW, &[user]).await?
-            }
+        let monitor = self.roster().spec.monitor.clone();
+        let questioner = monitor.questioner(&monitor.database);
+        let ask = async |sql| {
+            let question = Question { sql, parameters: &[user] };
+            ask_any(&self.all_to_ask(), &questioner, question, monitor.timeout).await
+        };
+        let rows = match ask(ROLE_SECRET).await {
+            Err(error) if error.is_insufficient_privilege() => ask(ROLE_SECRET_BY_VIEW).await?,
             answer => answer?,
         };
         Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
@@ -389,8 +418,10 @@ impl Cluster {
         sql: &str,
         parameters: &[&str],
     ) -> Result<Rows, ControlError> {
-        let MonitorSpec { user, password, .. } = &self.roster().spec.monitor;
-        self.ask_as(user, password.as_deref(), database, sql, parameters).await
+        let MonitorSpec { timeout, .. } = self.roster().spec.monitor;
+        let questioner = self.roster().spec.monitor.questioner(database);
+        let control = self.someone_to_ask().ok_or(ControlError::Nobody)?;
+        control.ask(&questioner, Question { sql, parameters }, timeout).await
     }
 
     /// The same for a question that takes longer, on a connection that is closed behind the answer.
@@ -403,46 +434,58 @@ impl Cluster {
         sql: &str,
         timeout: Duration,
     ) -> Result<Rows, ControlError> {
-        let monitor = &self.roster().spec.monitor;
-        let questioner = Questioner {
-            user: monitor.user.clone(),
-            password: monitor.password.clone(),
-            database: database.to_owned(),
-        };
+        let questioner = self.roster().spec.monitor.questioner(database);
         let control = self.someone_to_ask().ok_or(ControlError::Nobody)?;
         control.ask_apart(&questioner, sql, timeout).await
     }
 
-    /// The same as a role of its own.
+    /// Asks a question of an operator's about one user, read only, as the role that it names: the
+    /// primary, or another node that answers. The server ends what takes longer than the monitor would
+    /// wait.
     ///
     /// # Errors
     /// [`ControlError`].
-    pub async fn ask_as(
-        &self,
-        user: &str,
-        password: Option<&str>,
-        database: &str,
-        sql: &str,
-        parameters: &[&str],
-    ) -> Result<Rows, ControlError> {
+    pub async fn ask_about(&self, inquiry: &Inquiry<'_>, user: &str) -> Result<Rows, ControlError> {
+        let monitor = self.roster().spec.monitor.clone();
+        // The monitor's own role needs to be told its password once.
+        let own = monitor.password.as_deref().filter(|_| inquiry.role == monitor.user);
         let questioner = Questioner {
-            user: user.to_owned(),
-            password: password.map(str::to_owned),
-            database: database.to_owned(),
+            user: inquiry.role.to_owned(),
+            password: inquiry.password.or(own).map(str::to_owned),
+            database: inquiry.database.unwrap_or(&monitor.database).to_owned(),
+            manners: Manners::Operators { statement_timeout: monitor.timeout.as_millis().max(1) },
         };
-        let control = self.someone_to_ask().ok_or(ControlError::Nobody)?;
-        let timeout = self.roster().spec.monitor.timeout;
-        control.ask(&questioner, Question { sql, parameters }, timeout).await
+        let question = Question { sql: inquiry.sql, parameters: &[user] };
+        // The server has its say first, unless it has none.
+        ask_any(&self.all_to_ask(), &questioner, question, 2 * monitor.timeout).await
+    }
+
+    /// Closes the connections of those who have asked on behalf of an operator.
+    pub fn forget_inquiries(&self) {
+        self.roster().members.iter().for_each(|member| member.control.forget_others());
     }
 
     /// The primary, or a node that answers.
     fn someone_to_ask(&self) -> Option<Arc<Control>> {
+        self.all_to_ask().into_iter().next()
+    }
+
+    /// The primary, if there is one, and then nodes that answer.
+    fn all_to_ask(&self) -> Vec<Arc<Control>> {
         let topology = self.topology();
         let answers = |view: &&crate::NodeView| view.health.serves_reads();
-        let view = topology.primary().or_else(|| topology.nodes.iter().find(answers))?;
+        let primary = topology.primary();
+        let is_primary = |view: &&crate::NodeView| {
+            primary.is_some_and(|primary| Arc::ptr_eq(&primary.node, &view.node))
+        };
+        let others = topology.nodes.iter().filter(answers).filter(|view| !is_primary(view));
         let roster = self.roster();
-        let member = roster.members.iter().find(|member| Arc::ptr_eq(&member.node, &view.node))?;
-        Some(Arc::clone(&member.control))
+        let control = |view: &crate::NodeView| {
+            let is_its = |node: &Arc<Node>| Arc::ptr_eq(node, &view.node);
+            let member = roster.members.iter().find(|member| is_its(&member.node))?;
+            Some(Arc::clone(&member.control))
+        };
+        primary.into_iter().chain(others).filter_map(control).take(MAX_ASKED).collect()
     }
 
     /// Forgets the pools that nobody uses; gives the others.

@@ -57,6 +57,16 @@ pub enum ControlError {
 }
 
 impl ControlError {
+    /// Whether another node may know better: this one does not answer, or takes nobody in.
+    fn is_the_nodes(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Unreachable(_) | Self::NoWay(_) => true,
+            // cannot_connect_now and its like, too_many_connections (manual: appendix A).
+            Self::Refused { code, .. } => code.starts_with("57P") || code == "53300",
+            Self::Nobody | Self::Unusable(_) => false,
+        }
+    }
+
     /// Whether the server let the pooler in but not do this.
     #[must_use]
     pub fn is_insufficient_privilege(&self) -> bool {
@@ -102,11 +112,38 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Who asks, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Questioner {
     pub(crate) user: String,
     pub(crate) password: Option<String>,
     pub(crate) database: String,
+    pub(crate) manners: Manners,
+}
+
+/// How a questioner's sessions are set up; all of them are read only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Manners {
+    /// The pooler's own questions: only `pg_catalog` is searched, whatever the role's settings are.
+    Own,
+    /// An operator's question: names are searched as the role's settings have it, and the server ends
+    /// what takes longer than this, also where nobody waits for it any more.
+    Operators {
+        /// In milliseconds.
+        statement_timeout: u128,
+    },
+}
+
+impl Manners {
+    fn options(self) -> String {
+        const READ_ONLY: &str = "-c default_transaction_read_only=on";
+        match self {
+            // Whatever the role's own settings are: what it reads must be found and be read.
+            Self::Own => format!("-c search_path=pg_catalog {READ_ONLY}"),
+            Self::Operators { statement_timeout } => {
+                format!("-c statement_timeout={statement_timeout} {READ_ONLY}")
+            }
+        }
+    }
 }
 
 /// A question and its parameters, of type text or what text is cast to.
@@ -114,6 +151,26 @@ pub(crate) struct Questioner {
 pub(crate) struct Question<'a> {
     pub(crate) sql: &'a str,
     pub(crate) parameters: &'a [&'a str],
+}
+
+/// Asks one node after the other until one answers.
+///
+/// # Errors
+/// [`ControlError`] of the last.
+pub(crate) async fn ask_any(
+    nodes: &[Arc<Control>],
+    questioner: &Questioner,
+    question: Question<'_>,
+    timeout: Duration,
+) -> Result<Rows, ControlError> {
+    let mut failed = ControlError::Nobody;
+    for node in nodes {
+        match node.ask(questioner, question, timeout).await {
+            Err(error) if error.is_the_nodes() => failed = error,
+            answer => return answer,
+        }
+    }
+    Err(failed)
 }
 
 /// Cells of the rows that came back.
@@ -137,6 +194,7 @@ impl Control {
             user: monitor.user.clone(),
             password: monitor.password.clone(),
             database: monitor.database.clone(),
+            manners: Manners::Own,
         };
         Self { node, dialer, prober, questioners: Mutex::new(HashMap::new()) }
     }
@@ -179,6 +237,13 @@ impl Control {
         }
     }
 
+    /// Closes the connections of whoever asks but the monitor: of roles and passwords, perhaps, that are
+    /// no longer configured. Questions under way are answered.
+    pub(crate) fn forget_others(&self) {
+        let mut questioners = self.questioners.lock().unwrap_or_else(PoisonError::into_inner);
+        questioners.retain(|questioner, _| questioner.manners == Manners::Own);
+    }
+
     /// Asks on a connection of its own, which is closed behind the answer: nothing of the pooler's
     /// stays in a database that somebody may want to drop.
     ///
@@ -219,8 +284,7 @@ impl Control {
             .user(&questioner.user)
             .dbname(&questioner.database)
             .application_name(APPLICATION_NAME)
-            // Whatever the role's own settings are; what it reads must be found and be read.
-            .options("-c search_path=pg_catalog -c default_transaction_read_only=on");
+            .options(questioner.manners.options());
         if let Some(password) = &questioner.password {
             config.password(password);
         }

@@ -46,7 +46,7 @@ mod tracker;
 mod waiting;
 
 pub use admission::{MAX_CONNECTING_PER_NODE, Reservation, SET_APART_SHARE, STARVATION_PATIENCE};
-pub use cluster::{Cluster, ClusterError, MAX_POOL_SETS};
+pub use cluster::{Cluster, ClusterError, Inquiry, MAX_POOL_SETS};
 pub use condition::SLOW_START;
 pub use control::{ControlError, Rows};
 pub use dial::{CancelHandle, ConnectError, Fault, ServerConnection};

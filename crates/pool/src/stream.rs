@@ -84,6 +84,17 @@ impl Stream {
         Some(format!("{version}/{}", cipher.replacen("TLS13_", "TLS_", 1)))
     }
 
+    /// The certificate in DER that the other side has shown, and that has been verified as this side's
+    /// settings have it.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        let Self::Tls(tls) = self else {
+            return None;
+        };
+        let (_, state) = tls.get_ref();
+        state.peer_certificates()?.first().map(|certificate| certificate.as_ref())
+    }
+
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(tcp) => Some(tcp),

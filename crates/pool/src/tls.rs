@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use pgweir_protocol::der;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -233,10 +234,10 @@ impl ServerCertVerifier for Verifier {
 #[must_use]
 pub fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     // Certificate ::= SEQUENCE { tbsCertificate SEQUENCE, signatureAlgorithm SEQUENCE { OID, .. }, .. }
-    let (fields, _) = der_element(certificate, DER_SEQUENCE)?;
-    let (_, rest) = der_element(fields, DER_SEQUENCE)?;
-    let (algorithm, _) = der_element(rest, DER_SEQUENCE)?;
-    let (oid, _) = der_element(algorithm, DER_OID)?;
+    let (fields, _) = der::element(certificate, der::SEQUENCE)?;
+    let (_, rest) = der::element(fields, der::SEQUENCE)?;
+    let (algorithm, _) = der::element(rest, der::SEQUENCE)?;
+    let (oid, _) = der::element(algorithm, der::OID)?;
     match (oid.strip_prefix(OID_RSA), oid.strip_prefix(OID_ECDSA)) {
         // With MD5, SHA-1, SHA-256.
         (Some([4 | 5 | 11]), _) | (_, Some([1] | [3, 2])) => {
@@ -248,29 +249,7 @@ pub fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-const DER_SEQUENCE: u8 = 0x30;
-const DER_OID: u8 = 0x06;
-/// A length byte with this bit says how many bytes of length follow.
-const DER_LONG_LENGTH: u8 = 0x80;
 /// 1.2.840.113549.1.1, of RSA signatures.
 const OID_RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01];
 /// 1.2.840.10045.4, of ECDSA signatures.
 const OID_ECDSA: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04];
-
-/// The content of the DER element at the input's head, if it has this tag, and what follows it.
-fn der_element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&[found, first], rest) = input.split_first_chunk::<2>()?;
-    if found != tag {
-        return None;
-    }
-    let (length, rest) = if first & DER_LONG_LENGTH == 0 {
-        (usize::from(first), rest)
-    } else {
-        let (bytes, rest) = rest.split_at_checked(usize::from(first & !DER_LONG_LENGTH))?;
-        if bytes.len() > size_of::<u32>() {
-            return None;
-        }
-        (bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)), rest)
-    };
-    rest.split_at_checked(length)
-}

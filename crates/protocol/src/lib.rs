@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod course;
 pub mod cursor;
+pub mod der;
 pub mod error;
 pub mod frame;
 pub mod message;

@@ -11,7 +11,8 @@ use super::files::read_file;
 use super::problem::{Problem, Source};
 use super::reference::ROOT;
 use super::scope::{Environment, Scope, Step, World};
-use super::sections::{Cluster, Database};
+use super::sections::{AuthMethod, Cluster, Database, ListenTlsMode};
+use super::users::UserSecret;
 use super::{CONSOLE_DATABASE, Clusters, Config, Databases, Users, overrule, suggest, users};
 
 impl Config {
@@ -219,11 +220,42 @@ fn check(fields: &Fields<'_, '_>, config: &Config, scope: &mut Scope<'_>) {
         let message = format!("\"{address}\" is in listen.address too");
         report_in(fields, "http", "address", scope, message, "choose another port");
     }
+    check_auth(fields, config, scope);
     let is_ambiguous = config.clusters.len() > 1 && config.databases.is_empty();
     if is_ambiguous && scope.is_sure("databases") && !scope.is_partial() {
         let message = "there are several and no database names its own";
         let suggestion = "for example [databases.app] with cluster = \"main\"";
         fields.report("clusters", scope, message, suggestion);
+    }
+}
+
+/// What a way of authentication needs of other sections.
+fn check_auth(fields: &Fields<'_, '_>, config: &Config, scope: &mut Scope<'_>) {
+    if !(scope.is_sure("auth") && scope.is_sure("listen")) || scope.is_partial() {
+        return;
+    }
+    let tls = &config.listen.tls;
+    if config.auth.method == AuthMethod::Cert && tls.client_ca_file.is_none() {
+        let message = "\"cert\" needs listen.tls.client_ca_file".to_owned();
+        let suggestion = "in [listen]: tls = { mode = \"require\", cert_file = …, key_file = …, \
+                          client_ca_file = \"clients.crt\" }";
+        report_in(fields, "auth", "method", scope, message, suggestion);
+    }
+    let lets_in_without =
+        tls.mode == ListenTlsMode::Allow && config.auth.method != AuthMethod::Cert;
+    if lets_in_without && tls.client_ca_file.is_some() {
+        let message = "listen.tls.mode \"allow\" lets clients in without TLS, and so without a \
+                       certificate of client_ca_file"
+            .to_owned();
+        report_in(fields, "listen", "tls", scope, message, "mode = \"require\"");
+    }
+    let query_user = config.auth.query_user.as_deref().and_then(|name| config.users.get(name));
+    if config.auth.method == AuthMethod::Query
+        && let Some(UserSecret::Scram(_) | UserSecret::Md5(_)) = query_user.map(|user| &user.secret)
+    {
+        let message = "users_file has a secret of query_user, which opens no server".to_owned();
+        let suggestion = "give it its password there";
+        report_in(fields, "auth", "query_user", scope, message, suggestion);
     }
 }
 

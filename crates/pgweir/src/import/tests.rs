@@ -185,6 +185,67 @@ fn debians_sample_with_every_comment_made_a_setting() {
 }
 
 #[test]
+fn a_query_for_secrets_is_taken_over() {
+    let ini = "[databases]\nshop = host=db auth_user=other\n[pgbouncer]\nlisten_addr = *\nauth_type = md5\n\
+        auth_file = userlist.txt\nauth_user = keeper\nauth_dbname = keys\npool_mode = statement\n\
+        auth_query = SELECT * FROM look_up($1)\n";
+    let desk = Desk::new(ini, Some("\"keeper\" \"hunter2\"\n"));
+    let (config, text, notes) = desk.imported();
+    let auth = &config.auth;
+    assert_eq!(auth.method, AuthMethod::Query, "{text}");
+    assert_eq!(auth.query.as_deref(), Some("SELECT * FROM look_up($1)"));
+    assert_eq!(auth.query_user.as_deref(), Some("keeper"));
+    assert_eq!(auth.query_database.as_deref(), Some("keys"));
+    assert!(matches!(config.users.get("keeper").unwrap().secret, UserSecret::Password(_)));
+    assert_eq!(config.pool.mode, PoolMode::Statement);
+    assert_eq!(config.clusters["main"].monitor.user, "postgres");
+    assert!(notes.contains("shop: auth_user: one for all"), "{notes}");
+
+    // Its default, and a secret that opens nothing.
+    let ini = "[databases]\n* = host=db\n[pgbouncer]\nlisten_addr = *\nauth_type = scram-sha-256\n\
+        auth_file = userlist.txt\nauth_user = keeper\n";
+    let desk = Desk::new(ini, Some("\"keeper\" \"md5cf7c1c1b5d1e1c1b5d1e1c1b5d1e1c1b\"\n"));
+    let (config, _, notes) = desk.imported();
+    assert!(config.auth.query.is_some_and(|query| query.contains("FROM pg_shadow")));
+    assert_eq!(config.users.get("keeper").unwrap().secret, UserSecret::None);
+    assert!(notes.contains("auth_user: the userlist has a secret"), "{notes}");
+    assert!(notes.contains("auth_dbname: not set"), "{notes}");
+
+    // One that asks about nobody cannot be asked.
+    let ini = format!("{ini}auth_query = SELECT 1\n");
+    let (config, _, notes) = Desk::new(&ini, None).imported();
+    assert_eq!(config.auth.method, AuthMethod::Passthrough);
+    assert!(notes.contains("auth_query: auth.query is left out"), "{notes}");
+}
+
+#[test]
+fn certificates_are_taken_over_where_their_files_are() {
+    let ini = "[databases]\n* = host=db\n[pgbouncer]\nlisten_addr = *\nauth_type = cert\n\
+        client_tls_sslmode = verify-full\nclient_tls_cert_file = own.crt\n\
+        client_tls_key_file = own.key\nclient_tls_ca_file = clients.crt\n";
+    let (config, _, notes) = Desk::new(ini, None).imported();
+    assert_eq!(config.auth.method, AuthMethod::Passthrough);
+    assert!(notes.contains("auth_type: give listen.tls a cert_file"), "{notes}");
+
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let desk = Desk::new("", None);
+    let mut ini = ini.to_owned();
+    for (name, text) in [
+        ("own.crt", made.cert.pem()),
+        ("own.key", made.signing_key.serialize_pem()),
+        ("clients.crt", made.cert.pem()),
+    ] {
+        let file = desk.0.join(name);
+        fs::write(&file, text).unwrap();
+        ini = ini.replace(name, &file.display().to_string());
+    }
+    let (config, text, _) = Desk::new(&ini, None).imported();
+    assert_eq!(config.auth.method, AuthMethod::Cert, "{text}");
+    assert_eq!(config.listen.tls.mode.as_str(), "require");
+    assert!(config.listen.tls.client_ca_file.is_some());
+}
+
+#[test]
 fn a_fallback_alone_serves_every_name() {
     let plain = "[databases]\n* = host=db port=5433\n[pgbouncer]\nlisten_addr = *\n";
     let (config, text, _) = Desk::new(plain, None).imported();

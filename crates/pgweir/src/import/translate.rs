@@ -7,6 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pgweir_protocol::auth::ScramSecret;
+use pgweir_protocol::auth::md5::is_md5_hash;
+
 use crate::config::{Config, Secret};
 
 use super::ini::{Entry, Place, Section, pairs};
@@ -27,6 +30,9 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("query_wait_timeout", "120"),
     ("client_login_timeout", "60"),
 ];
+
+/// PgBouncer's default of `auth_query`.
+const AUTH_QUERY: &str = "SELECT usename, passwd FROM pg_shadow WHERE usename=$1";
 
 /// Something that an operator has to know about a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +171,7 @@ impl<'a> Work<'a> {
         let mode = self.setting("client_tls_sslmode").unwrap_or("disable");
         let (word, verifies) = match mode {
             "disable" => return,
+            _ if self.setting("auth_type") == Some("cert") => ("require", true),
             "allow" | "prefer" => ("allow", false),
             "require" => ("require", false),
             _ => ("require", true),
@@ -255,12 +262,6 @@ impl<'a> Work<'a> {
             let tls = inline(parts.iter().flatten());
             self.assign_global("server_tls_sslmode", &table, "tls", tls);
         }
-        let keys = [("auth_user", "user"), ("auth_dbname", "database")];
-        for (name, key) in keys {
-            if let Some(value) = self.setting(name).map(string) {
-                self.assign_global(name, &format!("{table}.monitor"), key, value);
-            }
-        }
     }
 
     /// `*` serves every name, as does pgweir without any [databases].
@@ -325,8 +326,8 @@ impl<'a> Work<'a> {
                     let text = "servers are reached over TCP: 127.0.0.1 is written";
                     self.note(Some(entry), &label, text);
                 }
-                Some(_) if matches!(name.as_str(), "auth_user" | "auth_dbname") => {
-                    let text = "set clusters.NAME.monitor for the cluster as a whole";
+                Some(_) if name.starts_with("auth_") => {
+                    let text = "one for all: auth.query, auth.query_user, auth.query_database";
                     self.note(Some(entry), &label, text);
                 }
                 Some(_) => {}
@@ -348,9 +349,7 @@ impl<'a> Work<'a> {
             let comment = "as in PgBouncer; \"transaction\" is safe here, and lets reads be spread";
             comment.clone_into(&mut written.comment);
         }
-        if !self.assign(origin, setting, written) && mode == "statement" {
-            self.assign(origin, setting, assignment(table, "mode", string("transaction")));
-        }
+        self.assign(origin, setting, written);
     }
 
     /// PgBouncer lets the least be more than the most; pgweir does not.
@@ -408,7 +407,6 @@ impl<'a> Work<'a> {
                 }
             }
         }
-        let asks_cluster = ["auth_user", "auth_query"].map(|name| self.setting(name));
         let method = match method {
             "trust" => "trust",
             "any" => {
@@ -418,9 +416,11 @@ impl<'a> Work<'a> {
                 );
                 "trust"
             }
-            "md5" | "scram-sha-256" | "plain" if has_list && asks_cluster == [None, None] => {
-                "scram-sha-256"
+            "cert" => self.by_certificate(),
+            "md5" | "scram-sha-256" | "plain" if self.setting("auth_user").is_some() => {
+                self.by_query()
             }
+            "md5" | "scram-sha-256" | "plain" if has_list => "scram-sha-256",
             "md5" | "scram-sha-256" | "plain" => "passthrough",
             other => {
                 let text =
@@ -430,6 +430,51 @@ impl<'a> Work<'a> {
             }
         };
         self.settle_auth(method);
+    }
+
+    /// Clients prove themselves by certificates, as far as there is somebody to vouch for those.
+    fn by_certificate(&mut self) -> &'static str {
+        let has_authority = |done: &Assignment| {
+            done.table == "listen" && done.key == "tls" && done.value.contains("client_ca_file")
+        };
+        if self.done.assignments.iter().any(has_authority) {
+            return "cert";
+        }
+        let text = "give listen.tls a cert_file, a key_file and a client_ca_file that are there, and \
+                    auth.method = \"cert\"; so far PostgreSQL's own passwords count";
+        self.note_global("auth_type", text);
+        "passthrough"
+    }
+
+    /// Secrets are read by `auth_query`, as `auth_user`.
+    fn by_query(&mut self) -> &'static str {
+        let query = string(self.setting("auth_query").unwrap_or(AUTH_QUERY));
+        let role = self.setting("auth_user").unwrap_or_default().to_owned();
+        if !self.assign_global("auth_query", "auth", "query", query) {
+            return "passthrough";
+        }
+        self.assign_global("auth_user", "auth", "query_user", string(&role));
+        if let Some(database) = self.setting("auth_dbname") {
+            self.assign_global("auth_dbname", "auth", "query_database", string(database));
+        } else {
+            let text = "not set: PgBouncer asks in each client's database, pgweir in that of \
+                        clusters.NAME.monitor, unless auth.query_database says where";
+            self.note_global("auth_dbname", text);
+        }
+        let own = self.done.users.get_mut(&role);
+        let is_hashed = |secret: &mut Secret| {
+            let secret = secret.expose();
+            is_md5_hash(secret) || ScramSecret::parse(secret).is_ok()
+        };
+        if own.is_some_and(|own| own.secret.take_if(is_hashed).is_some()) {
+            let text = "the userlist has a secret of it, which opens no server: give users.toml its \
+                        password";
+            self.note_global("auth_user", text);
+        }
+        let text = "each user is verified by auth.query, those of the userlist too; their passwords there \
+                    open servers";
+        self.note_global("auth_file", text);
+        "query"
     }
 
     fn settle_auth(&mut self, method: &'static str) {

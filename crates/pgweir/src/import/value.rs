@@ -20,7 +20,10 @@ pub(crate) enum Written {
 
 /// A string as TOML; `$` is written so that it stands for itself.
 pub(crate) fn string(text: &str) -> String {
-    toml::Value::from(text.replace('$', "$$")).to_string()
+    // What would be replaced is escaped; elsewhere a dollar stands for itself.
+    let is_replaced = text.contains("$$") || text.contains("${");
+    let text = if is_replaced { text.replace('$', "$$") } else { text.to_owned() };
+    toml::Value::from(text).to_string()
 }
 
 fn wrong(value: &str, expected: &str) -> Written {
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn values_are_written_as_the_file_wants_them() {
         let same = |text: &str| Written::Same(text.to_owned());
-        let rows: [(fn(&str) -> Written, &str, Written); 9] = [
+        let rows: [(fn(&str) -> Written, &str, Written); 10] = [
             (count, "20", same("20")),
             (flag, "1", same("true")),
             (flag, "off", same("false")),
@@ -130,7 +133,8 @@ mod tests {
             (seconds, "0", same("\"0s\"")),
             (bytes, "2147483647", same("\"2147483647B\"")),
             (bytes, "1048576", same("\"1MiB\"")),
-            (path, "/a$b", same("\"/a$$b\"")),
+            (path, "/a$b", same("\"/a$b\"")),
+            (path, "/a$$b${c", same("\"/a$$$$b$${c\"")),
         ];
         for (write, value, want) in rows {
             assert_eq!(write(value), want, "{value}");

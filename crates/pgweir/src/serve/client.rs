@@ -45,7 +45,7 @@ pub(crate) const CLIENT_TASK_SIZE: usize = size_of::<ClientTask>();
 pub(crate) enum Ending {
     /// The client said goodbye, or closed its socket.
     Left,
-    /// The client broke the protocol.
+    /// The client broke the protocol, or insists on what is not to be had.
     Violation,
     /// The server connection was lost together with state that was pinned to it.
     ServerLost,
@@ -486,8 +486,8 @@ impl ClientTask {
                     }
                 }
                 Next::Close => return Err(Ending::Left),
-                Next::Fatal => {
-                    self.note_error(SqlState::PROTOCOL_VIOLATION);
+                Next::Fatal(code) => {
+                    self.note_error(code);
                     return Err(Ending::Violation);
                 }
             }
@@ -553,8 +553,13 @@ impl ClientTask {
         self.write_client(input, cx).map_err(|error| ending(&error))?;
         match taken {
             Ok(taken) => {
-                if let (Some(server), Next::Need(need)) = (&mut self.server, taken.next) {
-                    server.wire.need = need;
+                match (&mut self.server, taken.next) {
+                    (Some(server), Next::Need(need)) => server.wire.need = need,
+                    (_, Next::Fatal(code)) => {
+                        self.note_error(code);
+                        return Err(Ending::Violation);
+                    }
+                    _ => {}
                 }
                 self.handle.account.work.sent.add(taken.consumed as u64);
                 Ok(taken.consumed)

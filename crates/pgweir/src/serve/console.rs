@@ -3,7 +3,8 @@
 //! Only the users file makes an administrator. A secret there is asked for whatever `auth.method`
 //! says, so that neither a server's pg_hba.conf nor `trust` opens the console to whoever knows a
 //! name. A user without one proves itself as `auth.method` has it: `trust` lets it in, `passthrough`
-//! asks the cluster as for a connection to the monitor's database.
+//! asks the cluster as for a connection to the monitor's database, `query` asks the only cluster, `cert`
+//! looks at the certificate.
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::snapshot::Snapshot;
 
 use super::login::{Denied, cancel_key, own_method, too_many_clients};
 use super::passthrough;
+use super::proof::{by_certificate, by_users_file};
 
 /// PgBouncer's name for it, which its tools have built in.
 const PGBOUNCER: &str = "pgbouncer";
@@ -106,23 +108,26 @@ async fn authenticate(
     let config = now.config();
     let secret = config.users.get(user).map(|entry| &entry.secret);
     let has_secret = secret.is_some_and(|secret| *secret != UserSecret::None);
+    let only_policy = || {
+        let mut policies = now.policies();
+        let (policy, others) = (policies.next(), policies.next());
+        policy.filter(|_| others.is_none()).ok_or_else(|| needs_secret(user))
+    };
     match config.auth.method {
-        _ if has_secret => {
-            own_method(stream, user, AuthMethod::ScramSha256, now, gateway).await.map(drop)
-        }
+        _ if has_secret => by_users_file(stream, user, now, gateway).await.map(drop),
         AuthMethod::Trust => Ok(()),
         AuthMethod::Passthrough => {
-            let mut policies = now.policies();
-            let (Some(policy), None) = (policies.next(), policies.next()) else {
-                return Err(needs_secret(user).into());
-            };
+            let policy = only_policy()?;
             let cluster = config.clusters.get(policy.cluster.name()).ok_or(Denied::Silently)?;
             let dbname = &cluster.monitor.database;
             passthrough::authenticate(stream, user, dbname, &policy, gateway).await.map(drop)
         }
-        AuthMethod::ScramSha256 | AuthMethod::Query | AuthMethod::Cert => {
-            Err(needs_secret(user).into())
+        AuthMethod::Query => {
+            let policy = only_policy()?;
+            own_method(stream, user, now, &policy.cluster, gateway).await.map(drop)
         }
+        AuthMethod::Cert => by_certificate(stream, user, config),
+        AuthMethod::ScramSha256 => Err(needs_secret(user).into()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgweir_pool::{Past, PoolSet, Stream};
+use pgweir_pool::{Cluster, Past, PoolSet, Stream};
 use pgweir_protocol::auth::{ClientLogin, ClientLoginStep, Credentials};
 use pgweir_protocol::error::ProtocolError;
 use pgweir_protocol::frame::{HEADER_LENGTH, Header};
@@ -17,17 +17,22 @@ use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::startup::{self, Opening, Replication, Startup};
 use pgweir_protocol::verdict::Culprit;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::account::{Identity, Kind};
-use crate::config::{AuthMethod, Effective, ListenTlsMode, UserSecret};
+use crate::config::{AuthMethod, Effective, ListenTlsMode};
 use crate::console::Console;
 use crate::gateway::{Clients, Gateway, Place, Signal};
 use crate::random;
 use crate::route::ClientRouter;
+use crate::secrets::Source;
 use crate::snapshot::{Policy, Snapshot, max_message, pool_mode, pool_spec};
 
 use super::client::{ClientStart, ClientTask, Ending};
+use super::proof::{
+    StoredSecret, by_certificate, by_users_file, check_certificate, configured_credentials,
+};
 use super::replication::{self, Relay};
 use super::{console, passthrough, welcome};
 
@@ -240,14 +245,39 @@ async fn answer_ssl_request(stream: Stream, gateway: &Gateway) -> Option<Stream>
     match (gateway.now().tls(), stream) {
         (Some(acceptor), Stream::Tcp(mut tcp)) => {
             tcp.write_all(b"S").await.ok()?;
-            let tls = acceptor.accept(tcp).await.ok()?;
-            Some(Stream::Tls(Box::new(tls.into())))
+            match acceptor.accept(tcp).into_fallible().await {
+                Ok(tls) => Some(Stream::Tls(Box::new(tls.into()))),
+                Err((error, tcp)) => {
+                    let peer = tcp.peer_addr().ok();
+                    tracing::info!(%error, ?peer, "client refused: no TLS");
+                    part(tcp).await;
+                    None
+                }
+            }
         }
         (_, mut stream) => {
             stream.write_all(b"N").await.ok()?;
             Some(stream)
         }
     }
+}
+
+/// Lets a client whose handshake has failed read why: by TLS 1.3 it takes its own side for done, and has
+/// sent more, upon which the socket would be reset with the alert unread.
+async fn part(mut tcp: TcpStream) {
+    let parting = async {
+        tcp.shutdown().await?;
+        let mut rest = [0; 1024];
+        let mut left = MAX_LOGIN_MESSAGE;
+        while left > 0 {
+            match tcp.read(&mut rest).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        io::Result::Ok(())
+    };
+    let _ = timeout(GOODBYE, parting).await;
 }
 
 fn check_peer(stream: &Stream, peer: Peer, gateway: &Gateway) -> Result<(), Denied> {
@@ -276,7 +306,7 @@ fn check_peer(stream: &Stream, peer: Peer, gateway: &Gateway) -> Result<(), Deni
         .with_hint("Connect with sslmode=require.")
         .into());
     }
-    Ok(())
+    check_certificate(stream, config)
 }
 
 /// Passes a cancel request on to the server that works for the client, if one does.
@@ -490,7 +520,7 @@ async fn authenticate(
         AuthMethod::Passthrough => {
             passthrough::authenticate(stream, user, effective.dbname, policy, gateway).await
         }
-        method => own_method(stream, user, method, now, gateway).await,
+        _ => own_method(stream, user, now, &policy.cluster, gateway).await,
     }
 }
 
@@ -498,40 +528,28 @@ async fn authenticate(
 pub(super) async fn own_method(
     stream: &mut Stream,
     user: &str,
-    method: AuthMethod,
     now: &Snapshot,
+    cluster: &Arc<Cluster>,
     gateway: &Gateway,
 ) -> Result<Credentials, Denied> {
-    match method {
-        AuthMethod::Trust => Ok(configured_credentials(now, user).unwrap_or(Credentials::None)),
-        AuthMethod::Passthrough
-        | AuthMethod::ScramSha256
-        | AuthMethod::Query
-        | AuthMethod::Cert => scram_from_file(stream, user, now, gateway).await,
+    let config = now.config();
+    let configured = || configured_credentials(config, user);
+    match config.auth.method {
+        AuthMethod::Trust => Ok(configured().unwrap_or(Credentials::None)),
+        AuthMethod::Cert => {
+            by_certificate(stream, user, config)?;
+            Ok(configured().unwrap_or(Credentials::None))
+        }
+        AuthMethod::Query => {
+            let source = Source::of(config).ok_or(Denied::Silently)?;
+            let stored = StoredSecret { cluster, source: &source, user };
+            let proven = stored.verify(stream, gateway).await?;
+            Ok(configured().unwrap_or(proven))
+        }
+        AuthMethod::Passthrough | AuthMethod::ScramSha256 => {
+            by_users_file(stream, user, now, gateway).await
+        }
     }
-}
-
-/// What the users file has that opens server connections.
-fn configured_credentials(now: &Snapshot, user: &str) -> Option<Credentials> {
-    match &now.config().users.get(user)?.secret {
-        UserSecret::Password(password) => Some(Credentials::Password(password.expose().to_owned())),
-        UserSecret::Md5(hash) => Some(Credentials::Md5(hash.expose().to_owned())),
-        UserSecret::Scram(_) | UserSecret::None => None,
-    }
-}
-
-async fn scram_from_file(
-    stream: &mut Stream,
-    user: &str,
-    now: &Snapshot,
-    gateway: &Gateway,
-) -> Result<Credentials, Denied> {
-    let login = match now.config().users.get(user).map(|user| &user.secret) {
-        Some(UserSecret::Md5(hash)) => ClientLogin::md5(hash.expose().to_owned(), random::bytes()),
-        _ => passthrough::scram_login(now.scram_secret(user), user, gateway),
-    };
-    let proven = converse(stream, login, user).await?;
-    Ok(configured_credentials(now, user).or(proven).unwrap_or(Credentials::None))
 }
 
 /// Leads the exchange with the client to its end; returns the keys that it reveals.

@@ -5,6 +5,7 @@ mod console;
 mod listen;
 mod login;
 mod passthrough;
+mod proof;
 mod query_log;
 mod refusal;
 mod replication;

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use pgweir_pool::Stream;
 use pgweir_pool::{Cluster, ConnectError, Node, NodeView, Role};
-use pgweir_protocol::auth::scram::ScramVerifier;
-use pgweir_protocol::auth::{ClientLogin, Credentials, Method, ScramSecret, md5};
+use pgweir_protocol::auth::{Credentials, Method};
 use pgweir_protocol::frame::put_frame;
 use pgweir_protocol::report::{Report, ServerReport, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 use tokio::time::{sleep, timeout};
 
 use crate::gateway::{Asks, Demand, Gateway};
-use crate::random;
+use crate::secrets::Source;
 use crate::snapshot::Policy;
 
-use super::login::{Denied, converse};
+use super::login::Denied;
+use super::proof::StoredSecret;
 
 /// How long it is believed that a server lets a user in unasked, or does not.
 const DEMAND_LIFETIME: Duration = Duration::from_secs(10);
@@ -45,48 +45,11 @@ pub(super) async fn authenticate(
 ) -> Result<Credentials, Denied> {
     match demand(user, dbname, policy, gateway).await? {
         Asks::Nothing => Ok(Credentials::None),
-        Asks::Secret => verify(stream, user, policy, gateway).await,
-    }
-}
-
-/// Verifies the client by the secret that its role has.
-pub(super) async fn verify(
-    stream: &mut Stream,
-    user: &str,
-    policy: &Policy,
-    gateway: &Gateway,
-) -> Result<Credentials, Denied> {
-    let secret = policy.cluster.role_secret(user).await.map_err(|error| {
-        Report::new(
-            Severity::Fatal,
-            SqlState::CANNOT_CONNECT_NOW,
-            "pgweir: the role's secret could not be read",
-        )
-        .with_detail(error.to_string())
-        .with_hint(
-            "The monitor role must be able to read pg_authid; or list users in auth.users_file \
-             with auth.method = \"scram-sha-256\".",
-        )
-    })?;
-    let login = match &secret {
-        Some(hash) if md5::is_md5_hash(hash) => ClientLogin::md5(hash.clone(), random::bytes()),
-        _ => {
-            let secret = secret.as_deref().and_then(|text| ScramSecret::parse(text).ok());
-            scram_login(secret, user, gateway)
+        Asks::Secret => {
+            let by = StoredSecret { cluster: &policy.cluster, source: &Source::Catalog, user };
+            by.verify(stream, gateway).await
         }
-    };
-    let proven = converse(stream, login, user).await?;
-    Ok(proven.or(secret.map(Credentials::Md5)).unwrap_or(Credentials::None))
-}
-
-/// A SCRAM exchange; for a user without a secret, one that nobody can pass.
-pub(super) fn scram_login(
-    secret: Option<ScramSecret>,
-    user: &str,
-    gateway: &Gateway,
-) -> ClientLogin {
-    let secret = secret.unwrap_or_else(|| ScramSecret::mock(&gateway.process_secret, user));
-    ClientLogin::scram(ScramVerifier::new(secret, random::bytes(), None))
+    }
 }
 
 /// Whether the server asks this user for anything.

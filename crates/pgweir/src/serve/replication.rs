@@ -23,10 +23,12 @@ use tokio::time::timeout;
 
 use crate::config::{AuthMethod, Config, Effective};
 use crate::gateway::{ClientHandle, Gateway, Signal};
+use crate::secrets::Source;
 use crate::snapshot::Policy;
 
 use super::client::{Ending, ending};
 use super::login::{Denied, Entrant, own_method, say_goodbye};
+use super::proof::StoredSecret;
 use super::{passthrough, refusal};
 
 /// Bytes under way in each direction, at most; who sends more waits for who receives.
@@ -68,12 +70,14 @@ pub(super) async fn open(
             let (node, dialled) = dial(entrant, kind, &Credentials::None, gateway).await?;
             match dialled {
                 Err(ConnectError::Asked(Method::Scram | Method::Md5)) => {
-                    passthrough::verify(stream, user, &entrant.policy, gateway).await?
+                    let cluster = &entrant.policy.cluster;
+                    let by = StoredSecret { cluster, source: &Source::Catalog, user };
+                    by.verify(stream, gateway).await?
                 }
                 dialled => return dialled.map_err(|error| passthrough::refused(&node, error)),
             }
         }
-        method => own_method(stream, user, method, entrant.now, gateway).await?,
+        _ => own_method(stream, user, entrant.now, &entrant.policy.cluster, gateway).await?,
     };
     let (node, dialled) = dial(entrant, kind, &credentials, gateway).await?;
     dialled.map_err(|error| passthrough::refused(&node, error))

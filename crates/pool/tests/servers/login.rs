@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgweir_pool::{Cluster, ConnectError, Fault, PoolError, PoolSet, SslMode, TlsSpec, Want};
+use pgweir_pool::{
+    Cluster, ConnectError, Fault, Inquiry, PoolError, PoolSet, SslMode, TlsSpec, Want,
+};
 use pgweir_protocol::auth::{Credentials, Method, ScramKeys, ScramSecret, md5};
 use pgweir_protocol::report::ServerReport;
 use pgweir_sandbox::{Sandbox, hba_for_everyone};
@@ -127,11 +129,29 @@ async fn questions_are_answered_as_text_and_cannot_write() {
     assert_eq!(rows.await.unwrap(), expected);
     let write = cluster.ask("postgres", "CREATE TABLE public.t ()", &[]).await.unwrap_err();
     assert!(write.to_string().starts_with("25006"), "{write}");
-    let sql = "SELECT usename, passwd FROM pg_shadow WHERE usename = $1";
-    let rows = cluster.ask_as("postgres", None, "postgres", sql, &["app"]).await.unwrap();
-    assert_eq!(rows[0][0].as_deref(), Some("app"));
-    let unknown = cluster.ask_as("app", None, "missing", "SELECT 1", &[]).await.unwrap_err();
-    assert!(unknown.to_string().starts_with("3D000"), "{unknown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operators_question_is_asked_as_a_role_of_its_own_and_comes_to_an_end() {
+    let sandbox = sandbox("trust", 0);
+    let cluster = start(cluster_spec(&sandbox)).await;
+    let sql = "SELECT usename, current_user FROM pg_user WHERE usename = $1";
+    let asks = Inquiry { sql, role: "app", password: None, database: None };
+    let rows = cluster.ask_about(&asks, "postgres").await.unwrap();
+    let text = |cell: &str| Some(cell.to_owned());
+    assert_eq!(rows, [[text("postgres"), text("app")]]);
+    assert_eq!(cluster.ask_about(&asks, "it's nobody").await.unwrap(), Vec::<Vec<_>>::new());
+    let rows = [
+        (Inquiry { database: Some("missing"), ..asks }, "3D000"),
+        (Inquiry { role: "nobody", ..asks }, "28000"),
+        (Inquiry { sql: "SELECT pg_sleep(600)::text, $1::text", ..asks }, "57014"),
+        (Inquiry { sql: "CREATE TABLE t AS SELECT $1::text", ..asks }, "25006"),
+        (Inquiry { sql: "SELECT $1::text; SELECT 1", ..asks }, "42601"),
+    ];
+    for (asks, code) in rows {
+        let error = cluster.ask_about(&asks, "app").await.unwrap_err();
+        assert!(error.to_string().starts_with(code), "{}: {error}", asks.sql);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@
 //! Nonces and salts are arguments, for this crate has no dice. Secrets are compared in constant
 //! time and never shown by `Debug`. PostgreSQL manual, "SASL Authentication"; RFC 5802, RFC 7677.
 
+pub mod certificate;
 mod client_login;
 pub mod md5;
 pub mod scram;

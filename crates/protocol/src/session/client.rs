@@ -125,7 +125,7 @@ impl<R: Router> Session<R> {
 
     /// Whether the server owes what the client has asked for: whoever reads messages in their order
     /// answers it before the conversation ends.
-    fn awaits_answers(&self) -> bool {
+    pub(super) fn awaits_answers(&self) -> bool {
         matches!(&self.link, Link::Attached(attached) if attached.pipeline.owes_ready())
     }
 
@@ -284,6 +284,9 @@ impl<R: Router> Session<R> {
             Some(verdict) => verdict,
             None => self.judge_query(sql),
         };
+        if self.is_refused_block(&verdict) {
+            return self.refuse_block(to_client);
+        }
         if let Some(resume) = self.goes_on_elsewhere(&verdict) {
             self.foresight.put_back(verdict);
             self.leave(resume, to_server);

@@ -25,6 +25,7 @@ mod replay;
 mod sequences;
 mod server;
 mod split;
+mod statements;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use crate::prepared::{ClientStatements, StatementRegistry, UnnamedId};
 use crate::report::{Report, Severity};
 use crate::server::carried_mark;
 use crate::settings::{SettingsMap, SettingsTrack};
+use crate::sqlstate::SqlState;
 use crate::verdict::{Router, SessionFacts, Target, Verdict};
 
 pub use link::{Disposition, Work};
@@ -84,6 +86,9 @@ pub enum PoolMode {
     Transaction,
     /// A server connection belongs to the client from its first statement to its end.
     Session,
+    /// A server connection belongs to the client for one statement: transactions of several are
+    /// refused (`session::statements`).
+    Statement,
 }
 
 /// What a session is made from.
@@ -116,8 +121,8 @@ pub enum Next {
     Reply,
     /// The client has said goodbye.
     Close,
-    /// The client broke the protocol; it has been told, if it could be.
-    Fatal,
+    /// The conversation is over, by the client's doing: it has been told so with this code.
+    Fatal(SqlState),
 }
 
 /// How much of the input was used, and what comes next.
@@ -296,7 +301,7 @@ impl<R: Router> Session<R> {
     /// Takes over what has changed about how the client is served. One that has a server connection for
     /// as long as it stays keeps it.
     pub fn change(&mut self, mode: PoolMode, max_message: usize) {
-        if self.mode == PoolMode::Transaction || matches!(self.link, Link::Detached) {
+        if self.mode != PoolMode::Session || matches!(self.link, Link::Detached) {
             self.mode = mode;
         }
         self.max_message = max_message.min(MAX_MESSAGE_LENGTH);
@@ -390,12 +395,13 @@ fn facts<'a>(
     }
 }
 
-/// Tells the client that it broke the protocol; the connection ends with it.
+/// Tells the client that it broke the protocol, or asks for what is not to be had; the connection ends
+/// with it.
 fn fatal(report: impl Into<Report>, to_client: &mut Outgoing) -> Step {
     let mut report: Report = report.into();
     report.severity = Severity::Fatal;
     to_client.own(|out| report.encode_error(out));
-    Step::Wait(Next::Fatal)
+    Step::Wait(Next::Fatal(report.code))
 }
 
 /// What became of one frame.

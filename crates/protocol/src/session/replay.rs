@@ -336,7 +336,7 @@ impl<R: Router> Session<R> {
         }
         let is_free = attached.stage == Stage::Awaited
             && attached.status == TransactionStatus::Idle
-            && self.mode == PoolMode::Transaction
+            && self.mode != PoolMode::Session
             && self.track.now().pins.is_empty();
         self.replay.begin(is_free || self.may_move(), self.foresight.is_lone_begin());
     }

@@ -70,6 +70,10 @@ impl<R: Router> Session<R> {
             }
             let body = rest.get(HEADER_LENGTH..arrived).unwrap_or_default();
             let fate = self.server_frame(header, body, to_client)?;
+            if header.tag == b'Z' && self.is_in_refused_block() {
+                let next = self.break_block(to_client);
+                return Ok(Taken { consumed: input.len(), next });
+            }
             if fate == Fate::Forward {
                 to_client.pass(at..at + arrived);
             }

@@ -290,7 +290,7 @@ impl Client {
                 }
                 Next::Reply => Waiting::Reply,
                 Next::Close => return self.finish("close", outcome),
-                Next::Fatal => return self.finish("fatal", outcome),
+                Next::Fatal(_) => return self.finish("fatal", outcome),
             };
             if self.waiting == Waiting::Reply {
                 return;
@@ -310,6 +310,9 @@ impl Client {
         match taken {
             Ok(taken) => {
                 self.from_server.drain(..taken.consumed);
+                if let Next::Fatal(_) = taken.next {
+                    return self.finish("fatal", outcome);
+                }
                 let left = self.from_server.len();
                 assert!(
                     matches!(taken.next, Next::Need(need) if need > left && need <= MOST_NEEDED),

@@ -169,6 +169,7 @@ impl Script {
             "mode" => {
                 self.setup.mode = match &*words.word()? {
                     "session" => PoolMode::Session,
+                    "statement" => PoolMode::Statement,
                     _ => PoolMode::Transaction,
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::address::Address;
 use crate::config::fields::Fields;
 use crate::config::scope::Scope;
-use crate::config::spec::{available, nested, planned, section, words};
+use crate::config::spec::{available, nested, section, words};
 use crate::tls::TlsError;
 
 /// The longest path of a Unix socket in bytes: `sun_path` less its final zero (unix(7)).
@@ -37,8 +37,9 @@ section! {
         cert_file: Option<PathBuf> = None => available().example("\"server.crt\"");
         /// The certificate's private key, PEM.
         key_file: Option<PathBuf> = None => available().example("\"server.key\"");
-        /// Authorities whose client certificates are accepted, PEM.
-        client_ca_file: Option<PathBuf> = None => planned().example("\"clients.crt\"");
+        /// Authorities whose client certificates are accepted, PEM. With it, whoever uses TLS must show one,
+        /// whatever auth.method says.
+        client_ca_file: Option<PathBuf> = None => available().example("\"clients.crt\"");
     }
 }
 
@@ -87,28 +88,51 @@ fn check_tls(tls: &mut ListenTls, fields: &Fields<'_, '_>, scope: &mut Scope<'_>
     if !scope.is_sure("mode") {
         return;
     }
-    let files = [("cert_file", &tls.cert_file), ("key_file", &tls.key_file)];
-    for (name, file) in files {
+    let files = [
+        ("cert_file", &tls.cert_file, true),
+        ("key_file", &tls.key_file, true),
+        ("client_ca_file", &tls.client_ca_file, false),
+    ];
+    for (name, file, is_needed) in files {
         match file {
             _ if !scope.is_sure(name) => {}
             Some(file) => fields.require_readable(name, file, scope),
-            None if tls.mode == ListenTlsMode::Disable => {}
+            None if tls.mode == ListenTlsMode::Disable || !is_needed => {}
             None => {
                 let message = format!("tls mode \"{}\" needs {name}", tls.mode);
                 fields.report(name, scope, message, "give cert_file and key_file, PEM");
             }
         }
     }
+    if tls.mode == ListenTlsMode::Disable && tls.client_ca_file.is_some() {
+        let message = "without TLS nobody shows a certificate";
+        fields.report("client_ca_file", scope, message, "mode = \"require\"");
+    }
     if scope.is_sure("cert_file")
         && scope.is_sure("key_file")
+        && scope.is_sure("client_ca_file")
         && let Err(error) = crate::tls::acceptor(tls)
     {
-        let is_key = |file: &PathBuf| tls.key_file.as_ref() == Some(file);
-        let name = match &error {
-            TlsError::File { file, .. } if is_key(file) => "key_file",
-            _ => "cert_file",
-        };
-        let suggestion = "a certificate chain and its private key, both PEM";
-        fields.report(name, scope, error.to_string(), suggestion);
+        report_unusable(tls, &error, fields, scope);
     }
+}
+
+fn report_unusable(
+    tls: &ListenTls,
+    error: &TlsError,
+    fields: &Fields<'_, '_>,
+    scope: &mut Scope<'_>,
+) {
+    let is_in = |known: &Option<PathBuf>| match error {
+        TlsError::File { file, .. } => known.as_ref() == Some(file),
+        _ => false,
+    };
+    let pair = "a certificate chain and its private key, both PEM";
+    let (name, suggestion) = match error {
+        TlsError::Authorities(_) => ("client_ca_file", "certificates of authorities, PEM"),
+        _ if is_in(&tls.key_file) => ("key_file", pair),
+        _ if is_in(&tls.cert_file) || !is_in(&tls.client_ca_file) => ("cert_file", pair),
+        _ => ("client_ca_file", "certificates of authorities, PEM"),
+    };
+    fields.report(name, scope, error.to_string(), suggestion);
 }

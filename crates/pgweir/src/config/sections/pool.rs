@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::fields::Fields;
 use crate::config::scope::Scope;
-use crate::config::spec::{available, nested, planned, section, words};
+use crate::config::spec::{available, nested, section, words};
 
 section! {
     /// Server connections and how clients share them.
@@ -39,7 +39,7 @@ words! {
         /// When it leaves.
         Session = "session" => available();
         /// After each statement; transactions of several are refused.
-        Statement = "statement" => planned();
+        Statement = "statement" => available();
     }
 }
 
