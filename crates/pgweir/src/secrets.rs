@@ -8,14 +8,14 @@
 //! logins is as few questions as two connections can carry, and does not get into the servers' way.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pgweir_pool::{Cluster, ControlError, Inquiry};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Auth, AuthMethod, Config, UserSecret};
 
-/// Questions under way over all clusters: as many connections may a node have for them.
+/// Questions to a cluster under way: as many connections may a node have for them.
 const AT_A_TIME: usize = 2;
 
 /// Questions that wait for their turn, at most: as many users can be told apart in a storm of logins.
@@ -102,17 +102,16 @@ type Key = (String, Source, String);
 type Outcome = Result<Option<Arc<str>>, Arc<Unread>>;
 
 /// Reads secrets.
+#[derive(Default)]
 pub(crate) struct Secrets {
-    turns: Arc<Semaphore>,
+    /// By cluster: one that hangs is in nobody else's way.
+    turns: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Questions that have not been asked yet.
-    waiting: Arc<Mutex<HashMap<Key, watch::Receiver<Option<Outcome>>>>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
-impl Default for Secrets {
-    fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), waiting: Arc::default() }
-    }
-}
+/// By what is asked, who is to be told.
+type Waiting = HashMap<Key, watch::Sender<Option<Outcome>>>;
 
 impl Secrets {
     /// The secret of a user; none where there is no such user, or it has none.
@@ -142,22 +141,26 @@ impl Secrets {
         user: &str,
     ) -> Option<watch::Receiver<Option<Outcome>>> {
         let key = (cluster.name().to_owned(), source.clone(), user.to_owned());
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         if let Some(question) = waiting.get(&key) {
-            return Some(question.clone());
+            return Some(question.subscribe());
+        }
+        if waiting.len() >= MAX_WAITING {
+            // Whoever has given up leaves its place.
+            waiting.retain(|_, tell| !tell.is_closed());
         }
         if waiting.len() >= MAX_WAITING {
             return None;
         }
         let (tell, answer) = watch::channel(None);
-        waiting.insert(key.clone(), answer.clone());
-        let (turns, waiting) = (self.turns.clone(), self.waiting.clone());
+        waiting.insert(key.clone(), tell.clone());
+        let (turns, waiting) = (self.turns(cluster.name()), self.waiting.clone());
         let cluster = cluster.clone();
         // A task of its own: whoever has asked first may leave, and others wait for the answer.
         tokio::spawn(async move {
             let turn = turns.acquire_owned().await;
             // Who comes from now on may know of a change that this question may not see.
-            waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            lock(&waiting).remove(&key);
             if tell.is_closed() {
                 return;
             }
@@ -168,6 +171,16 @@ impl Secrets {
         });
         Some(answer)
     }
+
+    fn turns(&self, cluster: &str) -> Arc<Semaphore> {
+        let mut turns = lock(&self.turns);
+        let new = || Arc::new(Semaphore::new(AT_A_TIME));
+        turns.entry(cluster.to_owned()).or_insert_with(new).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn ask(cluster: &Cluster, source: &Source, user: &str) -> Result<Option<String>, Unread> {

@@ -153,7 +153,7 @@ pub(crate) struct Question<'a> {
     pub(crate) parameters: &'a [&'a str],
 }
 
-/// Asks one node after the other until one answers.
+/// Asks one node after the other until one answers; first those that have not fallen silent.
 ///
 /// # Errors
 /// [`ControlError`] of the last.
@@ -164,6 +164,8 @@ pub(crate) async fn ask_any(
     timeout: Duration,
 ) -> Result<Rows, ControlError> {
     let mut failed = ControlError::Nobody;
+    let mut nodes: Vec<_> = nodes.iter().collect();
+    nodes.sort_by_key(|control| control.node.standing());
     for node in nodes {
         match node.ask(questioner, question, timeout).await {
             Err(error) if error.is_the_nodes() => failed = error,

@@ -542,6 +542,7 @@ pub(super) async fn own_method(
         }
         AuthMethod::Query => {
             let source = Source::of(config).ok_or(Denied::Silently)?;
+            passthrough::first_probe(cluster).await?;
             let stored = StoredSecret { cluster, source: &source, user };
             let proven = stored.verify(stream, gateway).await?;
             Ok(configured().unwrap_or(proven))

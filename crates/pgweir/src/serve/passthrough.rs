@@ -129,6 +129,11 @@ fn no_server() -> Report {
         .with_hint("The log says why of each node; the monitor role must be able to connect.")
 }
 
+/// Waits until there is a node to be asked.
+pub(super) async fn first_probe(cluster: &Cluster) -> Result<(), Denied> {
+    some_node(cluster).await.map(drop).ok_or_else(|| no_server().into())
+}
+
 /// The primary, or while there is none any node that answers.
 async fn some_node(cluster: &Cluster) -> Option<Arc<Node>> {
     let mut changes = cluster.changes();

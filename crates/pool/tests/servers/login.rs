@@ -155,6 +155,25 @@ async fn an_operators_question_is_asked_as_a_role_of_its_own_and_comes_to_an_end
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operators_question_is_answered_by_another_node_while_the_primary_does_not() {
+    let sandbox = sandbox("trust", 1);
+    sandbox.wait_all_caught_up(TIMEOUT).unwrap();
+    let cluster = start(cluster_spec(&sandbox)).await;
+    let sql = "SELECT pg_is_in_recovery()::text WHERE $1 = 'app'";
+    let asks = Inquiry { sql, role: "app", password: None, database: None };
+    assert_eq!(cluster.ask_about(&asks, "app").await.unwrap(), [[Some("false".to_owned())]]);
+    // The very first question meets the silence, the next ones may know of it.
+    sandbox.primary().freeze().unwrap();
+    for _ in 0..2 {
+        assert_eq!(cluster.ask_about(&asks, "app").await.unwrap(), [[Some("true".to_owned())]]);
+    }
+    sandbox.primary().thaw().unwrap();
+    sandbox.primary().kill().unwrap();
+    assert_eq!(cluster.ask_about(&asks, "app").await.unwrap(), [[Some("true".to_owned())]]);
+    assert!(cluster.role_secret("app").await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_says_about_a_login_reaches_the_client_as_it_is() {
     let sandbox = sandbox("trust", 1);
     let cluster = start(cluster_spec(&sandbox)).await;
