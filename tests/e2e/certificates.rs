@@ -153,6 +153,7 @@ fn a_certificate_lets_in_as_the_user_that_it_names_and_as_nobody_else() {
         is_let_in(&weir, "app", &app);
         is_let_in(&weir, "we\"ird 'name", &weird);
     }
+    is_let_in(&weir, "app", &format!("{app} ssl_max_protocol_version=TLSv1.2"));
     for user in ["postgres", "App", "app ", "we\"ird 'name", "nobody"] {
         let told = refusal(&weir, user, &app);
         let expected = format!("FATAL:  certificate authentication failed for user \"{user}\"");

@@ -2,7 +2,7 @@
 
 use pgweir_sandbox::Sandbox;
 
-use crate::harness::{Client, Failure, Message, SOON, Scratch, Weir, run, shared};
+use crate::harness::{Client, Failure, Message, SOON, Scratch, Weir, run, shared, until};
 
 const BLOCKED: &str = "DELETE FROM precious WHERE id = $1";
 
@@ -71,6 +71,59 @@ fn the_extended_protocol_is_refused_at_parse() {
     assert_refused(&client.reply().failure.expect("a refusal"), BLOCKED);
     client.wire.send(&Message::new().parse("named", "SELECT 1").sync());
     assert_eq!(client.reply().failure, None);
+    is_well(&mut client);
+}
+
+#[test]
+fn an_entry_holds_for_what_was_prepared_before_it() {
+    let scratch = Scratch::new("firewall_prepared");
+    scratch.prepare("CREATE TABLE precious (id int); INSERT INTO precious VALUES (1), (2)");
+    let weir = Weir::start(shared(), "");
+    let mut client = weir.client("postgres", scratch.name());
+    client.wire.send(&Message::new().parse("named", BLOCKED).sync());
+    assert_eq!(client.reply().failure, None);
+    client.ask(&format!("PREPARE in_sql(int) AS {BLOCKED}"));
+    let bound = || Message::new().bind("", "named", &["0"]).execute("", 0).sync();
+    // By the protocol, and by both of SQL's ways to a statement of either kind.
+    let executed = ["EXECUTE in_sql(0)", "EXECUTE named(0)"];
+    let run_all = |client: &mut Client| -> Vec<Option<Failure>> {
+        client.wire.send(&bound());
+        let mut failures = vec![client.reply().failure];
+        client.wire.send(&Message::new().run(executed[0], &[]).sync());
+        failures.push(client.reply().failure);
+        failures.extend(executed.map(|sql| client.query(sql).failure));
+        failures
+    };
+    assert_eq!(run_all(&mut client), [None, None, None, None]);
+
+    let text = std::fs::read_to_string(weir.config_file()).unwrap();
+    let entry = format!("{text}\nfirewall.block = [\"{BLOCKED}\"]\n");
+    std::fs::write(weir.config_file(), entry).unwrap();
+    until("the entry", SOON, || {
+        client.query(&format!("{BLOCKED} -- again").replace("$1", "0")).failure.ok_or("it runs")
+    });
+    for failure in run_all(&mut client) {
+        assert_refused(&failure.expect("a refusal"), BLOCKED);
+        is_well(&mut client);
+    }
+    // A transaction fails with it; what follows in the pipeline is skipped.
+    client.ask("BEGIN");
+    client
+        .wire
+        .send(&Message::new().bind("", "named", &["1"]).execute("", 0).run("SELECT 1", &[]).sync());
+    let reply = client.reply();
+    assert_refused(&reply.failure.clone().expect("a refusal"), BLOCKED);
+    assert_eq!((reply.status, reply.rows.len()), ('E', 0));
+    client.ask("ROLLBACK");
+    is_well(&mut client);
+
+    // And without the entry it runs again, never having been lost.
+    std::fs::write(weir.config_file(), text).unwrap();
+    until("no entry", SOON, || {
+        client.wire.send(&bound());
+        client.reply().failure.map_or(Ok(()), Err)
+    });
+    assert_eq!(run_all(&mut client), [None, None, None, None]);
     is_well(&mut client);
 }
 

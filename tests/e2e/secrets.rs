@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgweir_sandbox::{Login, Sandbox, SandboxError, hba_for_everyone};
 
-use crate::harness::{Client, SOON, Setup, Weir, prepare, until};
+use crate::harness::{Client, SOON, Setup, Weir, prepare, run, until};
 
 const SHADOW: &str = "SELECT usename, passwd FROM pg_shadow WHERE usename = $1";
 const WHO: &str = "SELECT session_user";
@@ -93,6 +93,13 @@ fn secrets_are_read_by_a_role_that_may_do_nothing_else() {
     // On all servers, with nothing but the key that the client's proof has revealed.
     let moves = "BEGIN READ ONLY; SELECT 1; COMMIT; SELECT 2; SELECT pg_is_in_recovery()";
     assert_eq!(psql(&sandbox, weir.port(), "app", "apples", moves), Ok("1\n2\nf".to_owned()));
+    // A replication connection is let in by the same.
+    prepare(&sandbox, "ALTER ROLE app REPLICATION");
+    let mut replication = sandbox.program("psql");
+    let conninfo =
+        format!("{} password=apples replication=database", weir.conninfo("app", "postgres"));
+    let told = run(replication.args(["-XAtq", "-d", &conninfo, "-c", "IDENTIFY_SYSTEM"]), "", SOON);
+    assert!(told.expect_success().ends_with("|postgres\n"));
     // A wrong password, a role that does not exist, has no password, is another's: all alike, and as
     // the server itself says it.
     let direct = sandbox.primary().port();

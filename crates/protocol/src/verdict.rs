@@ -356,7 +356,7 @@ impl Verdict {
         Self {
             hint: self.hint,
             mentions: self.mentions.clone(),
-            question: None,
+            question: body.question.clone().filter(|_| body.denial().is_some()),
             enclosed: self.enclosed.clone(),
             ..body.clone()
         }

@@ -160,7 +160,7 @@ impl<R: Router> Session<R> {
     }
 
     /// Drops a frame, the part of it that has not arrived included.
-    fn drop_frame(&mut self, header: Header, rest: &[u8]) -> Step {
+    pub(super) fn drop_frame(&mut self, header: Header, rest: &[u8]) -> Step {
         let arrived = header.length.min(rest.len());
         self.from_client = Passing { left: header.length - arrived, fate: Fate::Drop };
         Step::Took(arrived)

@@ -109,6 +109,7 @@ impl<R: Router> Session<R> {
             Some(verdict) => verdict,
             None => self.judge_statement(tail),
         };
+        let verdict = self.with_denial(verdict);
         if self.moves_to_primary(&verdict) {
             self.foresight.put_back(verdict);
             self.leave(Resume::Pipeline, to_server);
@@ -219,18 +220,22 @@ impl<R: Router> Session<R> {
         verdict: Arc<Verdict>,
         to_server: &mut Outgoing,
     ) -> Step {
-        self.note_sent(&verdict);
         if name.is_empty() {
             // Even a Parse that fails ends the last unnamed statement (`exec_parse_message`).
             self.statements.unnamed = None;
         }
-        let Link::Attached(attached) = &mut self.link else {
-            return Step::Wait(Next::Reply);
-        };
-        attached.facts.unnamed = None;
-        to_server.own(|out| put_parse(b"", &[DENIED.as_bytes(), &[0, 0, 0]].concat(), out));
-        attached.owe(Owed::Parse(Parsed::Denied(verdict)));
+        self.stand_in_for(verdict, to_server);
         Step::Took(frame.header.length)
+    }
+
+    /// Has the server refuse a statement in the place of one that it is not to run.
+    fn stand_in_for(&mut self, verdict: Arc<Verdict>, to_server: &mut Outgoing) {
+        self.note_sent(&verdict);
+        if let Link::Attached(attached) = &mut self.link {
+            attached.facts.unnamed = None;
+            to_server.own(|out| put_parse(b"", &[DENIED.as_bytes(), &[0, 0, 0]].concat(), out));
+            attached.owe(Owed::Parse(Parsed::Denied(verdict)));
+        }
     }
 
     /// A statement too large, or one too many, to be kept here: it stays where it is, and the
@@ -285,6 +290,12 @@ impl<R: Router> Session<R> {
             }
             _ => self.verdict_of(name),
         };
+        let verdict = verdict.map(|verdict| self.with_denial(verdict));
+        if let Some(denied) = verdict.as_ref().filter(|verdict| verdict.denial().is_some()) {
+            // It was prepared before that was so.
+            self.stand_in_for(denied.clone(), to_server);
+            return Ok(self.drop_frame(frame.header, frame.input));
+        }
         self.bound_in_pipeline = true;
         self.bound_text = self.text_to_keep(name, verdict.as_ref());
         if let Some(verdict) = &verdict {
@@ -406,10 +417,19 @@ impl<R: Router> Session<R> {
         if verdict.question.is_some() || !self.router.is_outdated(verdict) {
             return Some(verdict.clone());
         }
-        let (verdict, parse) = (verdict.clone(), parse.to_vec());
-        let judged = self.judge_statement(&parse);
-        // What no server is to run is refused where it is prepared: this was, before.
-        Some(if judged.denial().is_some() { verdict } else { judged })
+        let parse = parse.to_vec();
+        Some(self.judge_statement(&parse))
+    }
+
+    /// The same verdict, unless it is on an EXECUTE of something that no server is to run any more.
+    fn with_denial(&mut self, verdict: Arc<Verdict>) -> Arc<Verdict> {
+        let Some(name) = &verdict.executes else {
+            return verdict;
+        };
+        match self.verdict_of(name.as_bytes()) {
+            Some(body) if body.denial().is_some() => Arc::new(verdict.executing(&body)),
+            _ => verdict,
+        }
     }
 
     /// Judges a statement as Parse gives it: the text, and the types of its parameters.
@@ -431,9 +451,8 @@ impl<R: Router> Session<R> {
             return Some(verdict.clone());
         }
         let text = self.statements.sql.texts().get(name)?.clone();
-        let verdict = verdict.clone();
         let judged = self.judge(text.as_bytes());
-        if judged.denial().is_some() { Some(verdict) } else { judged.prepares(name).cloned() }
+        if judged.denial().is_some() { Some(judged) } else { judged.prepares(name).cloned() }
     }
 
     fn verdict_of_portal(&self, portal: &[u8]) -> Arc<Verdict> {
