@@ -235,6 +235,13 @@ fn nobody_is_let_in_by_a_certificate_that_is_not_shown() {
     assert!(wire.is_closed());
     let wallet = Wallet::new();
     is_let_in(&weir, "app", &wallet.put(authority.sign("app", |_| {})));
+    let mut check = Weir::program();
+    check.args(["check", "--config"]).arg(weir.config_file());
+    let told = run(&mut check, "", SOON).expect_success();
+    assert!(
+        told.contains("note: listen.unix_socket_dir: there are no certificates over it"),
+        "{told}"
+    );
 }
 
 #[test]

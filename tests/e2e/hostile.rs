@@ -206,7 +206,9 @@ fn a_login_that_takes_too_long_is_ended() {
         assert!(wire.is_closed());
         assert!(started.elapsed() < Duration::from_secs(10));
     }
-    assert_eq!(weir.postgres().ask("SELECT 1"), "1");
+    // A machine that is busy may take as long for anybody.
+    let client = || Client::connect(weir.port(), "postgres", "postgres", &[]);
+    assert_eq!(until("a client", SOON, client).ask("SELECT 1"), "1");
 }
 
 #[test]

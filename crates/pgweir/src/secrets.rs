@@ -9,9 +9,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pgweir_pool::{Cluster, ControlError, Inquiry};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::config::{Auth, AuthMethod, Config, UserSecret};
 
@@ -20,6 +22,10 @@ const AT_A_TIME: usize = 2;
 
 /// Questions that wait for their turn, at most: as many users can be told apart in a storm of logins.
 const MAX_WAITING: usize = 10_000;
+
+/// How long a login waits for an answer: less than it may take (`limits.client_login_timeout`), so that
+/// the client hears why it is not let in.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How secrets are asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,6 +83,9 @@ pub(crate) enum Unread {
     /// Too many logins of too many users.
     #[error("{MAX_WAITING} users' secrets are waited for already")]
     Crowded,
+    /// Its turn, or the answer, does not come.
+    #[error("no answer within {PATIENCE:?}")]
+    Late,
     /// It was not asked to the end: pgweir ends.
     #[error("pgweir is shutting down")]
     Abandoned,
@@ -125,11 +134,10 @@ impl Secrets {
         user: &str,
     ) -> Outcome {
         let mut answer = self.question(cluster, source, user).ok_or(Arc::new(Unread::Crowded))?;
-        let answered = answer.wait_for(Option::is_some).await;
-        answered
-            .ok()
-            .and_then(|outcome| outcome.clone())
-            .unwrap_or(Err(Arc::new(Unread::Abandoned)))
+        let answered = timeout(PATIENCE, answer.wait_for(Option::is_some)).await;
+        let answered = answered.map_err(|_| Arc::new(Unread::Late))?;
+        let outcome = answered.ok().and_then(|outcome| outcome.clone());
+        outcome.unwrap_or(Err(Arc::new(Unread::Abandoned)))
     }
 
     /// The question that is yet to be asked about this user: one that waits, or a new one if there is

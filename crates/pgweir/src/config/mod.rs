@@ -274,6 +274,11 @@ impl Config {
         for name in self.clusters.keys().filter(|name| !is_used(name)) {
             notes.push(format!("clusters.{}: no database uses it", scope::key_text(name)));
         }
+        if self.auth.method == AuthMethod::Cert && self.listen.unix_socket_dir.is_some() {
+            let why =
+                "there are no certificates over it, and method \"cert\" lets nobody in without";
+            notes.push(format!("listen.unix_socket_dir: {why}"));
+        }
         notes
     }
 }
