@@ -271,10 +271,15 @@ fn logins_go_on_without_a_primary() {
     assert!(words(&wrong).contains("password authentication failed"), "{wrong:?}");
 }
 
+/// Logins of a storm: threads, and how many each does at once.
+const THREADS: usize = 8;
+const EACH: usize = 40;
+
 #[test]
 fn a_storm_of_logins_asks_on_two_connections_and_lets_everybody_in() {
     let sandbox = cluster(0);
     install_function(&sandbox);
+    prepare(&sandbox, "ALTER ROLE keeper SET log_statement = 'all'");
     let weir = setup(&sandbox, "SELECT * FROM keeping.look_up($1)").start();
     let ended = AtomicBool::new(false);
     let running = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'keeper'";
@@ -286,13 +291,18 @@ fn a_storm_of_logins_asks_on_two_connections_and_lets_everybody_in() {
             }
             most
         });
-        let logins: Vec<_> = (0..8).map(|_| scope.spawn(|| storm(&weir, 40))).collect();
+        let logins: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| storm(&weir, EACH))).collect();
         let results: Vec<_> = logins.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         ended.store(true, Ordering::Relaxed);
         assert!(results.iter().all(Result::is_ok), "{}", weir.log());
         watcher.join().unwrap()
     });
     assert!((1..=2).contains(&most), "{most}");
+    // Most of them have shared a question.
+    let log = sandbox.primary().log().unwrap();
+    let asked = |line: &&str| line.contains("execute") && line.contains("keeping.look_up($1)");
+    let questions = log.lines().filter(asked).count();
+    assert!((1..THREADS * EACH / 2).contains(&questions), "{questions} questions");
 }
 
 /// Logs in so many times at once, with a driver that speaks SCRAM.
