@@ -376,10 +376,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         only_begins: matches!(only, Some(Control::Begin(_))),
         only_ends: only.is_some_and(ends),
         only_sets: only_sets(label),
-        set_transaction: only.and_then(|control| match control {
-            Control::SetTransaction(modes) => Some(transaction_modes(modes)),
-            _ => None,
-        }),
+        set_transaction: only.and_then(set_transaction),
         controls_transaction: label
             .statements
             .iter()
@@ -393,6 +390,13 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         changes_catalog: catalog_change(sql, label),
         question,
         ..remembered(label)
+    }
+}
+
+fn set_transaction(control: &Control) -> Option<TransactionModes> {
+    match control {
+        Control::SetTransaction(modes) => Some(transaction_modes(modes)),
+        _ => None,
     }
 }
 
