@@ -1,10 +1,11 @@
 //! A client sees its own writes, whatever the replicas have replayed.
 
+use std::thread;
 use std::time::Duration;
 
 use pgweir_sandbox::Sandbox;
 
-use crate::harness::{Client, Message, SOON, Weir, prepare, until};
+use crate::harness::{Client, Message, SOON, Weir, get, prepare, until};
 
 /// A cluster of its own: these cases stop replicas from replaying.
 fn cluster() -> Sandbox {
@@ -67,6 +68,99 @@ fn a_read_after_a_write_sees_it_with_replay_paused_on_every_replica() {
     resume_all(&sandbox);
     wait_for_replica_reads(&sandbox, &mut writer, count);
     assert_eq!(writer.ask(count), "19");
+}
+
+/// A primary whose commits wait for a synchronous standby that does not come: flushed and shown on the
+/// replicas, and not announced on the primary.
+fn withhold_commits(sandbox: &Sandbox, is_withheld: bool) {
+    let standby = if is_withheld { "nobody" } else { "" };
+    let mut direct = direct(sandbox);
+    direct.ask(&format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"));
+    direct.ask("SELECT pg_reload_conf()");
+    until("the setting to be effective", SOON, || {
+        let now = direct.ask("SHOW synchronous_standby_names");
+        if now == standby { Ok(()) } else { Err(now) }
+    });
+}
+
+fn direct(sandbox: &Sandbox) -> Client {
+    Client::connect(sandbox.primary().port(), "postgres", "postgres", &[]).unwrap()
+}
+
+/// Lets a commit be withheld, and reads it on a replica through this client; then calls the body, and lets
+/// the commit go when that says so.
+fn with_a_commit_withheld(
+    sandbox: &Sandbox,
+    clients: &mut [Client],
+    body: impl FnOnce(&mut [Client], &dyn Fn()),
+) {
+    withhold_commits(sandbox, true);
+    thread::scope(|scope| {
+        let committer = scope.spawn(|| direct(sandbox).ask("INSERT INTO item VALUES (1, 'early')"));
+        for client in clients.iter_mut() {
+            until("the replicas to show the commit", SOON, || {
+                match client.ask("SELECT count(*) FROM item").as_str() {
+                    "1" => Ok(()),
+                    other => Err(other.to_owned()),
+                }
+            });
+        }
+        assert_eq!(direct(sandbox).ask("SELECT count(*) FROM item"), "0", "it is not announced");
+        body(clients, &|| withhold_commits(sandbox, false));
+        withhold_commits(sandbox, false);
+        committer.join().unwrap();
+    });
+}
+
+#[test]
+fn the_primary_serves_who_has_read_on_a_replica_once_it_shows_as_much() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "pool.checkout_timeout = \"60s\"");
+    let mut clients: Vec<Client> = (0..5).map(|_| weir.postgres()).collect();
+    let shapes = [
+        ("a hint", "/* pgweir: primary */ SELECT count(*) FROM item", "1"),
+        ("a transaction", "BEGIN; SELECT count(*) FROM item; COMMIT", "1"),
+        ("a write", "UPDATE item SET name = 'late' RETURNING id", "1"),
+        ("a lock", "SELECT id FROM item FOR KEY SHARE", "1"),
+        ("what tells nothing itself", "BEGIN", ""),
+    ];
+    with_a_commit_withheld(&sandbox, &mut clients, |clients, announce| {
+        for (client, (_, sql, _)) in clients.iter_mut().zip(shapes) {
+            client.wire.send(&Message::new().query(sql));
+        }
+        until("all to wait", SOON, || {
+            let (_, shown) = get(weir.http_port(), "/api/v1/clients").expect("the API answers");
+            let waiting = shown.matches("\"state\":\"waiting\"").count();
+            if waiting == shapes.len() { Ok(()) } else { Err(shown) }
+        });
+        announce();
+        for (client, (what, _, expected)) in clients.iter_mut().zip(shapes) {
+            assert_eq!(client.reply().text(), expected, "{what}");
+        }
+        assert_eq!(clients[4].ask("SELECT count(*) FROM item"), "1");
+    });
+}
+
+#[test]
+fn what_the_primary_does_not_show_in_time_is_an_error_and_reads_go_on() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "pool.checkout_timeout = \"1500ms\"");
+    let mut clients = [weir.postgres()];
+    let mut bystander = weir.postgres();
+    with_a_commit_withheld(&sandbox, &mut clients, |clients, _| {
+        let client = &mut clients[0];
+        let hinted = "/* pgweir: primary */ SELECT count(*) FROM item";
+        let refused = client.fail(hinted);
+        assert_eq!(refused.code(), "57P03");
+        assert!(refused.message().contains("what this session has read on a replica"));
+        assert_eq!(client.ask("SELECT count(*) FROM item"), "1", "replicas go on");
+        // Who has not been shown it misses nothing.
+        assert_eq!(bystander.ask(hinted), "0");
+        client.ask("SET pgweir.consistency = 'eventual'");
+        assert_eq!(client.ask(hinted), "0");
+        client.ask("RESET pgweir.consistency");
+        assert_eq!(client.ask("SELECT count(*) FROM item"), "1");
+    });
 }
 
 /// A write in some shape; each adds one row.

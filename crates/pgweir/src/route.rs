@@ -997,7 +997,10 @@ impl ClientRouter {
     /// What the client's work needs of a node.
     pub(crate) fn want(&self, reach: Reach, wishes: Wishes, now: Instant) -> Want {
         if reach == Reach::Primary {
-            return self.policy.want(reach);
+            let plain = self.policy.want(reach);
+            let is_heeded =
+                wishes.level != ConsistencyLevel::Eventual && self.policy.spread == Spread::Whole;
+            return if is_heeded { self.past.heeded_by_primary(plain) } else { plain };
         }
         let plain = Want {
             fresh_after: self.knows_objects_after(),

@@ -8,6 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Notify, watch};
 
 use crate::moment::Moment;
+use crate::node::Node;
 use crate::topology::Topology;
 
 /// The notice board between the monitor and everybody else.
@@ -17,6 +18,7 @@ pub(crate) struct Board {
     published: watch::Sender<()>,
     nudge: Notify,
     is_nudged: AtomicBool,
+    inquiry: Notify,
     /// When anybody's write was last acknowledged.
     pub(crate) last_write: Moment,
 }
@@ -29,6 +31,7 @@ impl Board {
             topology: ArcSwap::from_pointee(topology),
             nudge: Notify::new(),
             is_nudged: AtomicBool::new(false),
+            inquiry: Notify::new(),
             last_write: Moment::new(Instant::now()),
         }
     }
@@ -64,6 +67,18 @@ impl Board {
         if !self.is_nudged.swap(true, Ordering::AcqRel) {
             self.nudge.notify_one();
         }
+    }
+
+    /// Asks the monitor to find out whether the primary shows all that this standby has shown.
+    pub(crate) fn inquire(&self, node: &Node) {
+        // Before anybody hears of it.
+        node.inquire();
+        self.inquiry.notify_one();
+    }
+
+    /// Waits for such an inquiry.
+    pub(crate) async fn inquired(&self) {
+        self.inquiry.notified().await;
     }
 
     /// Waits for a nudge.

@@ -19,6 +19,16 @@ pub enum PoolError {
         /// Of every node, why it is not the primary: "host:port: reason".
         nodes: Vec<String>,
     },
+    /// The primary does not show what the client has read on a replica.
+    #[error(
+        "the primary does not show within {waited:.1?} what this session has read on a replica"
+    )]
+    Unannounced {
+        /// How long the client waited for that.
+        waited: Duration,
+        /// Of every node, why it may not serve: "host:port: reason".
+        nodes: Vec<String>,
+    },
     /// No replica may serve, and nothing else may.
     #[error("no eligible replica within {waited:.1?}")]
     NoReplica {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::announced::{Baseline, Word};
 use crate::citus::{COORDINATOR, InDoubt, Listed, Listing, Said};
 use crate::node::{Node, NodeId};
 use crate::spec::ClusterKind;
@@ -107,6 +108,20 @@ impl Fleet {
         if let Some(place) = tracker.place(node) {
             tracker.record(place, outcome, now);
         }
+    }
+
+    /// Takes what a node says of the transactions that it shows: [`Tracker::hear`].
+    pub(crate) fn hear(&mut self, node: NodeId, word: Word) -> bool {
+        let group = self.group_of(node);
+        let Some(tracker) = self.groups.get_mut(&group) else { return false };
+        tracker.place(node).is_some_and(|place| tracker.hear(place, word))
+    }
+
+    /// What the primary showed last, for its standbys to be held against. In a Citus cluster no such
+    /// comparison is made: a transaction has many primaries there.
+    pub(crate) fn baseline(&self) -> Option<Arc<Baseline>> {
+        let home = self.groups.get(&COORDINATOR).filter(|_| self.citus.is_none());
+        home.and_then(Tracker::baseline)
     }
 
     /// The nodes that need not be asked in a round that begins now.
@@ -413,7 +428,8 @@ mod tests {
                 connection_limit: 97,
             };
             let latency = Duration::from_millis(1);
-            let observation = Observation { answer, latency, server, is_troubled: false };
+            let observation =
+                Observation { answer, latency, server, is_troubled: false, word: None };
             let said = Said { started: i64::try_from(index).unwrap(), citus };
             self.fleet.record(index, Ok(observation), Some(said), self.now);
         }

@@ -11,6 +11,7 @@
 //! health, the pace of probes, the selection. What acts is thin.
 
 mod admission;
+mod announced;
 mod board;
 mod citus;
 mod clock;

@@ -4,6 +4,9 @@
 //! A round is a number that the coordinator raises; each node's task asks once for the newest number it
 //! has seen. So all nodes are asked at the same time (the primary a little earlier), and one that hangs
 //! skips rounds without holding anybody up.
+//!
+//! Between two rounds the primary and a standby are asked which transactions they show, when somebody goes
+//! from the one to the other and waits for that ([`crate::announced`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +16,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, sleep_until};
 
+use crate::announced::{Baseline, Word};
 use crate::board::Board;
 use crate::citus::{Listing, Said};
 use crate::clock;
 use crate::control::Control;
 use crate::fleet::Fleet;
-use crate::node::NodeId;
-use crate::pace::Pace;
-use crate::probe::Prober;
+use crate::node::{Node, NodeId};
+use crate::pace::{Inquiries, Pace};
+use crate::probe::{Inquiry, Prober};
 use crate::roster::{Member, Roster};
 use crate::select::MAX_NODES;
 use crate::spec::ClusterKind;
@@ -31,8 +35,18 @@ use crate::tracker::{Failure, Observation};
 /// what the primary had written when it was asked, and shows it in this round instead of in the next.
 const HEAD_START: Duration = Duration::from_millis(1);
 
+/// How old what the primary shows may be for a standby to be held against it: what has been committed since
+/// takes it time to tell apart.
+const BASELINE_AGE: Duration = Duration::from_millis(20);
+
 /// Outcomes per node that may lie unread before the node's task waits.
 const OUTCOMES_PER_NODE: usize = 2;
+
+/// What came of a question.
+enum Report {
+    Probe(Box<Outcome>),
+    Word(NodeId, Word),
+}
 
 /// What came of a node's probe.
 struct Outcome {
@@ -63,8 +77,12 @@ impl Monitor {
         let mut coordinator = Coordinator {
             fleet: Fleet::new(&roster.spec.kind, &nodes),
             pace: Pace::new(roster.spec.monitor.interval, clock::now()),
+            inquiries: Inquiries::new(),
+            shown_at: None,
             watches: Watches {
                 rounds: watch::Sender::new(Round::default()),
+                inquiries: watch::Sender::new(None),
+                baseline: watch::Sender::new(None),
                 reports,
                 tasks: JoinSet::new(),
                 by_node: HashMap::new(),
@@ -82,7 +100,11 @@ impl Monitor {
 /// The tasks that ask, one per node.
 struct Watches {
     rounds: watch::Sender<Round>,
-    reports: mpsc::Sender<Outcome>,
+    /// The primary to be asked between two rounds.
+    inquiries: watch::Sender<Option<NodeId>>,
+    /// What the primary showed last.
+    baseline: watch::Sender<Option<Arc<Baseline>>>,
+    reports: mpsc::Sender<Report>,
     tasks: JoinSet<()>,
     by_node: HashMap<NodeId, Watch>,
 }
@@ -115,9 +137,16 @@ impl Watches {
                 Ok(pool) => {
                     let prober = Prober::new(Arc::clone(node), pool, roster.spec.monitor.timeout)
                         .of_citus(roster.spec.kind != ClusterKind::Streaming);
-                    let rounds = self.rounds.subscribe();
-                    let reports = self.reports.clone();
-                    let task = self.tasks.spawn(watch_node(node.id(), prober, rounds, reports));
+                    let watcher = Watcher {
+                        node: Arc::clone(node),
+                        prober,
+                        is_replica: false,
+                        rounds: self.rounds.subscribe(),
+                        inquiries: self.inquiries.subscribe(),
+                        baseline: self.baseline.subscribe(),
+                        reports: self.reports.clone(),
+                    };
+                    let task = self.tasks.spawn(watcher.run());
                     self.by_node.insert(node.id(), Watch { control: Arc::clone(control), task });
                 }
                 Err(error) => {
@@ -139,25 +168,65 @@ struct Round {
 }
 
 /// Asks one node, once per round at most, until the coordinator is gone.
-async fn watch_node(
-    node: NodeId,
-    mut prober: Prober,
-    mut rounds: watch::Receiver<Round>,
-    reports: mpsc::Sender<Outcome>,
-) {
-    let mut is_replica = false;
-    while rounds.changed().await.is_ok() {
-        if rounds.borrow_and_update().spared.contains(&node) {
-            continue;
+struct Watcher {
+    node: Arc<Node>,
+    prober: Prober,
+    is_replica: bool,
+    rounds: watch::Receiver<Round>,
+    inquiries: watch::Receiver<Option<NodeId>>,
+    baseline: watch::Receiver<Option<Arc<Baseline>>>,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        loop {
+            let report = tokio::select! {
+                biased;
+                round = self.rounds.changed() => match round {
+                    Ok(()) => self.probe().await,
+                    Err(_) => return,
+                },
+                Ok(()) = self.inquiries.changed() => self.inquire().await,
+            };
+            if let Some(report) = report
+                && self.reports.send(report).await.is_err()
+            {
+                return;
+            }
         }
-        if is_replica {
+    }
+
+    async fn probe(&mut self) -> Option<Report> {
+        let node = self.node.id();
+        if self.rounds.borrow_and_update().spared.contains(&node) {
+            return None;
+        }
+        if self.is_replica {
             sleep(HEAD_START).await;
         }
-        let outcome = prober.probe().await;
-        is_replica = outcome.as_ref().is_ok_and(Observation::is_of_replica);
-        let said = prober.take_said();
-        if reports.send(Outcome { node, outcome, said }).await.is_err() {
-            return;
+        let baseline = self.baseline.borrow().clone();
+        let outcome = self.prober.probe(baseline.as_deref()).await;
+        self.is_replica = outcome.as_ref().is_ok_and(Observation::is_of_replica);
+        let said = self.prober.take_said();
+        Some(Report::Probe(Box::new(Outcome { node, outcome, said })))
+    }
+
+    async fn inquire(&mut self) -> Option<Report> {
+        let node = self.node.id();
+        let is_primary = *self.inquiries.borrow_and_update() == Some(node);
+        let inquiry = if is_primary {
+            Inquiry::Shown
+        } else {
+            let baseline = self.baseline.borrow().clone()?;
+            self.node.take_inquiry().then_some(Inquiry::Lead(baseline))?
+        };
+        match self.prober.ask_for(&inquiry).await {
+            Ok(word) => Some(Report::Word(node, word?)),
+            Err(failure) => {
+                let outcome = Outcome { node, outcome: Err(failure), said: None };
+                Some(Report::Probe(Box::new(outcome)))
+            }
         }
     }
 }
@@ -168,8 +237,11 @@ struct Coordinator {
     roster: Arc<Roster>,
     fleet: Fleet,
     pace: Pace,
+    inquiries: Inquiries,
+    /// When the primary last said what it shows.
+    shown_at: Option<Instant>,
     watches: Watches,
-    outcomes: mpsc::Receiver<Outcome>,
+    outcomes: mpsc::Receiver<Report>,
     /// The time that every replica is to be fresh as of, for somebody has written before it.
     wanted: Option<Instant>,
 }
@@ -178,6 +250,7 @@ impl Coordinator {
     async fn run(&mut self) {
         loop {
             let due = self.pace.next();
+            let inquiry = self.inquiries.next(clock::now());
             tokio::select! {
                 changed = self.monitor.rosters.changed() => match changed {
                     Ok(()) => self.change(),
@@ -185,7 +258,12 @@ impl Coordinator {
                 },
                 Ok(()) = self.monitor.listings.changed() => self.heed(),
                 () = sleep_until(due.into()) => self.begin_round(),
-                Some(outcome) = self.outcomes.recv() => self.record(outcome),
+                Some(report) = self.outcomes.recv() => match report {
+                    Report::Probe(outcome) => self.record(*outcome),
+                    Report::Word(node, word) => self.hear(node, word),
+                },
+                () = self.monitor.board.inquired() => self.inquiries.want(),
+                () = sleep_until(inquiry.unwrap_or(due).into()), if inquiry.is_some() => self.inquire(),
                 () = self.monitor.board.nudged() => self.pace.hurry(),
                 () = self.roster.alarm.notified() => {
                     self.pace.hurry();
@@ -205,6 +283,43 @@ impl Coordinator {
         self.watches.rounds.send_modify(|round| {
             *round = Round { number: round.number + 1, spared };
         });
+    }
+
+    /// Lets the primary, and the standbys that somebody waits for, be asked between two rounds.
+    fn inquire(&mut self) {
+        let now = clock::now();
+        self.inquiries.begin_round(now);
+        let is_known = self.shown_at.is_some_and(|at| now < at + BASELINE_AGE);
+        self.watches.inquiries.send_replace(if is_known { None } else { self.primary() });
+    }
+
+    fn primary(&self) -> Option<NodeId> {
+        self.monitor.board.topology().primary().map(|view| view.node.id())
+    }
+
+    /// Takes what a node says of the transactions that it shows, and tells those who wait for it.
+    fn hear(&mut self, node: NodeId, word: Word) {
+        let is_lead = matches!(word, Word::Lead(_));
+        let has_helped = self.fleet.hear(node, word);
+        if is_lead && !has_helped {
+            // Behind the standby: what it showed the primary may well show by now.
+            self.watches.inquiries.send_replace(self.primary());
+        }
+        if !is_lead {
+            self.note_baseline();
+        }
+        if has_helped {
+            self.inquiries.has_helped();
+        }
+        if is_lead || has_helped {
+            self.publish();
+        }
+    }
+
+    /// What the primary shows is what standbys are held against from now on.
+    fn note_baseline(&mut self) {
+        self.shown_at = Some(clock::now());
+        self.watches.baseline.send_replace(self.fleet.baseline());
     }
 
     /// Heeds a new roster. Of the nodes that stay nothing is forgotten; the new ones are asked at once.
@@ -245,7 +360,12 @@ impl Coordinator {
             member.node.note_version(observation.server.version);
             member.node.admission.set_limit(if configured == 0 { allowed } else { configured });
         }
+        let has_shown =
+            outcome.as_ref().is_ok_and(|said| matches!(said.word, Some(Word::Shown(_))));
         self.fleet.record(index, outcome, said, clock::now());
+        if has_shown {
+            self.note_baseline();
+        }
         self.publish();
         let is_caught_up = self.wanted.is_none_or(|wanted| self.fleet.all_fresh_as_of(wanted));
         if is_caught_up {

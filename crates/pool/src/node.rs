@@ -37,6 +37,8 @@ pub struct Node {
     incarnation: AtomicU32,
     suspicions: AtomicU32,
     suspicions_settled: AtomicU32,
+    /// Somebody waits for what a standby says of the transactions that it shows.
+    is_inquired: AtomicBool,
     draining: AtomicBool,
     fenced: AtomicBool,
     /// A [`Standing`].
@@ -65,6 +67,7 @@ impl Node {
             incarnation: AtomicU32::new(0),
             suspicions: AtomicU32::new(0),
             suspicions_settled: AtomicU32::new(0),
+            is_inquired: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
             standing: AtomicU8::new(Standing::Good as u8),
@@ -105,6 +108,16 @@ impl Node {
     #[must_use]
     pub fn shared_name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Somebody has read on it, and wants to know whether the primary shows as much.
+    pub(crate) fn inquire(&self) {
+        self.is_inquired.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody wants to know that, who has not been heeded.
+    pub(crate) fn take_inquiry(&self) -> bool {
+        self.is_inquired.swap(false, Ordering::AcqRel)
     }
 
     /// Its share of the reads relative to the other nodes, at least 1.

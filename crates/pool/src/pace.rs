@@ -86,6 +86,47 @@ impl Pace {
     }
 }
 
+/// Time between the beginnings of two rounds of inquiries, at least.
+pub(crate) const MIN_INQUIRY_GAP: Duration = Duration::from_micros(500);
+/// The same while they find out nothing new.
+pub(crate) const MAX_INQUIRY_GAP: Duration = Duration::from_millis(20);
+
+/// The schedule of the questions between two rounds that a client waits for: at once, and as long as that
+/// does not help, with growing gaps.
+#[derive(Debug)]
+pub(crate) struct Inquiries {
+    last: Option<Instant>,
+    gap: Duration,
+    is_wanted: bool,
+}
+
+impl Inquiries {
+    pub(crate) const fn new() -> Self {
+        Self { last: None, gap: MIN_INQUIRY_GAP, is_wanted: false }
+    }
+
+    /// Somebody waits for an answer.
+    pub(crate) const fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// An answer has told somebody what he waited for.
+    pub(crate) const fn has_helped(&mut self) {
+        self.gap = MIN_INQUIRY_GAP;
+    }
+
+    /// When the next round is due, if one is wanted.
+    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+        self.is_wanted.then(|| self.last.map_or(now, |last| last + self.gap))
+    }
+
+    /// A round begins.
+    pub(crate) fn begin_round(&mut self, now: Instant) {
+        (self.last, self.is_wanted) = (Some(now), false);
+        self.gap = (self.gap * 2).min(MAX_INQUIRY_GAP);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +206,26 @@ mod tests {
         pace.begin_round(quiet);
         let times = rounds(&mut pace, quiet, ms(12), true);
         assert_eq!(times.len(), EXTRA_ROUNDS as usize);
+    }
+
+    #[test]
+    fn inquiries_come_at_once_and_then_with_growing_gaps_until_they_help() {
+        let now = Instant::now();
+        let mut inquiries = Inquiries::new();
+        assert_eq!(inquiries.next(now), None);
+        let mut at = now;
+        let mut gaps = Vec::new();
+        for _ in 0..8 {
+            inquiries.want();
+            let due = inquiries.next(at).unwrap();
+            gaps.push(due - at);
+            at = due;
+            inquiries.begin_round(at);
+            assert_eq!(inquiries.next(at), None, "nobody wants another");
+        }
+        assert_eq!(gaps, [ms(0), ms(1), ms(2), ms(4), ms(8), ms(16), ms(20), ms(20)]);
+        inquiries.has_helped();
+        inquiries.want();
+        assert_eq!(inquiries.next(at), Some(at + MIN_INQUIRY_GAP));
     }
 }

@@ -10,6 +10,9 @@
 //! from a bounded budget. (What a standby says it has replayed is not that position: it shows a commit a
 //! little earlier than it says so.)
 //!
+//! A standby shows a commit a moment before its primary does. So the primary, too, has to be known to show what
+//! a replica has shown, before it serves who has read there: [`Seen::is_announced_by`].
+//!
 //! Only the last server counts: a replica that may serve after a read on another shows all that this one
 //! had shown. Where it did not have to (the client did not care then), the time of that read is kept.
 
@@ -18,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::lsn::Lsn;
 use crate::node::NodeId;
 use crate::select::{Position, Seen, Want};
-use crate::topology::{Health, Role, Topology};
+use crate::topology::{Health, NodeView, Role, Topology};
 
 /// Reads for which one question about a server's position is granted.
 const READS_PER_QUESTION: u16 = 32;
@@ -59,6 +62,7 @@ struct Here {
     node: NodeId,
     incarnation: u32,
     timeline: Option<u32>,
+    is_primary: bool,
     /// Until when the client had been shown things elsewhere that this server need not show.
     missing: Option<Instant>,
     told: Told,
@@ -80,7 +84,8 @@ impl Past {
     /// as what it has read, nobody knows where.
     #[must_use]
     pub fn new(written: Option<Instant>) -> Self {
-        let seen = |until| Seen { node: NOWHERE, incarnation: 0, until, position: None };
+        let (node, incarnation) = (NOWHERE, 0);
+        let seen = |until| Seen { node, incarnation, until, timeline: None, position: None };
         Self {
             written: None,
             shown: None,
@@ -107,14 +112,18 @@ impl Past {
     pub fn begins(&mut self, topology: &Topology, node: NodeId, incarnation: u32) {
         let view = topology.view(node);
         let is_primary = topology.is_primary(node);
-        let is_shown = |seen: Seen| {
-            let fresh = view.and_then(|view| Some((view, view.fresh_as_of?)));
-            is_primary || fresh.is_some_and(|(view, at)| seen.is_shown_by(topology, view, at))
+        let is_shown = |seen: Seen| match view {
+            Some(view) if is_primary => seen.is_announced_by(topology, view),
+            Some(NodeView { fresh_as_of: Some(at), .. }) => {
+                view.is_some_and(|view| seen.is_shown_by(topology, view, *at))
+            }
+            Some(_) | None => false,
         };
         self.here = Some(Here {
             node,
             incarnation,
             timeline: view.and_then(|view| view.timeline),
+            is_primary,
             missing: self.seen.filter(|seen| !is_shown(*seen)).map(|seen| seen.until),
             told: Told::Unknown,
         });
@@ -137,10 +146,11 @@ impl Past {
         let Some(here) = self.here.take().filter(|here| here.told != Told::Nothing) else {
             return;
         };
-        let Here { node, incarnation, timeline, missing, told: _ } = here;
+        let Here { node, incarnation, timeline, is_primary, missing, told: _ } = here;
         self.shown = self.shown.max(missing);
-        let position = timeline.zip(position).map(|(timeline, lsn)| Position { timeline, lsn });
-        self.seen = Some(Seen { node, incarnation, until, position });
+        let position = position
+            .map(|lsn| if is_primary { Position::Inserted(lsn) } else { Position::Received(lsn) });
+        self.seen = Some(Seen { node, incarnation, until, timeline, position });
     }
 
     /// Whether to ask the server, which has answered a read, for its position: it costs as much as a
@@ -180,33 +190,40 @@ impl Past {
         self.rested_at = now.checked_add(took.saturating_mul(REST));
     }
 
-    /// Adds what this past asks of a replica.
+    /// Adds what this past asks of the primary.
+    #[must_use]
+    pub fn heeded_by_primary(&self, want: Want) -> Want {
+        Want { seen: self.seen, announced_after: self.shown, ..want }
+    }
+
+    /// Adds what this past asks of a replica, and of the primary in its place.
     #[must_use]
     pub fn heeded(&self, want: Want, now: Instant) -> Want {
         let is_rested = self.rested_at.is_none_or(|at| now >= at);
         Want {
             fresh_after: want.fresh_after.max(self.written).max(self.shown),
-            seen: self.seen,
             patience: is_rested.then(|| now + PATIENCE),
-            ..want
+            ..self.heeded_by_primary(want)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use proptest::prelude::*;
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::announced::{Announced, Baseline, Lead, Shown, Standby, Txid};
     use crate::freshness::{DEFAULT_WAL_WRITER_DELAY, Freshness, PrimaryPosition};
     use crate::lsn::WalLayout;
     use crate::node::Node;
-    use crate::select::{Dice, select};
+    use crate::select::{Dice, NoNode, select};
     use crate::spec::{Balance, NodeSpec, ReadPolicy, Reads, RoleHint};
-    use crate::topology::{FULL_SHARE, NodeView, Standing};
+    use crate::topology::{FULL_SHARE, Standing};
 
     const POLICY: ReadPolicy = ReadPolicy {
         reads: Reads::Replicas,
@@ -216,16 +233,26 @@ mod tests {
     };
     const REPLICAS: usize = 3;
     const RECORD: u64 = 10;
+    /// Where the log begins.
+    const START: u64 = 100;
+
+    /// Commits by their numbers.
+    type Commits = BTreeSet<u64>;
 
     /// A primary (node 0) and replicas, each with its true position, and what a monitor knows of them.
     struct World {
         now: Instant,
+        /// The position up to which the primary has flushed; one record is one commit.
         written: u64,
+        /// Commits that it has flushed and does not show yet.
+        unannounced: Commits,
         /// What the replicas say that they have replayed.
         replayed: [u64; REPLICAS],
         /// What they show: one record more, perhaps.
         applied: [u64; REPLICAS],
         marks: Freshness,
+        announced: Announced,
+        standbys: [Standby; REPLICAS],
         topology: Topology,
     }
 
@@ -243,6 +270,8 @@ mod tests {
                     fresh_as_of: None,
                     replay_lsn: None,
                     covers: None,
+                    announced_as_of: None,
+                    is_ahead: false,
                     shard: None,
                     share: FULL_SHARE,
                     standing: Standing::Good,
@@ -259,9 +288,18 @@ mod tests {
                 ..Topology::default()
             };
             let marks = Freshness::new(WalLayout::default(), DEFAULT_WAL_WRITER_DELAY);
-            let replayed = [100; REPLICAS];
-            let (now, written, applied) = (Instant::now(), 100, replayed);
-            let mut world = Self { now, written, replayed, applied, marks, topology };
+            let replayed = [START; REPLICAS];
+            let mut world = Self {
+                now: Instant::now(),
+                written: START,
+                unannounced: Commits::new(),
+                replayed,
+                applied: replayed,
+                marks,
+                announced: Announced::default(),
+                standbys: Default::default(),
+                topology,
+            };
             world.probe();
             world
         }
@@ -278,6 +316,8 @@ mod tests {
             let answered_at = asked_at;
             self.marks.mark(PrimaryPosition { asked_at, answered_at, insert, flush: insert });
             self.topology.primary_seen = Some(asked_at);
+            self.show();
+            (1..=REPLICAS).for_each(|index| self.lead(index));
             for (view, replayed) in self.topology.nodes.iter_mut().skip(1).zip(self.replayed) {
                 view.replay_lsn = Some(Lsn(replayed));
                 view.fresh_as_of = self.marks.fresh_as_of(Lsn(replayed));
@@ -286,9 +326,50 @@ mod tests {
             self.tick();
         }
 
+        /// The primary says which commits it shows.
+        fn show(&mut self) {
+            let shown = self.shows(0);
+            let xmax = shown.last().map_or(1, |last| last + 1);
+            let txid = |commit: u64| Txid::try_from(commit).unwrap();
+            let in_progress =
+                (1..xmax).filter(|commit| !shown.contains(commit)).map(txid).collect();
+            let shown = Shown { xmax: txid(xmax), in_progress };
+            let baseline = Baseline { timeline: 1, shown };
+            self.announced.show(baseline, self.standbys.iter_mut());
+            self.publish();
+        }
+
+        /// A replica says which ones it shows besides.
+        fn lead(&mut self, index: usize) {
+            let asked_at = self.tick();
+            let baseline = Arc::clone(self.announced.baseline().unwrap());
+            let txids = self.shows(index).into_iter().map(|commit| Txid::try_from(commit).unwrap());
+            let txids = txids.filter(|txid| !baseline.shown.shows(*txid)).collect();
+            let incarnation = self.topology.nodes[index].node.incarnation();
+            let lead = Lead { timeline: 1, incarnation, asked_at, txids };
+            let fresh_as_of = self.topology.nodes[index].fresh_as_of;
+            self.announced.lead(&mut self.standbys[index - 1], lead, fresh_as_of);
+            self.publish();
+        }
+
+        fn publish(&mut self) {
+            self.topology.announced_as_of = self.announced.as_of;
+            for (view, standby) in self.topology.nodes.iter_mut().skip(1).zip(&self.standbys) {
+                (view.announced_as_of, view.is_ahead) = (standby.as_of, standby.is_ahead());
+            }
+        }
+
+        /// A commit is flushed; gives its number.
+        fn commit(&mut self) -> u64 {
+            self.written += RECORD;
+            (self.written - START) / RECORD
+        }
+
         /// What a server shows.
-        fn shows(&self, index: usize) -> u64 {
-            index.checked_sub(1).map_or(self.written, |replica| self.applied[replica])
+        fn shows(&self, index: usize) -> Commits {
+            let upto = index.checked_sub(1).map_or(self.written, |replica| self.applied[replica]);
+            let shown = 1..=(upto - START) / RECORD;
+            shown.filter(|commit| index > 0 || !self.unannounced.contains(commit)).collect()
         }
 
         /// A replica replays so much more.
@@ -305,9 +386,9 @@ mod tests {
         }
 
         /// A client reads; gives the server, and what it showed.
-        fn read(&mut self, past: &mut Past, random: u64, asks: bool) -> (usize, u64) {
+        fn read(&mut self, past: &mut Past, random: u64, asks: bool) -> (usize, Commits) {
             let want = past.heeded(Want::replica(), self.tick());
-            self.read_as(want, past, random, asks)
+            self.read_as(want, past, random, asks).unwrap()
         }
 
         fn read_as(
@@ -316,11 +397,11 @@ mod tests {
             past: &mut Past,
             random: u64,
             asks: bool,
-        ) -> (usize, u64) {
+        ) -> Result<(usize, Commits), NoNode> {
             let now = self.tick();
             let want = Want { patience: None, ..want };
             let dice = Dice { random, turn: random };
-            let index = select(&self.topology, &POLICY, &want, now, dice).unwrap();
+            let index = select(&self.topology, &POLICY, &want, now, dice)?;
             self.begin(past, index);
             let shown = self.shows(index);
             self.tick();
@@ -328,7 +409,7 @@ mod tests {
             // Every server has received all that is written.
             let received = Lsn(self.written);
             past.ends(self.tick(), asks.then_some(received));
-            (index, shown)
+            Ok((index, shown))
         }
     }
 
@@ -376,12 +457,70 @@ mod tests {
     #[test]
     fn an_earlier_sessions_write_binds_until_a_replica_is_known_to_show_it() {
         let mut world = World::new();
-        world.written = 200;
+        for _ in 0..10 {
+            world.commit();
+        }
+        let all: Commits = (1..=10).collect();
         let mut past = Past::new(Some(world.tick()));
-        assert_eq!(world.read(&mut past, 0, false), (0, 200));
+        assert_eq!(world.read(&mut past, 0, false), (0, all.clone()));
         world.replay(0, 10);
         world.probe();
-        assert_eq!(world.read(&mut past, 0, false), (1, 200));
+        assert_eq!(world.read(&mut past, 0, false), (1, all));
+    }
+
+    #[test]
+    fn the_primary_serves_who_has_read_on_a_replica_once_it_shows_as_much() {
+        let mut world = World::new();
+        let mut past = Past::new(None);
+        let commit = world.commit();
+        world.unannounced.insert(commit);
+        world.replay(0, 1);
+        world.begin(&mut past, 1);
+        past.ends(world.tick(), None);
+        let chosen = |world: &mut World, past: &Past| {
+            let want = past.heeded_by_primary(Want::primary());
+            let (now, dice) = (world.tick(), Dice { random: 0, turn: 0 });
+            select(&world.topology, &POLICY, &want, now, dice)
+        };
+        assert_eq!(chosen(&mut world, &past), Err(NoNode::Unannounced), "nobody has been asked");
+        world.lead(1);
+        world.show();
+        assert_eq!(chosen(&mut world, &past), Err(NoNode::Unannounced), "it does not show it");
+        // Others, who miss nothing, are served.
+        assert_eq!(chosen(&mut world, &Past::new(None)), Ok(0));
+        world.unannounced.clear();
+        assert_eq!(chosen(&mut world, &past), Err(NoNode::Unannounced), "it has not said so");
+        world.show();
+        assert_eq!(chosen(&mut world, &past), Ok(0));
+        // Another read, and nobody is left who could tell.
+        past.ends(world.tick(), None);
+        world.begin(&mut past, 1);
+        past.ends(world.tick(), None);
+        assert_eq!(chosen(&mut world, &past), Err(NoNode::Unannounced));
+        world.topology.nodes.iter_mut().skip(1).for_each(|view| view.health = Health::Down);
+        assert_eq!(chosen(&mut world, &past), Ok(0));
+    }
+
+    #[test]
+    fn a_replica_that_has_passed_what_another_showed_speaks_for_it() {
+        let mut world = World::new();
+        let mut past = Past::new(None);
+        world.commit();
+        world.replay(0, 1);
+        world.begin(&mut past, 1);
+        past.ends(world.tick(), None);
+        world.topology.nodes[1].health = Health::Down;
+        let want = past.heeded_by_primary(Want::primary());
+        let chosen = |world: &mut World| {
+            let (now, dice) = (world.tick(), Dice { random: 0, turn: 0 });
+            select(&world.topology, &POLICY, &want, now, dice)
+        };
+        assert_eq!(chosen(&mut world), Err(NoNode::Unannounced));
+        world.replay(1, 1);
+        world.probe();
+        // It is fresh by now, and asked again it speaks for that.
+        world.probe();
+        assert_eq!(chosen(&mut world), Ok(0));
     }
 
     #[test]
@@ -436,7 +575,14 @@ mod tests {
     /// Something that happens to a cluster or a client.
     #[derive(Debug, Clone)]
     enum Event {
-        Write,
+        /// Somebody commits; others see it at once, or later.
+        Write {
+            is_announced: bool,
+        },
+        /// The primary shows what it did not show before, from one commit on.
+        Announce {
+            from: u64,
+        },
         /// The client itself writes.
         Own,
         Replay {
@@ -452,6 +598,14 @@ mod tests {
             random: u64,
             asks: bool,
         },
+        /// The client goes to the primary.
+        ReadOnPrimary {
+            asks: bool,
+        },
+        /// The primary, or a replica, says what it shows.
+        Say {
+            index: usize,
+        },
         /// The client does not care this time.
         Careless {
             random: u64,
@@ -465,7 +619,10 @@ mod tests {
     fn events() -> impl Strategy<Value = Vec<Event>> {
         let replica = 0..REPLICAS;
         let event = prop_oneof![
-            2 => Just(Event::Write),
+            3 => any::<bool>().prop_map(|is_announced| Event::Write { is_announced }),
+            1 => (0..20_u64).prop_map(|from| Event::Announce { from }),
+            3 => any::<bool>().prop_map(|asks| Event::ReadOnPrimary { asks }),
+            4 => (0..=REPLICAS).prop_map(|index| Event::Say { index }),
             1 => Just(Event::Own),
             4 => (replica.clone(), 0..20_u64).prop_map(|(replica, records)| Event::Replay { replica, records }),
             2 => replica.clone().prop_map(|replica| Event::Apply { replica }),
@@ -478,19 +635,26 @@ mod tests {
     }
 
     proptest! {
-        /// Time never runs back: whatever is written, replayed, lost by a restart, and asked or not, a
-        /// read that heeds the past shows no less than any read before it, nor than the client's writes.
+        /// Time never runs back: whatever is written, announced late, replayed, lost by a restart, and asked
+        /// or not, a read that heeds the past shows no less than any read before it, nor than the client's
+        /// writes.
         #[test]
         fn no_read_shows_less_than_an_earlier_one(events in events()) {
             let mut world = World::new();
             let mut past = Past::new(None);
-            let mut least = 0;
+            let mut least = Commits::new();
             for event in events {
+                let mut read = None;
                 match event {
-                    Event::Write => world.written += RECORD,
+                    Event::Write { is_announced } => {
+                        let commit = world.commit();
+                        if !is_announced {
+                            world.unannounced.insert(commit);
+                        }
+                    }
+                    Event::Announce { from } => drop(world.unannounced.split_off(&from)),
                     Event::Own => {
-                        world.written += RECORD;
-                        least = world.written;
+                        least.insert(world.commit());
                         past.wrote(world.tick());
                     }
                     Event::Replay { replica, records } => world.replay(replica, records),
@@ -500,23 +664,33 @@ mod tests {
                         world.applied[replica] = world.applied[replica].max(next);
                     }
                     Event::Probe => world.probe(),
+                    Event::Say { index: 0 } => world.show(),
+                    Event::Say { index } => world.lead(index),
                     Event::Read { random, asks } => {
-                        let (index, shown) = world.read(&mut past, random, asks);
-                        prop_assert!(shown >= least, "{} on node {} after {}", shown, index, least);
-                        least = shown;
+                        let want = past.heeded(Want::replica(), world.tick());
+                        read = world.read_as(want, &mut past, random, asks).ok();
+                    }
+                    Event::ReadOnPrimary { asks } => {
+                        let want = past.heeded_by_primary(Want::primary());
+                        read = world.read_as(want, &mut past, 0, asks).ok();
                     }
                     Event::Careless { random } => {
-                        let (_, shown) = world.read_as(Want::replica(), &mut past, random, false);
-                        least = least.max(shown);
+                        let read = world.read_as(Want::replica(), &mut past, random, false);
+                        least.extend(read.unwrap().1);
                     }
                     Event::Restart { replica, loses } => {
                         let view = &mut world.topology.nodes[replica + 1];
                         view.node.reincarnate();
                         // Until it is probed nobody knows where it is.
-                        (view.fresh_as_of, view.covers) = (None, None);
-                        let left = world.replayed[replica].saturating_sub(loses).max(100);
+                        (view.fresh_as_of, view.covers, view.replay_lsn) = (None, None, None);
+                        let left = world.replayed[replica].saturating_sub(loses).max(START);
                         (world.replayed[replica], world.applied[replica]) = (left, left);
                     }
+                }
+                if let Some((index, shown)) = read {
+                    let missing: Vec<_> = least.difference(&shown).collect();
+                    prop_assert!(missing.is_empty(), "node {index} does not show {missing:?}");
+                    least = shown;
                 }
             }
         }

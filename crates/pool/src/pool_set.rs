@@ -20,7 +20,9 @@ use crate::moment::Moment;
 use crate::node::{Node, NodeId};
 use crate::node_pool::{IdleServer, NodePool, NodePoolStats, Opener, Opening, Place};
 use crate::roster::Roster;
-use crate::select::{Access, Dice, NoNode, Want, balance, eligible_for_reads, select};
+use crate::select::{
+    Access, Dice, Ineligible, NoNode, Want, balance, eligible_for_reads, explain, select,
+};
 use crate::spec::{PoolSpec, ReadPolicy, Reads};
 use crate::topology::{Health, NodeView, Role, Topology};
 use crate::waiting::Waiting;
@@ -447,7 +449,8 @@ impl PoolSet {
         waited: Duration,
     ) -> PoolError {
         let topology = self.board.topology();
-        let nodes = crate::select::explain(&topology, policy, want, now)
+        let candidates = explain(&topology, policy, want, now);
+        let nodes = candidates
             .iter()
             .zip(&topology.nodes)
             .map(|(candidate, view)| {
@@ -459,7 +462,10 @@ impl PoolSet {
                 format!("{}: {why}", candidate.node.name())
             })
             .collect();
-        if want.access == Access::Replica && policy.reads == Reads::ReplicasOnly {
+        let primary = topology.primary.and_then(|index| candidates.get(index));
+        if primary.is_some_and(|primary| primary.eligible == Err(Ineligible::Unannounced)) {
+            PoolError::Unannounced { waited, nodes }
+        } else if want.access == Access::Replica && policy.reads == Reads::ReplicasOnly {
             PoolError::NoReplica { waited, nodes }
         } else {
             PoolError::NoPrimary { waited, nodes }

@@ -10,6 +10,7 @@ use deadpool_postgres::tokio_postgres::{self as pg, Row};
 
 use tokio::time::timeout;
 
+use crate::announced::{Baseline, Lead, Shown, Txid, Word};
 use crate::citus::Said;
 use crate::control::{ControlError, ProbeConnection, connect, discard};
 use crate::freshness::{DEFAULT_WAL_WRITER_DELAY, PrimaryPosition};
@@ -18,20 +19,47 @@ use crate::node::Node;
 use crate::survey::Survey;
 use crate::tracker::{Answer, Failure, Observation, ServerInfo};
 
+/// The transactions that a standby shows and its primary did not: of those that the primary had in progress
+/// (`$1`), and of those from its snapshot's end on (`$2`), which no list has. Unknown where these are too many.
+/// A standby does not list what is in progress; so each is asked for, below its own snapshot's end: the numbers
+/// beyond are in the future there, and an error.
+macro_rules! lead {
+    () => {
+        "(SELECT CASE WHEN xmax - $2::int8 <= 4096 THEN ARRAY(
+            SELECT txid
+              FROM (SELECT unnest($1::int8[]) UNION ALL SELECT generate_series($2, xmax - 1)) AS more (txid)
+             WHERE CASE WHEN txid < xmax THEN txid_status(txid) = 'committed' END) END
+       FROM (SELECT txid_snapshot_xmax(txid_current_snapshot()) AS xmax OFFSET 0) AS own)"
+    };
+}
+
+/// What a primary shows, between two probes; nothing of one that is a primary no longer.
+const SHOWN: &str =
+    "SELECT CASE WHEN NOT pg_is_in_recovery() THEN txid_current_snapshot()::text END";
+
+/// A standby's lead, between two probes.
+const LEAD: &str = concat!("SELECT CASE WHEN pg_is_in_recovery() THEN ", lead!(), " END");
+
 /// How a server is, in one question that a primary and a standby answer alike.
 ///
 /// The insert position is read before the flush position. A primary's timeline is in the name of the
 /// file that it writes (manual: 9.27.3); a standby's is that of what it receives or, while it
 /// receives nothing, of what it has replayed.
-const STATE: &str = "
+const STATE: &str = concat!(
+    "
 SELECT recovery,
        CASE WHEN NOT recovery THEN pg_current_wal_insert_lsn() END,
        CASE WHEN NOT recovery THEN pg_current_wal_flush_lsn() END,
        CASE WHEN NOT recovery THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,
        CASE WHEN recovery THEN pg_last_wal_replay_lsn() END,
        CASE WHEN recovery THEN (SELECT received_tli FROM pg_stat_wal_receiver) END,
-       current_setting('wal_writer_delay')
-  FROM (SELECT pg_is_in_recovery() AS recovery) AS server";
+       current_setting('wal_writer_delay'),
+       CASE WHEN NOT recovery THEN txid_current_snapshot()::text END,
+       CASE WHEN recovery THEN ",
+    lead!(),
+    " END
+  FROM (SELECT pg_is_in_recovery() AS recovery) AS server"
+);
 
 /// The timeline of a standby that receives nothing (manual: 9.27.11 \"Control Data Functions\").
 const REPLAYED_TIMELINE: &str = "
@@ -69,8 +97,18 @@ pub(crate) struct Prober {
     looked_up_at: Option<Instant>,
 }
 
+/// A question between two probes.
+#[derive(Debug, Clone)]
+pub(crate) enum Inquiry {
+    /// Which transactions the primary shows.
+    Shown,
+    /// Which ones a standby shows besides.
+    Lead(Arc<Baseline>),
+}
+
 /// A connection, and what was learned over it.
 struct Session {
+    node: Arc<Node>,
     connection: ProbeConnection,
     server: ServerInfo,
     learned_at: Instant,
@@ -100,11 +138,16 @@ impl Prober {
     ///
     /// A connection that broke says nothing yet (somebody may have terminated it): only what a new
     /// one finds counts.
-    pub(crate) async fn probe(&mut self) -> Result<Observation, Failure> {
+    ///
+    /// A standby's lead is told over the baseline, if there is one.
+    pub(crate) async fn probe(
+        &mut self,
+        baseline: Option<&Baseline>,
+    ) -> Result<Observation, Failure> {
         self.look_up();
         let suspicions = self.node.suspicions();
         let is_troubled = self.node.is_suspected();
-        match self.observe_in_time().await {
+        match self.observe_in_time(baseline).await {
             Ok(observation) => {
                 self.node.settle_suspicions(suspicions);
                 Ok(Observation { is_troubled, ..observation })
@@ -118,10 +161,13 @@ impl Prober {
 
     /// Observes, and gives up in time. Time in which this very process did not run (it was stopped, or
     /// its machine was) is not held against the server, whose answer may be there, unread.
-    async fn observe_in_time(&mut self) -> Result<Observation, ControlError> {
+    async fn observe_in_time(
+        &mut self,
+        baseline: Option<&Baseline>,
+    ) -> Result<Observation, ControlError> {
         let limit = self.timeout;
         let begun = Instant::now();
-        let observing = self.observe();
+        let observing = self.observe(baseline);
         tokio::pin!(observing);
         let mut outcome = timeout(limit, &mut observing).await;
         if outcome.is_err() && begun.elapsed() > limit + limit / LATE_PART {
@@ -130,23 +176,47 @@ impl Prober {
         outcome.unwrap_or(Err(ControlError::Timeout(limit)))
     }
 
-    async fn observe(&mut self) -> Result<Observation, ControlError> {
+    async fn observe(&mut self, baseline: Option<&Baseline>) -> Result<Observation, ControlError> {
         let moves = self.node.moves();
         if self.session.as_ref().is_some_and(|session| session.moves != moves) {
             self.hang_up();
         }
         if let Some(session) = &mut self.session {
-            match session.observe().await {
+            match session.observe(baseline).await {
                 Ok(observation) => return Ok(observation),
-                Err(_) => self.hang_up(),
+                Err(_) => self.lose(),
             }
         }
         let connection = connect(&self.pool).await?;
         let server = ServerInfo::learn(&connection).await?;
         let survey = self.is_of_citus.then(Survey::default);
         let learned_at = Instant::now();
-        let session = Session { connection, server, learned_at, moves, survey, said: None };
-        self.session.insert(session).observe().await
+        let node = Arc::clone(&self.node);
+        let session = Session { node, connection, server, learned_at, moves, survey, said: None };
+        self.session.insert(session).observe(baseline).await
+    }
+
+    /// Asks the server for a word between two probes; `None` where it has none, or its connection is lost,
+    /// which the next probe tells more about.
+    pub(crate) async fn ask_for(&mut self, inquiry: &Inquiry) -> Result<Option<Word>, Failure> {
+        let Some(session) = &mut self.session else { return Ok(None) };
+        match timeout(self.timeout, session.ask_for(inquiry)).await {
+            Ok(Ok(word)) => Ok(word),
+            Ok(Err(_)) => {
+                self.lose();
+                Ok(None)
+            }
+            Err(_) => {
+                self.hang_up();
+                Err(failure(ControlError::Timeout(self.timeout)))
+            }
+        }
+    }
+
+    /// The connection broke: the server may have been restarted, and what it shows next may be older.
+    fn lose(&mut self) {
+        self.hang_up();
+        self.node.reincarnate();
     }
 
     fn hang_up(&mut self) {
@@ -179,14 +249,44 @@ fn failure(error: ControlError) -> Failure {
 }
 
 impl Session {
-    async fn observe(&mut self) -> Result<Observation, ControlError> {
+    async fn ask_for(&mut self, inquiry: &Inquiry) -> Result<Option<Word>, ControlError> {
+        match inquiry {
+            Inquiry::Shown => {
+                let statement = self.connection.prepare_cached(SHOWN).await?;
+                let row = self.connection.query_one(&statement, &[]).await?;
+                Ok(read_shown(&row, 0)?.map(Word::Shown))
+            }
+            Inquiry::Lead(baseline) => {
+                let statement = self.connection.prepare_cached(LEAD).await?;
+                let lead = self.lead_over(baseline);
+                let Shown { xmax, in_progress } = &baseline.shown;
+                let row = self.connection.query_one(&statement, &[in_progress, xmax]).await?;
+                Ok(read_lead(&row, 0, &lead)?.map(Word::Lead))
+            }
+        }
+    }
+
+    /// A lead that is about to be asked for.
+    fn lead_over(&self, baseline: &Baseline) -> Lead {
+        Lead {
+            timeline: baseline.timeline,
+            incarnation: self.node.incarnation(),
+            asked_at: Instant::now(),
+            txids: Vec::new(),
+        }
+    }
+
+    async fn observe(&mut self, baseline: Option<&Baseline>) -> Result<Observation, ControlError> {
         if self.learned_at.elapsed() > SETTINGS_AGE {
             self.server = ServerInfo::learn(&self.connection).await?;
             self.learned_at = Instant::now();
         }
         let statement = self.connection.prepare_cached(STATE).await?;
+        let lead = baseline.map(|baseline| self.lead_over(baseline));
         let asked_at = Instant::now();
-        let row = self.connection.query_one(&statement, &[]).await?;
+        let in_progress = baseline.map(|baseline| &baseline.shown.in_progress);
+        let xmax = baseline.map(|baseline| baseline.shown.xmax);
+        let row = self.connection.query_one(&statement, &[&in_progress, &xmax]).await?;
         let latency = asked_at.elapsed();
         let mut answer = read_state(&row, asked_at, asked_at + latency)?;
         // It decides when a mark may be lowered, and can change at any time.
@@ -197,7 +297,13 @@ impl Session {
         if let Some(survey) = &mut self.survey {
             self.said = Some(survey.ask(&self.connection).await?);
         }
-        Ok(Observation { answer, latency, server: self.server.clone(), is_troubled: false })
+        let word = match (&answer, &lead) {
+            (Answer::Primary { .. }, _) => read_shown(&row, 7)?.map(Word::Shown),
+            (Answer::Replica { .. }, Some(lead)) => read_lead(&row, 8, lead)?.map(Word::Lead),
+            (Answer::Replica { .. }, None) => None,
+        };
+        let server = self.server.clone();
+        Ok(Observation { answer, latency, server, is_troubled: false, word })
     }
 }
 
@@ -218,6 +324,15 @@ fn read_state(row: &Row, asked_at: Instant, answered_at: Instant) -> Result<Answ
     };
     let position = PrimaryPosition { asked_at, answered_at, insert, flush };
     Ok(Answer::Primary { timeline, position })
+}
+
+fn read_shown(row: &Row, cell: usize) -> Result<Option<Shown>, ControlError> {
+    Ok(row.try_get::<_, Option<&str>>(cell)?.and_then(Shown::parse))
+}
+
+fn read_lead(row: &Row, cell: usize, lead: &Lead) -> Result<Option<Lead>, ControlError> {
+    let txids: Option<Vec<Txid>> = row.try_get(cell)?;
+    Ok(txids.map(|txids| Lead { txids, ..*lead }))
 }
 
 /// A duration as `current_setting` shows it: a number and the largest unit that divides it (manual:

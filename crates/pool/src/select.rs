@@ -34,6 +34,8 @@ pub struct Want {
     pub fresh_after: Option<Instant>,
     /// What the client has read already; a read elsewhere must not run back behind it.
     pub seen: Option<Seen>,
+    /// The primary must show whatever replicas had shown by then.
+    pub announced_after: Option<Instant>,
     /// A replica must cover this position: a token from elsewhere.
     pub lsn_at_least: Option<Lsn>,
     /// Until when the read may wait for a replica that is likely to have all this and only has to be
@@ -76,7 +78,7 @@ pub enum Access {
 }
 
 /// A read that a client has made: the same server in the same incarnation cannot show less; any other
-/// must be fresh as of the time, or cover the position.
+/// standby must be fresh as of the time, or have passed the position, and a primary must have announced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// Where it read.
@@ -85,17 +87,19 @@ pub struct Seen {
     pub incarnation: u32,
     /// When its answer was complete.
     pub until: Instant,
+    /// The timeline that the server wrote or replayed. Positions of different ones cannot be compared.
+    pub timeline: Option<u32>,
     /// Where that server stood when it was asked after the answer, if it was.
     pub position: Option<Position>,
 }
 
-/// A position in the write-ahead log of one timeline. Positions of different ones cannot be compared.
+/// A position in the write-ahead log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// The timeline.
-    pub timeline: u32,
-    /// The position.
-    pub lsn: Lsn,
+pub enum Position {
+    /// Where a primary inserted: it had shown what it had promised, and nothing else.
+    Inserted(Lsn),
+    /// What a standby had received: it may have shown what nobody was promised yet.
+    Received(Lsn),
 }
 
 impl Seen {
@@ -103,14 +107,41 @@ impl Seen {
     #[must_use]
     pub fn is_shown_by(&self, topology: &Topology, view: &NodeView, fresh_as_of: Instant) -> bool {
         let is_there = (self.node, self.incarnation) == (view.node.id(), view.node.incarnation());
-        let has_passed = |position: Position| {
-            view.timeline == Some(position.timeline) && view.covers >= Some(position.lsn)
+        let has_passed = |position: Position| match position {
+            Position::Inserted(lsn) => view.covers >= Some(lsn),
+            Position::Received(lsn) => view.replay_lsn >= Some(lsn),
         };
+        let is_comparable = self.timeline.is_some() && self.timeline == view.timeline;
         is_there
             || fresh_as_of >= self.until
-            || self.position.is_some_and(has_passed)
+            || (is_comparable && self.position.is_some_and(has_passed))
             || (topology.primary.is_none() && is_furthest(topology, view))
     }
+
+    /// Whether the primary is known to show all that was read, or nobody can tell.
+    ///
+    /// A standby that was read shows a commit before the primary does (`announced.rs`). What it had replayed
+    /// on another timeline the primary of this one shows since its promotion, or it is lost.
+    #[must_use]
+    pub fn is_announced_by(&self, topology: &Topology, primary: &NodeView) -> bool {
+        if self.node == primary.node.id() || self.timeline != primary.timeline {
+            return true;
+        }
+        let is_there = |view: &&NodeView| view.node.incarnation() == self.incarnation;
+        let there = topology.view(self.node).filter(is_there).and_then(|view| view.announced_as_of);
+        there.max(topology.announced_as_of) >= Some(self.until) || !has_witness(topology, primary)
+    }
+}
+
+/// Whether a standby is there that can be asked what it shows.
+fn has_witness(topology: &Topology, primary: &NodeView) -> bool {
+    topology.nodes.iter().any(|view| {
+        view.role == Role::Replica
+            && view.health.serves_reads()
+            && !view.node.is_suspected()
+            && view.timeline == primary.timeline
+            && view.shard.is_none()
+    })
 }
 
 /// Whether no other replica has replayed more. While there is no primary, what only the last one showed
@@ -137,6 +168,7 @@ impl Want {
             stays_home: false,
             fresh_after: None,
             seen: None,
+            announced_after: None,
             lsn_at_least: None,
             patience: None,
             prefer: None,
@@ -161,6 +193,8 @@ pub enum NoNode {
     NoPrimary,
     /// The primary could serve, but the client has patience, and a replica needs but a moment.
     Shortly,
+    /// The primary is not known to show what the client has read on a replica.
+    Unannounced,
     /// No replica is eligible, and nothing else may serve.
     NoReplica {
         /// Whether one will be by itself: it only has to catch up with this client.
@@ -202,6 +236,8 @@ pub enum Ineligible {
     NotHome,
     /// It is the primary, which does not serve reads that replicas can serve.
     Spared,
+    /// It is the primary, and not known to show what the client has read on a replica.
+    Unannounced,
     /// Nothing is known about its freshness (yet).
     NoFreshness(Option<Arc<str>>),
     /// It is further behind than anyone may be.
@@ -240,6 +276,9 @@ impl fmt::Display for Ineligible {
             Self::Barred(why) => why.to_string(),
             Self::NotHome => "the database is the coordinator's alone".to_owned(),
             Self::Spared => "the primary is spared reads".to_owned(),
+            Self::Unannounced => {
+                "not known to show yet what this client has read on a replica".to_owned()
+            }
             Self::NoFreshness(why) => reason("freshness unknown", why),
             Self::Stale { staleness, max_staleness } => {
                 format!("{staleness:.1?} behind, more than max_staleness ({max_staleness:?})")
@@ -265,7 +304,7 @@ pub fn select(
     dice: Dice,
 ) -> Result<usize, NoNode> {
     if want.access == Access::Primary || policy.reads == Reads::Primary {
-        return serving_primary(topology).ok_or(NoNode::NoPrimary);
+        return announcing_primary(topology, want);
     }
     let eligible = eligible_for_reads(topology, policy, want, now);
     if let Some(preferred) =
@@ -273,7 +312,9 @@ pub fn select(
     {
         return Ok(preferred);
     }
-    if let Some(primary) = serving_primary(topology).filter(|_| keeps(topology, policy, dice)) {
+    if keeps(topology, policy, dice)
+        && let Ok(primary) = announcing_primary(topology, want)
+    {
         return Ok(primary);
     }
     if let Some(chosen) = balance(topology, eligible, policy.balance, dice) {
@@ -286,7 +327,7 @@ pub fn select(
     {
         return Err(NoNode::Shortly);
     }
-    serving_primary(topology).ok_or(NoNode::NoPrimary)
+    announcing_primary(topology, want)
 }
 
 /// Says of every node whether it could serve, and why not.
@@ -304,7 +345,10 @@ pub fn explain(
         let wants_primary = want.access == Access::Primary || policy.reads == Reads::Primary;
         if topology.primary == Some(index) {
             in_service(view)?;
-            if !wants_primary && spared { Err(Ineligible::Spared) } else { Ok(()) }
+            if !wants_primary && spared {
+                return Err(Ineligible::Spared);
+            }
+            if announces(topology, view, want) { Ok(()) } else { Err(Ineligible::Unannounced) }
         } else if wants_primary {
             Err(Ineligible::NotPrimary)
         } else {
@@ -333,7 +377,9 @@ pub(crate) fn eligible_for_reads(
     }
     for (index, view) in topology.nodes.iter().enumerate().take(MAX_NODES) {
         let fits = if topology.primary == Some(index) {
-            policy.reads == Reads::Any && in_service(view).is_ok()
+            policy.reads == Reads::Any
+                && in_service(view).is_ok()
+                && announces(topology, view, want)
         } else {
             fit_for_reads(topology, view, policy, want, now).is_ok()
         };
@@ -352,6 +398,19 @@ fn keeps(topology: &Topology, policy: &ReadPolicy, dice: Dice) -> bool {
 
 fn serving_primary(topology: &Topology) -> Option<usize> {
     topology.primary.filter(|_| topology.primary().is_some_and(|view| !view.node.is_draining()))
+}
+
+/// The primary, if it is known to show what the client was shown.
+fn announcing_primary(topology: &Topology, want: &Want) -> Result<usize, NoNode> {
+    let primary = serving_primary(topology).ok_or(NoNode::NoPrimary)?;
+    let view = topology.nodes.get(primary).ok_or(NoNode::NoPrimary)?;
+    if announces(topology, view, want) { Ok(primary) } else { Err(NoNode::Unannounced) }
+}
+
+fn announces(topology: &Topology, primary: &NodeView, want: &Want) -> bool {
+    let is_announced = |at| topology.announced_as_of >= Some(at) || !has_witness(topology, primary);
+    want.seen.is_none_or(|seen| seen.is_announced_by(topology, primary))
+        && want.announced_after.is_none_or(is_announced)
 }
 
 fn in_service(view: &NodeView) -> Result<(), Ineligible> {
@@ -606,6 +665,8 @@ mod tests {
             fresh_as_of,
             replay_lsn: Some(Lsn(1000)),
             covers: Some(Lsn(1024)),
+            announced_as_of: None,
+            is_ahead: false,
             share: FULL_SHARE,
             standing: Standing::Good,
             latency: Some(Duration::from_millis(1)),
@@ -708,13 +769,17 @@ mod tests {
         let written = |at| Want { fresh_after: Some(at), ..plain };
         let read = |node, until| {
             let (node, incarnation) = (NodeId(node), 0);
-            Want { seen: Some(Seen { node, incarnation, until, position: None }), ..plain }
+            let (timeline, position) = (Some(1), None);
+            Want { seen: Some(Seen { node, incarnation, until, timeline, position }), ..plain }
         };
-        let asked = |timeline, lsn| {
-            let position = Some(Position { timeline, lsn: Lsn(lsn) });
-            let seen = Seen { node: NodeId(0), incarnation: 0, until: now, position };
+        let asked = |timeline, position| {
+            let (node, incarnation, position) = (NodeId(0), 0, Some(position));
+            let timeline = Some(timeline);
+            let seen = Seen { node, incarnation, until: now, timeline, position };
             Want { seen: Some(seen), ..plain }
         };
+        let (inserted, received) =
+            (|lsn| Position::Inserted(Lsn(lsn)), |lsn| Position::Received(Lsn(lsn)));
         let token = |lsn| Want { lsn_at_least: Some(Lsn(lsn)), ..plain };
         let why = |want| objection(now, want, |_| {});
         let restarted = objection(now, read(1, now), |view| view.node.reincarnate());
@@ -727,9 +792,15 @@ mod tests {
             ("read from it before a restart", restarted, behind),
             ("read elsewhere since", why(read(0, now)), behind),
             ("read elsewhere before", why(read(0, now - SECOND * 2)), ""),
-            ("read elsewhere, which stood no further", why(asked(1, 1024)), ""),
-            ("read elsewhere, which stood further", why(asked(1, 1025)), behind),
-            ("read elsewhere on another timeline", why(asked(2, 1000)), behind),
+            ("read on a primary no further", why(asked(1, inserted(1024))), ""),
+            ("read on a primary further", why(asked(1, inserted(1025))), behind),
+            ("read on another timeline", why(asked(2, inserted(1000))), behind),
+            ("read on a standby no further", why(asked(1, received(1000))), ""),
+            (
+                "read on a standby further, in what nobody was promised",
+                why(asked(1, received(1001))),
+                behind,
+            ),
             ("at the token", why(token(1024)), ""),
             ("behind the token", why(token(1025)), "has not replayed 0/401"),
         ] {
@@ -752,7 +823,8 @@ mod tests {
 
     /// A client that has read on the primary until `until`.
     fn seen_on_primary(until: Instant) -> Option<Seen> {
-        Some(Seen { node: NodeId(0), incarnation: 0, until, position: None })
+        let (node, timeline) = (NodeId(0), Some(1));
+        Some(Seen { node, incarnation: 0, until, timeline, position: None })
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub struct Topology {
     /// The part of the reads that the primary keeps, in parts of [`FULL_SHARE`]: it had all of them
     /// while no replica served, and hands them over little by little.
     pub primary_share: u32,
+    /// The primary shows whatever it had flushed by then, and so whatever its standbys had shown: they may
+    /// show a commit before it does.
+    pub announced_as_of: Option<Instant>,
 }
 
 /// One node of a [`Topology`].
@@ -45,6 +48,10 @@ pub struct NodeView {
     pub timeline: Option<u32>,
     /// Every commit acknowledged before this is visible there. Of the primary, always: `None`.
     pub fresh_as_of: Option<Instant>,
+    /// The primary shows whatever this replica had shown by then.
+    pub announced_as_of: Option<Instant>,
+    /// It is known to have shown what the primary is not known to show yet.
+    pub is_ahead: bool,
     /// How far it has replayed, for a replica.
     pub replay_lsn: Option<Lsn>,
     /// Whatever anybody was shown or promised by a primary that stood here is visible there.
@@ -149,6 +156,12 @@ impl Topology {
     #[must_use]
     pub fn primary(&self) -> Option<&NodeView> {
         self.nodes.get(self.primary?)
+    }
+
+    /// Whether a replica is known to have shown what the primary does not show (yet).
+    #[must_use]
+    pub fn is_behind_standbys(&self) -> bool {
+        self.nodes.iter().any(|view| view.is_ahead && view.health.serves_reads())
     }
 
     /// The time that a replica's staleness is counted to.

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::announced::{Announced, Baseline, Standby, Word};
 use crate::condition::{Condition, SLOW_START, share_over};
 use crate::freshness::{Freshness, PrimaryPosition};
 use crate::lsn::{Lsn, WalLayout};
@@ -31,6 +32,8 @@ pub(crate) struct Observation {
     pub(crate) server: ServerInfo,
     /// Connections to it were reported lost just before.
     pub(crate) is_troubled: bool,
+    /// What it says of the transactions that it shows.
+    pub(crate) word: Option<Word>,
 }
 
 impl Observation {
@@ -142,6 +145,8 @@ struct Record {
     error: Option<Arc<str>>,
     fresh_as_of: Option<Instant>,
     covers: Option<Lsn>,
+    /// What it has shown, as compared with the reigning primary.
+    standby: Standby,
 }
 
 /// The rule of one primary, and what was written under it. It outlives the primary's health, and its
@@ -154,6 +159,7 @@ struct Reign {
     system: Option<i64>,
     marks: Freshness,
     position: PrimaryPosition,
+    announced: Announced,
 }
 
 impl Tracker {
@@ -218,15 +224,50 @@ impl Tracker {
             return;
         };
         self.now = self.now.max(now);
+        let mut word = None;
         match outcome {
-            Ok(observation) => record.pass(observation, is_latecomer, self.now),
+            Ok(mut observation) => {
+                word = observation.word.take();
+                record.pass(observation, is_latecomer, self.now);
+            }
             Err(failure) => record.fail(failure, self.now),
         }
         self.settle();
         self.mark(index);
+        // A standby said what it shows before it said what it has replayed.
+        if let Some(word) = word {
+            self.hear(index, word);
+        }
         self.measure();
         self.eject(index);
         self.count_readers();
+    }
+
+    /// Takes what one node says of the transactions that it shows. Tells whether the primary is now known to
+    /// show more of what standbys have shown.
+    pub(crate) fn hear(&mut self, index: usize, word: Word) -> bool {
+        let Some(record) = self.nodes.get(index) else { return false };
+        let (timeline, is_comparable) = (record.timeline(), self.mismatch(record).is_none());
+        let Some(reign) = &mut self.reign else { return false };
+        match word {
+            Word::Shown(shown) if (reign.node, Some(reign.timeline)) == (Some(index), timeline) => {
+                let baseline = Baseline { timeline: reign.timeline, shown };
+                let standbys = self.nodes.iter_mut().map(|record| &mut record.standby);
+                reign.announced.show(baseline, standbys)
+            }
+            Word::Lead(lead) if is_comparable => {
+                let record = self.nodes.get_mut(index);
+                record.is_some_and(|record| {
+                    reign.announced.lead(&mut record.standby, lead, record.fresh_as_of)
+                })
+            }
+            Word::Shown(_) | Word::Lead(_) => false,
+        }
+    }
+
+    /// What the reigning primary showed last.
+    pub(crate) fn baseline(&self) -> Option<Arc<Baseline>> {
+        self.reign.as_ref()?.announced.baseline().cloned()
     }
 
     /// The nodes that need not be asked in a round that begins now. Those that are down can wait, as
@@ -310,6 +351,7 @@ impl Tracker {
             primary_seen: self.reign.as_ref().and_then(|reign| reign.marks.newest()),
             primary_lsn: self.reign.as_ref().map(|reign| reign.position.insert),
             primary_share: self.primary_share(),
+            announced_as_of: self.reign.as_ref().and_then(|reign| reign.announced.as_of),
         }
     }
 
@@ -418,7 +460,9 @@ impl Tracker {
             marks.mark(*position);
             let (timeline, position) = (*timeline, *position);
             let node = Some(index);
-            self.reign = Some(Reign { node, timeline, system, marks, position });
+            let announced = Announced::default();
+            self.nodes.iter_mut().for_each(|record| record.standby = Standby::default());
+            self.reign = Some(Reign { node, timeline, system, marks, position, announced });
         }
     }
 
@@ -514,6 +558,8 @@ impl Tracker {
             timeline: record.timeline(),
             fresh_as_of: if role == Role::Replica { record.fresh_as_of } else { None },
             covers: if role == Role::Replica { record.covers } else { None },
+            announced_as_of: record.standby.as_of,
+            is_ahead: record.standby.is_ahead(),
             replay_lsn: said.and_then(|observation| observation.answer.replay()),
             share: record.condition.share(self.now),
             standing: self.standing(index, record),
@@ -622,12 +668,14 @@ impl Record {
             error: None,
             fresh_as_of: None,
             covers: None,
+            standby: Standby::default(),
         }
     }
 
     fn pass(&mut self, observation: Observation, is_latecomer: bool, now: Instant) {
         if self.said.as_ref().is_some_and(|before| observation.answer.runs_back(&before.answer)) {
             self.node.reincarnate();
+            self.fresh_as_of = None;
         }
         self.condition.pass(now, observation.is_troubled, is_latecomer);
         self.slowness = Some(Slowness::after(self.slowness, observation.latency, now));
@@ -788,7 +836,8 @@ mod tests {
         fn observe(&mut self, index: usize, answer: Answer, system: i64) {
             let latency = Duration::from_millis(1);
             let server = info(system);
-            let observation = Observation { answer, latency, server, is_troubled: false };
+            let observation =
+                Observation { answer, latency, server, is_troubled: false, word: None };
             self.tracker.record(index, Ok(observation), self.now);
         }
 
@@ -1052,7 +1101,7 @@ mod tests {
     fn blip(scene: &mut Scene, index: usize) {
         let answer = Answer::Replica { timeline: Some(1), replay: Some(Lsn(100)) };
         let (latency, server) = (Duration::from_millis(1), info(7));
-        let observation = Observation { answer, latency, server, is_troubled: true };
+        let observation = Observation { answer, latency, server, is_troubled: true, word: None };
         scene.tick();
         scene.tracker.record(index, Ok(observation), scene.now);
     }

@@ -20,6 +20,9 @@ use crate::pool_set::{Attempt, PoolSet};
 use crate::select::{Access, NoNode, Want};
 use crate::spec::{ReadPolicy, Reads};
 
+/// How long a client waits to hear whether the primary shows what it has read on a replica. When nobody can
+/// tell by then, the primary serves; when it is known not to, the client waits on.
+const ANNOUNCEMENT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a client whose connection could not be opened waits for news of the node before it tries
 /// again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -190,6 +193,7 @@ impl Wait {
                 self.set.board.nudge();
                 self.want.patience.unwrap_or(self.begun_at)
             }
+            NoNode::Unannounced => self.inquire(),
             NoNode::NoReplica { catching_up: true } => {
                 self.set.board.nudge();
                 let patience = self.set.spec().checkout_timeout;
@@ -211,10 +215,44 @@ impl Wait {
             () = sleep_until(until.into()) => match why {
                 // The primary serves it then.
                 NoNode::Shortly => Ok(Next::Look),
+                NoNode::Unannounced => self.assume_announced(),
                 NoNode::NoPrimary | NoNode::NoReplica { .. } => Err(self.given_up()),
             },
             () = closed => Ok(Next::Look),
         }
+    }
+
+    /// The primary is not known to show what the client has read on a replica: has both asked. Gives the time
+    /// when that is to be known.
+    fn inquire(&self) -> Instant {
+        let board = &self.set.board;
+        let topology = board.topology();
+        let there = self.want.seen.and_then(|seen| topology.view(seen.node));
+        match there.filter(|view| view.health.serves_reads() && !view.node.is_suspected()) {
+            Some(view) if self.want.announced_after.is_none() => board.inquire(&view.node),
+            // What others have replayed tells as well, and takes a whole round or two.
+            _ => board.nudge(),
+        }
+        let patience = if topology.is_behind_standbys() {
+            self.set.spec().checkout_timeout
+        } else {
+            ANNOUNCEMENT_PATIENCE
+        };
+        (self.begun_at + patience).min(self.hold_until)
+    }
+
+    /// Nobody could tell in time whether the primary shows what the client has read on a replica. Where it is
+    /// known not to, it does not serve; otherwise such a moment is long over.
+    fn assume_announced(&mut self) -> Result<Next, PoolError> {
+        if !self.set.board.topology().is_behind_standbys() {
+            let (access, seen, announced_after) = (Access::Primary, None, None);
+            self.want = Want { access, seen, announced_after, ..self.want };
+            return Ok(Next::Look);
+        }
+        if self.waited() < self.set.spec().checkout_timeout {
+            return Ok(Next::Look);
+        }
+        Err(self.given_up())
     }
 
     /// Waits for the client's turn.

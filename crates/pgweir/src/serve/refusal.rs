@@ -40,6 +40,11 @@ pub(super) fn of_pool(error: &PoolError) -> Refused {
             SqlState::CANNOT_CONNECT_NOW,
             "Try again, or set routing.reads = \"replicas\" to let the primary answer.",
         ),
+        PoolError::Unannounced { .. } => (
+            SqlState::CANNOT_CONNECT_NOW,
+            "Commits on the primary seem to wait for a synchronous standby. SET pgweir.consistency = 'eventual' \
+             lets this session go back in time.",
+        ),
         PoolError::Connect { .. } => (
             SqlState::CONNECTION_FAILURE,
             "Look whether the server runs and takes connections from pgweir's host.",
@@ -87,9 +92,9 @@ fn detail(error: &PoolError) -> Option<String> {
             }
             Some(detail)
         }
-        PoolError::NoPrimary { nodes, .. } | PoolError::NoReplica { nodes, .. } => {
-            Some(nodes.join("; "))
-        }
+        PoolError::NoPrimary { nodes, .. }
+        | PoolError::NoReplica { nodes, .. }
+        | PoolError::Unannounced { nodes, .. } => Some(nodes.join("; ")),
         PoolError::Connect { .. } | PoolError::TooManyPools { .. } | PoolError::ShuttingDown => {
             None
         }

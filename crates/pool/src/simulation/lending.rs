@@ -191,6 +191,8 @@ impl Scene {
                 fresh_as_of: Some(now + Duration::from_secs(3600)),
                 replay_lsn: None,
                 covers: None,
+                announced_as_of: None,
+                is_ahead: false,
                 share: FULL_SHARE,
                 standing: Standing::Good,
                 latency: None,

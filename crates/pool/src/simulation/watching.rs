@@ -472,8 +472,13 @@ impl World {
             }
         }
         let (node, incarnation) = (self.nodes[index].id(), self.nodes[index].incarnation());
-        self.clients[client].seen =
-            Some(Seen { node, incarnation, until: self.now, position: None });
+        self.clients[client].seen = Some(Seen {
+            node,
+            incarnation,
+            until: self.now,
+            timeline: Some(self.servers[index].timeline),
+            position: None,
+        });
     }
 
     /// Everything that was acknowledged by then is shown, but for what a promotion has lost.
@@ -564,7 +569,7 @@ fn observation(probe: &Probe, said: Said) -> Observation {
         connection_limit: 97,
     };
     let latency = probe.due - probe.asked_at;
-    Observation { answer, latency, server, is_troubled: probe.is_troubled }
+    Observation { answer, latency, server, is_troubled: probe.is_troubled, word: None }
 }
 
 fn play(dice: Dice) -> u64 {

@@ -265,7 +265,13 @@ async fn a_client_that_has_read_on_one_replica_does_not_read_older_data_on_anoth
         let mut lease = checkout(&set, &want).await;
         let (node, incarnation) = (lease.node_id(), lease.node().incarnation());
         let tick: i64 = run(&mut lease, "SELECT tick FROM clock").await[0].parse().unwrap();
-        seen = Some(Seen { node, incarnation, until: Instant::now(), position: None });
+        seen = Some(Seen {
+            node,
+            incarnation,
+            until: Instant::now(),
+            timeline: Some(1),
+            position: None,
+        });
         give_back(lease);
         assert!(tick >= last, "{tick} after {last}");
         last = tick;
