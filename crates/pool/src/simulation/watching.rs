@@ -1,20 +1,23 @@
 //! The control plane against servers that are models: what is promised of writes and reads holds
-//! whatever happens to the servers, and when that is over everything is as it was.
+//! whatever happens to the servers, and when that is over everything is as it was. A primary may show a
+//! commit later than its standbys do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::{Dice, histories};
+use crate::announced::{Baseline, Lead, Shown, Txid, Word};
 use crate::condition::SLOW_START;
 use crate::freshness::{DEFAULT_WAL_WRITER_DELAY, PrimaryPosition};
 use crate::lsn::{Lsn, WalLayout};
 use crate::node::{Node, NodeId};
 use crate::pace::Pace;
-use crate::select::{Dice as Lot, Seen, Want, select};
+use crate::select::{Dice as Lot, NoNode, Seen, Want, select};
 use crate::spec::{Balance, NodeSpec, ReadPolicy, Reads, RoleHint};
-use crate::topology::{FULL_SHARE, Health, Role, Topology};
+use crate::topology::{FULL_SHARE, Health, NodeView, Role, Topology};
 use crate::tracker::{Answer, EJECTED_SHARE, Failure, Observation, ServerInfo, Tracker};
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -23,6 +26,8 @@ const MAX_STALENESS: Duration = Duration::from_secs(3);
 const CLIENTS: usize = 3;
 /// What happens to the servers, in one history.
 const EVENTS: usize = 120;
+/// Longer than a history.
+const NEVER: Duration = Duration::from_secs(1_000_000);
 /// Bytes of write-ahead log per record.
 const RECORD: u64 = 64;
 
@@ -52,8 +57,10 @@ struct Server {
     /// It does not replay.
     is_paused: bool,
     timeline: u32,
-    /// The commits that it shows, in their order; their positions follow from it.
+    /// The commits that it has, in their order; their positions follow from it.
     log: Vec<Entry>,
+    /// Those that it does not show yet, as a primary.
+    unannounced: Vec<u64>,
 }
 
 /// A record of the write-ahead log.
@@ -68,11 +75,30 @@ impl Server {
         Lsn(0x0100_1000 + RECORD * u64::try_from(self.log.len()).unwrap())
     }
 
+    /// The commits that it shows.
+    fn shown(&self) -> impl Iterator<Item = &Entry> {
+        self.log.iter().filter(|entry| !self.unannounced.contains(&entry.number))
+    }
+
+    /// What it says of them, over what its primary has said.
+    fn word(&self, baseline: Option<&Baseline>, lead: &Lead) -> Option<Word> {
+        let txid = |number: u64| Txid::try_from(number).unwrap();
+        let shown: BTreeSet<Txid> = self.shown().map(|entry| txid(entry.number)).collect();
+        if self.is_primary {
+            let xmax = shown.last().map_or(1, |last| last + 1);
+            let in_progress = (1..xmax).filter(|txid| !shown.contains(txid)).collect();
+            return Some(Word::Shown(Shown { xmax, in_progress }));
+        }
+        let baseline = baseline?;
+        let txids = shown.into_iter().filter(|txid| !baseline.shown.shows(*txid)).collect();
+        Some(Word::Lead(Lead { timeline: baseline.timeline, txids, ..*lead }))
+    }
+
     fn summary(&self) -> String {
-        let Self { state, way, is_primary, is_paused, timeline, log } = self;
+        let Self { state, way, is_primary, is_paused, timeline, log, unannounced } = self;
         format!(
             "{state:?} way {way:?} primary {is_primary} paused {is_paused} timeline \
-             {timeline} log {} {:?}",
+             {timeline} unannounced {unannounced:?} log {} {:?}",
             log.len(),
             self.end(),
         )
@@ -89,9 +115,11 @@ impl Server {
 }
 
 /// A question that is under way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Probe {
     asked_at: Instant,
+    incarnation: u32,
+    baseline: Option<Arc<Baseline>>,
     /// When the server looks at itself.
     seen_at: Instant,
     due: Instant,
@@ -101,17 +129,20 @@ struct Probe {
 }
 
 /// What it said of itself at that time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Said {
     is_primary: bool,
     timeline: u32,
     end: Lsn,
+    word: Option<Word>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Client {
     written: Option<Instant>,
     seen: Option<Seen>,
+    /// What it was shown last.
+    shown: Vec<Entry>,
 }
 
 struct World {
@@ -149,6 +180,7 @@ impl World {
             is_paused: false,
             timeline: 1,
             log: Vec::new(),
+            unannounced: Vec::new(),
         };
         let nodes: Vec<_> = (0_u32..).take(count).map(node).collect();
         let mut tracker = Tracker::new(&nodes);
@@ -164,7 +196,7 @@ impl World {
             nodes,
             pace: Pace::new(INTERVAL, now),
             written: Vec::new(),
-            clients: [Client::default(); CLIENTS],
+            clients: std::array::from_fn(|_| Client::default()),
             commits: 0,
             checks: 0,
             is_over: false,
@@ -206,6 +238,9 @@ impl World {
         if self.dice.one_in(4) {
             self.stream();
         }
+        if self.dice.one_in(8) {
+            self.announce();
+        }
         for index in 0..self.servers.len() {
             self.look(index);
             self.hear(index);
@@ -234,6 +269,8 @@ impl World {
         let due = self.now + if silent { TIMEOUT } else { latency };
         self.probes[index] = Some(Probe {
             asked_at: self.now,
+            incarnation: node.incarnation(),
+            baseline: self.tracker.baseline(),
             seen_at: if silent { due } else { self.now + self.dice.ms(1).min(latency) },
             due,
             suspicions: node.suspicions(),
@@ -248,7 +285,10 @@ impl World {
         let is_late = probe.due >= probe.asked_at + TIMEOUT;
         if probe.outcome.is_none() && probe.seen_at <= self.now && server.answers() && !is_late {
             let Server { is_primary, timeline, .. } = *server;
-            probe.outcome = Some(Said { is_primary, timeline, end: server.end() });
+            let Probe { asked_at, incarnation, ref baseline, .. } = *probe;
+            let lead = Lead { timeline, incarnation, asked_at, txids: Vec::new() };
+            let word = server.word(baseline.as_deref(), &lead);
+            probe.outcome = Some(Said { is_primary, timeline, end: server.end(), word });
         }
     }
 
@@ -258,11 +298,11 @@ impl World {
         let node = Arc::clone(&self.nodes[index]);
         // One that was taken out of the cluster meanwhile has nothing to say any more.
         let Some(place) = self.tracker.place(node.id()) else { return };
-        let outcome = match probe.outcome {
+        let outcome = match &probe.outcome {
             Some(said) => {
                 node.settle_suspicions(probe.suspicions);
-                self.said[index] = Some(said);
-                Ok(observation(&probe, said))
+                self.said[index] = Some(said.clone());
+                Ok(observation(&probe, said.clone()))
             }
             None if probe.due < probe.asked_at + TIMEOUT => Err(Failure::Gone("no".to_owned())),
             None => Err(Failure::Silent("nothing".to_owned())),
@@ -317,6 +357,14 @@ impl World {
         }
     }
 
+    /// Primaries show what they have withheld, or part of it.
+    fn announce(&mut self) {
+        for index in 0..self.servers.len() {
+            let kept = self.dice.below(self.servers[index].unannounced.len() + 1);
+            self.servers[index].unannounced.truncate(kept);
+        }
+    }
+
     /// Something happens to a server.
     fn strike(&mut self) {
         let index = self.dice.below(self.servers.len());
@@ -364,6 +412,8 @@ impl World {
             *is_unheard = true;
         }
         server.state = State::Stopped;
+        // Recovery announces what was flushed.
+        server.unannounced.clear();
         // What a standby shows after a restart may be older (manual: 27.4).
         if !server.is_primary && self.dice.one_in(2) {
             let kept = self.dice.below(server.log.len() + 1);
@@ -397,6 +447,8 @@ impl World {
 
     fn report(&mut self, index: usize) {
         self.nodes[index].suspect();
+        // The next probe finds its connection gone.
+        self.nodes[index].reincarnate();
         self.pace.hurry();
         self.publish();
     }
@@ -412,7 +464,8 @@ impl World {
         let server = &mut self.servers[index];
         let way = server.way;
         let (is_primary, is_paused, state) = (false, false, State::Running);
-        *server = Server { is_primary, is_paused, state, way, ..newest };
+        let unannounced = Vec::new();
+        *server = Server { is_primary, is_paused, state, way, unannounced, ..newest };
     }
 
     // ---- the clients ----
@@ -427,8 +480,15 @@ impl World {
         let server = &mut self.servers[index];
         if server.answers() && server.is_primary {
             self.commits += 1;
-            server.log.push(Entry { number: self.commits, acknowledged: self.now });
-            self.clients[client].written = Some(self.now);
+            // Some commits wait for a synchronous standby, and are not acknowledged as long.
+            let is_withheld = !self.is_over && self.dice.one_in(3);
+            let acknowledged = if is_withheld { self.now + NEVER } else { self.now };
+            server.log.push(Entry { number: self.commits, acknowledged });
+            if is_withheld {
+                server.unannounced.push(self.commits);
+            } else {
+                self.clients[client].written = Some(self.now);
+            }
             self.keep_books();
         } else {
             self.lose(index);
@@ -444,18 +504,22 @@ impl World {
 
     /// Nothing that has been heard speaks against its being the primary.
     fn check_primary(&self, index: usize) {
-        let said = self.said[index].expect("it has said that it is the primary");
+        let said = self.said[index].as_ref().expect("it has said that it is the primary");
         assert!(said.is_primary, "node {index} is known to be a standby");
-        let said_by = |&index: &usize| self.said[index].map(|said| said.timeline);
+        let said_by = |&index: &usize| self.said[index].as_ref().map(|said| said.timeline);
         let newest = self.members.iter().filter_map(said_by).max();
         assert_eq!(newest, Some(said.timeline), "node {index} is known to be outdated");
     }
 
     fn read(&mut self, client: usize) {
         let (policy, lot) = (self.policy(), self.lot());
-        let Client { written, seen } = self.clients[client];
-        let want = Want { fresh_after: written, seen, ..Want::replica() };
-        let chosen = select(&self.topology, &policy, &want, self.now, lot);
+        let Client { written, seen, .. } = self.clients[client];
+        let plain = if self.dice.one_in(3) { Want::primary() } else { Want::replica() };
+        let want = Want { fresh_after: written, seen, ..plain };
+        let mut chosen = select(&self.topology, &policy, &want, self.now, lot);
+        if chosen == Err(NoNode::Unannounced) && self.inquire(seen) {
+            chosen = select(&self.topology, &policy, &want, self.now, lot);
+        }
         self.checks += 1;
         let Ok(place) = chosen else { return };
         let index = self.members[place];
@@ -471,14 +535,57 @@ impl World {
                 self.check_freshness(index, self.now.checked_sub(MAX_STALENESS));
             }
         }
+        self.check_monotony(client, place);
         let (node, incarnation) = (self.nodes[index].id(), self.nodes[index].incarnation());
-        self.clients[client].seen = Some(Seen {
-            node,
-            incarnation,
-            until: self.now,
-            timeline: Some(self.servers[index].timeline),
-            position: None,
-        });
+        let (timeline, until) = (self.topology.nodes[place].timeline, self.now);
+        let client = &mut self.clients[client];
+        client.shown = self.servers[index].shown().copied().collect();
+        client.seen = Some(Seen { node, incarnation, until, timeline, position: None });
+    }
+
+    /// A client waits for what its replica, and then the primary, say; gives whether both do.
+    fn inquire(&mut self, seen: Option<Seen>) -> bool {
+        let asked_at = self.now;
+        let there = seen.and_then(|seen| self.topology.place(seen.node));
+        for place in [there, self.topology.primary] {
+            let Some(place) = place else { return false };
+            let index = self.members[place];
+            let (server, incarnation) = (&self.servers[index], self.nodes[index].incarnation());
+            let lead = Lead { timeline: 0, incarnation, asked_at, txids: Vec::new() };
+            let word = server.word(self.tracker.baseline().as_deref(), &lead);
+            let Some(word) = word.filter(|_| server.answers()) else { return false };
+            self.tracker.hear(place, word);
+        }
+        self.publish();
+        true
+    }
+
+    /// Whatever the client was shown is shown, but for what a promotion has lost. Across a promotion, and
+    /// where nobody can be asked, nothing is promised.
+    fn check_monotony(&self, client: usize, place: usize) {
+        let Client { seen: Some(seen), shown, .. } = &self.clients[client] else { return };
+        let Some(primary) = self.topology.primary() else { return };
+        let index = self.members[place];
+        let is_witness = |view: &NodeView| {
+            let serves = view.health.serves_reads() && !view.node.is_suspected();
+            serves && view.role == Role::Replica && view.timeline == primary.timeline
+        };
+        let is_witnessed = self.topology.nodes.iter().any(is_witness);
+        let timelines = [primary.timeline, Some(self.servers[index].timeline)];
+        if timelines != [seen.timeline; 2] || !is_witnessed {
+            return;
+        }
+        let now: BTreeSet<u64> = self.servers[index].shown().map(|entry| entry.number).collect();
+        let kept: BTreeSet<u64> = self.written.iter().map(|entry| entry.number).collect();
+        for entry in shown.iter().filter(|entry| kept.contains(&entry.number)) {
+            assert!(
+                now.contains(&entry.number),
+                "node {index} does not show {entry:?}, shown before, {seen:?}, at {:?}: {:#?}; {:#?}",
+                self.now,
+                self.topology,
+                self.servers.iter().map(Server::summary).collect::<Vec<_>>(),
+            );
+        }
     }
 
     /// Everything that was acknowledged by then is shown, but for what a promotion has lost.
@@ -508,6 +615,7 @@ impl World {
         let newest = primaries.max_by_key(|&index| self.servers[index].timeline).unwrap();
         for server in &mut self.servers {
             (server.way, server.is_paused) = (Way::Open, false);
+            server.unannounced.clear();
         }
         for index in 0..self.servers.len() {
             if index != newest {
@@ -549,7 +657,7 @@ fn node(id: u32) -> Arc<Node> {
 }
 
 fn observation(probe: &Probe, said: Said) -> Observation {
-    let Said { is_primary, timeline, end } = said;
+    let Said { is_primary, timeline, end, word } = said;
     let answer = if is_primary {
         let position = PrimaryPosition {
             asked_at: probe.asked_at,
@@ -569,7 +677,7 @@ fn observation(probe: &Probe, said: Said) -> Observation {
         connection_limit: 97,
     };
     let latency = probe.due - probe.asked_at;
-    Observation { answer, latency, server, is_troubled: probe.is_troubled, word: None }
+    Observation { answer, latency, server, is_troubled: probe.is_troubled, word }
 }
 
 fn play(dice: Dice) -> u64 {
