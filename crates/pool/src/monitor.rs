@@ -249,21 +249,19 @@ struct Coordinator {
 impl Coordinator {
     async fn run(&mut self) {
         loop {
-            let due = self.pace.next();
-            let inquiry = self.inquiries.next(clock::now());
+            let due = self.begin_what_is_due();
             tokio::select! {
                 changed = self.monitor.rosters.changed() => match changed {
                     Ok(()) => self.change(),
                     Err(_) => return,
                 },
                 Ok(()) = self.monitor.listings.changed() => self.heed(),
-                () = sleep_until(due.into()) => self.begin_round(),
+                () = sleep_until(due.into()) => {}
                 Some(report) = self.outcomes.recv() => match report {
                     Report::Probe(outcome) => self.record(*outcome),
                     Report::Word(node, word) => self.hear(node, word),
                 },
                 () = self.monitor.board.inquired() => self.inquiries.want(),
-                () = sleep_until(inquiry.unwrap_or(due).into()), if inquiry.is_some() => self.inquire(),
                 () = self.monitor.board.nudged() => self.pace.hurry(),
                 () = self.roster.alarm.notified() => {
                     self.pace.hurry();
@@ -271,6 +269,20 @@ impl Coordinator {
                 }
             }
         }
+    }
+
+    /// Begins what is due, and gives the time when something is next. The timer, which counts in
+    /// milliseconds, would let what is due at once wait for the next one.
+    fn begin_what_is_due(&mut self) -> Instant {
+        let now = clock::now();
+        if self.pace.next() <= now {
+            self.begin_round();
+        }
+        if self.inquiries.next(now).is_some_and(|due| due <= now) {
+            self.inquire();
+        }
+        let round = self.pace.next();
+        self.inquiries.next(now).map_or(round, |inquiry| inquiry.min(round))
     }
 
     fn begin_round(&mut self) {
