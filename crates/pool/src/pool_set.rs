@@ -21,7 +21,7 @@ use crate::node::{Node, NodeId};
 use crate::node_pool::{IdleServer, NodePool, NodePoolStats, Opener, Opening, Place};
 use crate::roster::Roster;
 use crate::select::{
-    Access, Dice, Ineligible, NoNode, Want, balance, eligible_for_reads, explain, select,
+    Access, Candidate, Dice, NoNode, Want, balance, eligible_for_reads, explain, select,
 };
 use crate::spec::{PoolSpec, ReadPolicy, Reads};
 use crate::topology::{Health, NodeView, Role, Topology};
@@ -449,27 +449,24 @@ impl PoolSet {
         waited: Duration,
     ) -> PoolError {
         let topology = self.board.topology();
-        let candidates = explain(&topology, policy, want, now);
-        let nodes = candidates
-            .iter()
-            .zip(&topology.nodes)
-            .map(|(candidate, view)| {
-                let why = match (&candidate.eligible, &view.why) {
-                    (_, Some(why)) => why.to_string(),
-                    (Err(why), None) => why.to_string(),
-                    (Ok(()), None) => view.health.as_str().to_owned(),
-                };
-                format!("{}: {why}", candidate.node.name())
-            })
-            .collect();
-        let primary = topology.primary.and_then(|index| candidates.get(index));
-        if primary.is_some_and(|primary| primary.eligible == Err(Ineligible::Unannounced)) {
-            PoolError::Unannounced { waited, nodes }
-        } else if want.access == Access::Replica && policy.reads == Reads::ReplicasOnly {
+        let nodes = why_not(&topology, policy, want, now);
+        if want.access == Access::Replica && policy.reads == Reads::ReplicasOnly {
             PoolError::NoReplica { waited, nodes }
         } else {
             PoolError::NoPrimary { waited, nodes }
         }
+    }
+
+    /// The report for a client that has been shown more than the primary shows.
+    pub(crate) fn unannounced(
+        &self,
+        policy: &ReadPolicy,
+        want: &Want,
+        now: Instant,
+        waited: Duration,
+    ) -> PoolError {
+        let nodes = why_not(&self.board.topology(), policy, want, now);
+        PoolError::Unannounced { waited, nodes }
     }
 
     /// The report for a client whose turn did not come.
@@ -587,6 +584,19 @@ impl PoolSet {
             && self.pools.load().iter().all(|pool| pool.is_empty())
             && (last_write.is_none_or(is_past) || topology.nodes.iter().all(is_shown))
     }
+}
+
+/// Of every node, why it does not serve: "host:port: reason".
+fn why_not(topology: &Topology, policy: &ReadPolicy, want: &Want, now: Instant) -> Vec<String> {
+    let reason = |(candidate, view): (&Candidate, &NodeView)| {
+        let why = match (&candidate.eligible, &view.why) {
+            (_, Some(why)) => why.to_string(),
+            (Err(why), None) => why.to_string(),
+            (Ok(()), None) => view.health.as_str().to_owned(),
+        };
+        format!("{}: {why}", candidate.node.name())
+    };
+    explain(topology, policy, want, now).iter().zip(&topology.nodes).map(reason).collect()
 }
 
 /// The pool of the node at a place of a topology. The pools are in the order of the nodes but for the

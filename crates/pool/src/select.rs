@@ -348,7 +348,9 @@ pub fn explain(
             if !wants_primary && spared {
                 return Err(Ineligible::Spared);
             }
-            if announces(topology, view, want) { Ok(()) } else { Err(Ineligible::Unannounced) }
+            // Where it has only not been asked yet, it is as good as eligible.
+            let is_behind = topology.is_behind_standbys() && !announces(topology, view, want);
+            if is_behind { Err(Ineligible::Unannounced) } else { Ok(()) }
         } else if wants_primary {
             Err(Ineligible::NotPrimary)
         } else {

@@ -233,12 +233,10 @@ impl Wait {
             // What others have replayed tells as well, and takes a whole round or two.
             _ => board.nudge(),
         }
-        let patience = if topology.is_behind_standbys() {
-            self.set.spec().checkout_timeout
-        } else {
-            ANNOUNCEMENT_PATIENCE
-        };
-        (self.begun_at + patience).min(self.hold_until)
+        let is_behind = topology.is_behind_standbys();
+        let patience =
+            if is_behind { self.set.spec().checkout_timeout } else { ANNOUNCEMENT_PATIENCE };
+        self.begun_at + patience
     }
 
     /// Nobody could tell in time whether the primary shows what the client has read on a replica. Where it is
@@ -252,7 +250,7 @@ impl Wait {
         if self.waited() < self.set.spec().checkout_timeout {
             return Ok(Next::Look);
         }
-        Err(self.given_up())
+        Err(self.set.unannounced(&self.policy, &self.want, clock::now(), self.waited()))
     }
 
     /// Waits for the client's turn.

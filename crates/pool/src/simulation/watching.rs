@@ -2,7 +2,6 @@
 //! whatever happens to the servers, and when that is over everything is as it was. A primary may show a
 //! commit later than its standbys do.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,14 +82,16 @@ impl Server {
     /// What it says of them, over what its primary has said.
     fn word(&self, baseline: Option<&Baseline>, lead: &Lead) -> Option<Word> {
         let txid = |number: u64| Txid::try_from(number).unwrap();
-        let shown: BTreeSet<Txid> = self.shown().map(|entry| txid(entry.number)).collect();
         if self.is_primary {
-            let xmax = shown.last().map_or(1, |last| last + 1);
-            let in_progress = (1..xmax).filter(|txid| !shown.contains(txid)).collect();
+            let xmax = self.shown().last().map_or(1, |last| txid(last.number) + 1);
+            // What promotions have lost is over.
+            let in_progress = self.unannounced.iter().map(|number| txid(*number));
+            let in_progress = in_progress.filter(|txid| *txid < xmax).collect();
             return Some(Word::Shown(Shown { xmax, in_progress }));
         }
         let baseline = baseline?;
-        let txids = shown.into_iter().filter(|txid| !baseline.shown.shows(*txid)).collect();
+        let txids = self.shown().map(|entry| txid(entry.number));
+        let txids = txids.filter(|txid| !baseline.shown.shows(*txid)).collect();
         Some(Word::Lead(Lead { timeline: baseline.timeline, txids, ..*lead }))
     }
 
@@ -575,11 +576,14 @@ impl World {
         if timelines != [seen.timeline; 2] || !is_witnessed {
             return;
         }
-        let now: BTreeSet<u64> = self.servers[index].shown().map(|entry| entry.number).collect();
-        let kept: BTreeSet<u64> = self.written.iter().map(|entry| entry.number).collect();
-        for entry in shown.iter().filter(|entry| kept.contains(&entry.number)) {
+        let server = &self.servers[index];
+        // Logs are in the order of their numbers.
+        let has = |log: &[Entry], entry: &Entry| {
+            log.binary_search_by_key(&entry.number, |entry| entry.number).is_ok()
+        };
+        for entry in shown.iter().filter(|entry| has(&self.written, entry)) {
             assert!(
-                now.contains(&entry.number),
+                has(&server.log, entry) && !server.unannounced.contains(&entry.number),
                 "node {index} does not show {entry:?}, shown before, {seen:?}, at {:?}: {:#?}; {:#?}",
                 self.now,
                 self.topology,
