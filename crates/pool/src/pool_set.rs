@@ -323,6 +323,12 @@ impl PoolSet {
             {
                 Checkout::Refused(self.no_node(policy, want, now, Duration::ZERO))
             }
+            Attempt::Nobody(NoNode::Unannounced) => {
+                // It was the primary's turn.
+                let prefer = self.board.topology().primary().map(|view| view.node.id());
+                let want = Want { prefer, ..*want };
+                Checkout::Wait(Waiting::new(Arc::clone(self), *policy, want, ticket, None))
+            }
             Attempt::Nobody(_) => waiting(None),
             Attempt::Crowded => Checkout::Refused(self.timed_out(None, Duration::ZERO)),
         }
@@ -361,7 +367,7 @@ impl PoolSet {
         ticket: u64,
     ) -> Attempt {
         let topology = self.board.topology();
-        let dice = self.dice();
+        let dice = self.dice(want.prefer.is_none());
         let index = match select(&topology, policy, want, now, dice) {
             Ok(index) => index,
             Err(nobody) => return Attempt::Nobody(nobody),
@@ -416,12 +422,17 @@ impl PoolSet {
 
     /// Numbers to choose by (splitmix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
     /// Generators").
-    fn dice(&self) -> Dice {
+    ///
+    /// Who prefers a node, and so who waits for the primary in its turn, takes no turn.
+    fn dice(&self, takes_turn: bool) -> Dice {
         const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
         let state = self.random.fetch_add(GOLDEN_GAMMA, Ordering::Relaxed);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Dice { random: mixed ^ (mixed >> 31), turn: self.turn.fetch_add(1, Ordering::Relaxed) }
+        Dice {
+            random: mixed ^ (mixed >> 31),
+            turn: self.turn.fetch_add(u64::from(takes_turn), Ordering::Relaxed),
+        }
     }
 
     /// Whether a connection to this node is what is wanted, as far as is known now.

@@ -306,19 +306,26 @@ pub fn select(
     if want.access == Access::Primary || policy.reads == Reads::Primary {
         return announcing_primary(topology, want);
     }
-    let eligible = eligible_for_reads(topology, policy, want, now);
+    let mut candidates = eligible_for_reads(topology, policy, want, now);
+    if let Some(primary) = serving_primary(topology).filter(|_| policy.reads == Reads::Any) {
+        // Its turn comes, also where it has to be asked first.
+        candidates.insert(primary);
+    }
     if let Some(preferred) =
-        want.prefer.and_then(|node| topology.place(node)).filter(|&index| eligible.has(index))
+        want.prefer.and_then(|node| topology.place(node)).filter(|&index| candidates.has(index))
     {
-        return Ok(preferred);
+        let is_primary = topology.primary == Some(preferred);
+        return if is_primary { announcing_primary(topology, want) } else { Ok(preferred) };
     }
     if keeps(topology, policy, dice)
         && let Ok(primary) = announcing_primary(topology, want)
     {
         return Ok(primary);
     }
-    if let Some(chosen) = balance(topology, eligible, policy.balance, dice) {
-        return Ok(chosen);
+    match balance(topology, candidates, policy.balance, dice) {
+        Some(chosen) if topology.primary != Some(chosen) => return Ok(chosen),
+        Some(_) => return announcing_primary(topology, want),
+        None => {}
     }
     if policy.reads == Reads::ReplicasOnly {
         return Err(NoNode::NoReplica { catching_up: is_catching_up(topology, policy, want, now) });
