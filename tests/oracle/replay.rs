@@ -152,13 +152,13 @@ impl Replay {
 
     /// EXECUTE is what it executes.
     fn execute(&mut self, label: &mut Label) {
-        let kind = label.statements.first().map(|one| one.kind);
+        let is_up_to_it = label.reason == Reason::SqlExecute && label.access == Access::Primary;
         for effect in label.statements.iter().flat_map(|one| &one.effects) {
             match effect {
                 Effect::Prepare { name, body, .. } => {
                     self.prepared.insert(name.clone(), body.access);
                 }
-                Effect::Execute(name) if kind == Some("EXECUTE") => {
+                Effect::Execute(name) | Effect::Plan(name) if is_up_to_it => {
                     label.access = self.prepared.get(name).copied().unwrap_or(label.access);
                 }
                 _ => {}

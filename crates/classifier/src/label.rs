@@ -333,6 +333,8 @@ pub enum Effect {
     Deallocate(Option<String>),
     /// `EXECUTE name`.
     Execute(String),
+    /// `EXPLAIN EXECUTE name`, which does not run it.
+    Plan(String),
     /// The session is tied to its server connection from now on.
     Pin(Pin),
     /// A reason for such a tie may be gone.

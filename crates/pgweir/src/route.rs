@@ -11,15 +11,16 @@ use std::time::Instant;
 use pgweir_classifier::catalog::defines_objects;
 use pgweir_classifier::{
     Access, Catalog, Control, Definition, Discard, Effect as Sign, Hint, Isolation, Label,
-    LabelCache, Local, Options, Pin, Sharing, StatementLabel, UnknownFunctions, Unpin,
+    LabelCache, Local, Options, Pin, Reason, Sharing, StatementLabel, UnknownFunctions, Unpin,
 };
 use pgweir_pool::{Access as Reach, Lsn, Node, Past, Reads, Want};
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    CatalogChange, Culprit, Effect, Enclosure, Inspection, Move, Opening, OwnQuestion, Pins,
-    Prepared, SessionFacts, Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
+    CatalogChange, Culprit, Effect, Enclosure, Execution, Inspection, Manner, Move, Opening,
+    OwnQuestion, Pins, Prepared, SessionFacts, Setback, SettingChange, Target, Trace,
+    TransactionModes, Verdict,
 };
 
 use crate::catalogs::{Attendance, Change, DatabaseCatalog};
@@ -347,7 +348,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         }
     }
     // What it executes may write; a session that knows the statement judges that instead.
-    let executes = label.effects().any(|sign| matches!(sign, Sign::Execute(_)));
+    let executes = label.effects().any(|sign| matches!(sign, Sign::Execute(_) | Sign::Plan(_)));
     // What runs next on a standby would be refused, or read otherwise than it is here.
     let changes_next =
         effects.iter().any(|(_, effect)| is_serializable_default(effect) || changes_syntax(effect));
@@ -476,7 +477,7 @@ fn trace_of_sign(sign: &Sign) -> Trace {
         | Sign::ResetAll
         | Sign::SetSessionCharacteristics(_) => Trace::Repeatable,
         // As the statement that it executes.
-        Sign::Execute(_) | Sign::Discard(Discard::Plans) => Trace::None,
+        Sign::Execute(_) | Sign::Plan(_) | Sign::Discard(Discard::Plans) => Trace::None,
         _ => Trace::Bound,
     }
 }
@@ -535,13 +536,12 @@ fn remembered(label: &Label) -> Verdict {
         [only] => Some(only),
         _ => None,
     };
-    let executes = only.filter(|only| only.kind == "EXECUTE").and_then(executed);
     Verdict {
         recalls_sequences: label.effects().any(|sign| *sign == Sign::RecallsSequence),
         shows_nothing: shows_nothing(label),
         lists_statements: label.effects().any(|sign| *sign == Sign::ListsStatements),
         deallocates: only.and_then(deallocated).map(Into::into),
-        executes: executes.map(Into::into),
+        executes: only.and_then(executed),
         mentions: label.effects().filter_map(mentioned).map(Into::into).collect(),
         inspects: inspection(label),
         vacates: label.effects().find_map(vacated).map(Into::into),
@@ -572,19 +572,27 @@ fn deallocated(statement: &StatementLabel) -> Option<&str> {
     })
 }
 
-fn executed(statement: &StatementLabel) -> Option<&str> {
-    statement.effects.iter().find_map(|sign| match sign {
-        Sign::Execute(name) => Some(name.as_str()),
+/// EXECUTE, or EXPLAIN of it. Where its arguments do harm, or leave anything behind, they decide.
+fn executed(statement: &StatementLabel) -> Option<Execution> {
+    let is_up_to_it =
+        statement.reason == Reason::SqlExecute && matches!(statement.effects.as_slice(), [_]);
+    let (name, how) = statement.effects.iter().find_map(|sign| match sign {
+        Sign::Execute(name) => Some((name, Manner::Alone)),
+        Sign::Plan(name) => Some((name, Manner::Planned)),
         _ => None,
-    })
+    })?;
+    let how = if is_up_to_it { how } else { Manner::Besides };
+    matches!(statement.kind, "EXECUTE" | "EXPLAIN")
+        .then(|| Execution { name: name.as_str().into(), how })
 }
 
 /// The prepared statement that SQL calls by its name.
 fn mentioned(sign: &Sign) -> Option<&str> {
     match sign {
-        Sign::Prepare { name, .. } | Sign::Execute(name) | Sign::Deallocate(Some(name)) => {
-            Some(name)
-        }
+        Sign::Prepare { name, .. }
+        | Sign::Execute(name)
+        | Sign::Plan(name)
+        | Sign::Deallocate(Some(name)) => Some(name),
         _ => None,
     }
 }
@@ -603,7 +611,7 @@ fn inspection(label: &Label) -> Option<Inspection> {
     let mut settings: Vec<Box<str>> = Vec::new();
     for sign in label.effects() {
         match sign {
-            Sign::RanHiddenCode | Sign::Execute(_) => asked.of = Pins::INSPECTED,
+            Sign::RanHiddenCode | Sign::Execute(_) | Sign::Plan(_) => asked.of = Pins::INSPECTED,
             Sign::AsksSetting(name) => settings.push(name.as_str().into()),
             Sign::Unpin(unpin) => asked.released = asked.released.with(released(unpin)),
             _ => {}
@@ -744,6 +752,7 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         | Sign::Reset { local: true, .. }
         | Sign::Discard(Discard::Plans)
         | Sign::Execute(_)
+        | Sign::Plan(_)
         | Sign::UsesSequence
         | Sign::RecallsSequence
         | Sign::ListsStatements

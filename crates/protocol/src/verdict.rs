@@ -217,7 +217,7 @@ pub struct Verdict {
     /// DEALLOCATE name is all there is.
     pub deallocates: Option<Box<str>>,
     /// EXECUTE name is all there is: what it does is up to the statement of that name.
-    pub executes: Option<Box<str>>,
+    pub executes: Option<Execution>,
     /// The prepared statements that the text names.
     pub mentions: Box<[Box<str>]>,
     /// What has to be asked of the server once the text has run.
@@ -352,15 +352,62 @@ impl Verdict {
 
     /// The verdict on an EXECUTE, judged like the statement it runs.
     #[must_use]
-    pub fn executing(&self, body: &Self) -> Self {
+    pub fn executing(&self, execution: &Execution, body: &Self) -> Self {
+        if body.denial().is_some() {
+            return Self { question: body.question.clone(), ..self.clone() };
+        }
+        match execution.how {
+            Manner::Besides => return self.clone(),
+            Manner::Planned => return self.planning(body),
+            Manner::Alone => {}
+        }
         Self {
             hint: self.hint,
             mentions: self.mentions.clone(),
-            question: body.question.clone().filter(|_| body.denial().is_some()),
+            question: None,
             enclosed: self.enclosed.clone(),
+            generation: self.generation.max(body.generation),
             ..body.clone()
         }
     }
+
+    /// The same for an EXPLAIN: a replica plans what a replica may run, and nothing comes of that.
+    fn planning(&self, body: &Self) -> Self {
+        if body.target != Target::Replica {
+            return self.clone();
+        }
+        Self {
+            target: body.target,
+            reason: body.reason,
+            reason_index: body.reason_index,
+            is_write: false,
+            suits_replica: true,
+            inspects: None,
+            generation: self.generation.max(body.generation),
+            fingerprint: body.fingerprint,
+            ..self.clone()
+        }
+    }
+}
+
+/// What one EXECUTE is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// The prepared statement.
+    pub name: Box<str>,
+    /// What becomes of it.
+    pub how: Manner,
+}
+
+/// How a statement is executed that was prepared before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// What it does is all that is done.
+    Alone,
+    /// It is only explained.
+    Planned,
+    /// What its arguments do decides.
+    Besides,
 }
 
 /// What a text means for what is known of the database's objects.

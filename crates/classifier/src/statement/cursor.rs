@@ -1,7 +1,7 @@
 //! Cursors and SQL-level prepared statements.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{DeclareCursorStmt, PrepareStmt};
+use pg_query::protobuf::{DeclareCursorStmt, ExecuteStmt, PrepareStmt};
 
 use super::Judge;
 use crate::walk::non_empty;
@@ -29,10 +29,7 @@ impl Judge<'_> {
                 let name = non_empty(&node.portalname).map(str::to_owned);
                 label.effect(Effect::Unpin(Unpin::CloseCursor(name)));
             }
-            NodeEnum::ExecuteStmt(node) => {
-                label = StatementLabel::new("EXECUTE", Access::Primary, Reason::SqlExecute);
-                label.effect(Effect::Execute(node.name.clone()));
-            }
+            NodeEnum::ExecuteStmt(node) => return Some(self.execute(node, false)),
             NodeEnum::DeallocateStmt(node) => {
                 label = StatementLabel::new("DEALLOCATE", Access::Neutral, Reason::Deallocate);
                 let name = non_empty(&node.name).map(str::to_owned);
@@ -54,11 +51,33 @@ impl Judge<'_> {
         label
     }
 
+    /// `EXECUTE`: what the statement of that name does is not known here, but what its arguments do is: they
+    /// are expressions, and run even where the statement is only planned. Where they need more than a
+    /// replica, they are the reason.
+    pub(super) fn execute(&mut self, node: &ExecuteStmt, planned: bool) -> StatementLabel {
+        let mut label = StatementLabel::new("EXECUTE", Access::Primary, Reason::SqlExecute);
+        for argument in node.params.iter().filter_map(|argument| argument.node.as_ref()) {
+            let found = self.walk("EXECUTE", argument.to_ref(), false);
+            if found.access > Access::Read && label.reason == Reason::SqlExecute {
+                label.access = found.access;
+                label.reason = found.reason;
+            } else {
+                label.raise(found.access, found.reason);
+            }
+            label.effects.extend(found.effects);
+            label.uses_objects |= found.uses_objects;
+        }
+        let name = node.name.clone();
+        label.effect(if planned { Effect::Plan(name) } else { Effect::Execute(name) });
+        label
+    }
+
     /// `PREPARE`: nothing runs yet. The statement follows its session from server to server; one that
     /// will read can be prepared, and executed, anywhere.
     fn prepare(&mut self, node: &PrepareStmt, slice: &str) -> StatementLabel {
         self.literals_matter();
-        let mut body = self.inner(node.query.as_deref(), false);
+        // EXECUTE makes values of its parameters' types.
+        let mut body = self.inner_with(node.query.as_deref(), false, &node.argtypes);
         if body.effects.contains(&Effect::DefinesObjects) {
             body.definition = Definition::Everything;
         }

@@ -14,7 +14,8 @@ impl Judge<'_> {
         let mut label = self.inner(node.query.as_deref(), !runs);
         label.kind = "EXPLAIN";
         label.control = crate::Control::None;
-        if self.names.is_sharded() && label.access < Access::Primary {
+        let may_leave = label.access < Access::Primary || label.reason == Reason::SqlExecute;
+        if self.names.is_sharded() && may_leave {
             // A plan names the node that made it.
             label.access = Access::Primary;
             label.reason = Reason::CoordinatorOnly("EXPLAIN".into());

@@ -108,7 +108,17 @@ impl<'a> Judge<'a> {
     }
 
     fn walk(&mut self, kind: &'static str, root: NodeRef<'_>, planned: bool) -> StatementLabel {
-        let walk = Walk::new(self.names, planned).run(root);
+        self.walk_with(kind, root, planned, &[])
+    }
+
+    fn walk_with(
+        &mut self,
+        kind: &'static str,
+        root: NodeRef<'_>,
+        planned: bool,
+        beside: &[Node],
+    ) -> StatementLabel {
+        let walk = Walk::new(self.names, planned).run(root, beside);
         if walk.literal_sensitive {
             self.literals_matter();
         }
@@ -137,23 +147,35 @@ impl<'a> Judge<'a> {
 
     /// Judges a statement inside another one (`EXPLAIN`, `PREPARE`, `DECLARE`, `COPY`, `CREATE … AS`).
     fn inner(&mut self, node: Option<&Node>, planned: bool) -> StatementLabel {
-        match node.and_then(|node| node.node.as_ref()) {
-            Some(node) => match node {
-                NodeEnum::SelectStmt(_) => self.walk("SELECT", node.to_ref(), planned),
-                NodeEnum::InsertStmt(_) => self.walk("INSERT", node.to_ref(), planned),
-                NodeEnum::UpdateStmt(_) => self.walk("UPDATE", node.to_ref(), planned),
-                NodeEnum::DeleteStmt(_) => self.walk("DELETE", node.to_ref(), planned),
-                NodeEnum::MergeStmt(_) => self.walk("MERGE", node.to_ref(), planned),
-                NodeEnum::CreateTableAsStmt(create) if planned => {
-                    self.inner(create.query.as_deref(), planned)
-                }
-                NodeEnum::DeclareCursorStmt(declare) if planned => {
-                    self.inner(declare.query.as_deref(), planned)
-                }
-                _ => self.node(node, ""),
-            },
-            None => StatementLabel::new("UNKNOWN", Access::Write, Reason::UnknownNode),
-        }
+        self.inner_with(node, planned, &[])
+    }
+
+    /// The same, with what stands beside the query: types of parameters.
+    fn inner_with(
+        &mut self,
+        node: Option<&Node>,
+        planned: bool,
+        beside: &[Node],
+    ) -> StatementLabel {
+        let Some(node) = node.and_then(|node| node.node.as_ref()) else {
+            return StatementLabel::new("UNKNOWN", Access::Write, Reason::UnknownNode);
+        };
+        let kind = match node {
+            NodeEnum::SelectStmt(_) => "SELECT",
+            NodeEnum::InsertStmt(_) => "INSERT",
+            NodeEnum::UpdateStmt(_) => "UPDATE",
+            NodeEnum::DeleteStmt(_) => "DELETE",
+            NodeEnum::MergeStmt(_) => "MERGE",
+            NodeEnum::CreateTableAsStmt(create) if planned => {
+                return self.inner(create.query.as_deref(), planned);
+            }
+            NodeEnum::DeclareCursorStmt(declare) if planned => {
+                return self.inner(declare.query.as_deref(), planned);
+            }
+            NodeEnum::ExecuteStmt(execute) => return self.execute(execute, planned),
+            _ => return self.node(node, ""),
+        };
+        self.walk_with(kind, node.to_ref(), planned, beside)
     }
 
     /// `COPY`. A table is read like `SELECT * FROM` it; a file or a program is the server's.

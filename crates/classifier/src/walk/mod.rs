@@ -87,9 +87,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Walks everything under a node.
-    pub(crate) fn run(mut self, root: NodeRef<'a>) -> Self {
+    /// Walks everything under a node, with what stands beside it.
+    pub(crate) fn run(mut self, root: NodeRef<'a>, beside: &'a [Node]) -> Self {
         self.direct = function::direct_calls(root);
+        self.push_each(beside);
         self.pending.push(root);
         self.asks(Use::Query);
         while let Some(node) = self.pending.pop() {

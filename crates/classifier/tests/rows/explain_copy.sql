@@ -58,8 +58,12 @@ EXPLAIN ANALYZE SELECT my_function()
 EXPLAIN SELECT pg_advisory_lock(1)
 --;; primary server_function pin(advisory_lock)
 EXPLAIN ANALYZE SELECT pg_advisory_lock(1)
---;; primary sql_execute execute(p)
+--;; primary sql_execute plan(p)
 EXPLAIN EXECUTE p
+--;; primary sql_execute execute(p)
+EXPLAIN ANALYZE EXECUTE p (lower('A'))
+--;; write write_function uses_sequence plan(p)
+EXPLAIN EXECUTE p (nextval('s'))
 --;; write utility pin(temporary_object:x)
 EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1
 --;; neutral harmless route[read,harmless] exact

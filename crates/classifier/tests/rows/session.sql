@@ -28,6 +28,12 @@ PREPARE p AS SELECT set_config('a.b', 'c', false) FROM t
 EXECUTE p
 --;; primary sql_execute execute(P)
 EXECUTE "P" (1, 'a')
+--;; primary server_function execute(p)
+EXECUTE p (pg_is_in_recovery(), 1)
+--;; write write_function uses_sequence execute(p)
+EXECUTE p (nextval('s'))
+--;; primary sql_execute asks(a.b) execute(p) exact
+EXECUTE p (set_config('a.b', 'c', false))
 --;; neutral deallocate deallocate(p)
 DEALLOCATE p
 --;; neutral deallocate deallocate(p)

@@ -423,11 +423,11 @@ impl<R: Router> Session<R> {
 
     /// The same verdict, unless it is on an EXECUTE of something that no server is to run any more.
     fn with_denial(&mut self, verdict: Arc<Verdict>) -> Arc<Verdict> {
-        let Some(name) = &verdict.executes else {
+        let Some(execution) = &verdict.executes else {
             return verdict;
         };
-        match self.verdict_of(name.as_bytes()) {
-            Some(body) if body.denial().is_some() => Arc::new(verdict.executing(&body)),
+        match self.verdict_of(execution.name.as_bytes()) {
+            Some(body) if body.denial().is_some() => Arc::new(verdict.executing(execution, &body)),
             _ => verdict,
         }
     }

@@ -95,11 +95,11 @@ impl<R: Router> Session<R> {
     /// Judges a simple query. It runs at once, so that an EXECUTE is what it executes.
     pub(super) fn judge_query(&mut self, sql: &[u8]) -> Arc<Verdict> {
         let verdict = self.judge(sql);
-        let Some(name) = &verdict.executes else {
+        let Some(execution) = &verdict.executes else {
             return verdict;
         };
-        match self.verdict_of(name.as_bytes()) {
-            Some(body) => Arc::new(verdict.executing(&body)),
+        match self.verdict_of(execution.name.as_bytes()) {
+            Some(body) => Arc::new(verdict.executing(execution, &body)),
             None => verdict,
         }
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    CatalogChange, Effect, Inspection, Opening, OwnQuestion, Pins, Prepared, Router, SessionFacts,
-    Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
+    CatalogChange, Effect, Execution, Inspection, Manner, Opening, OwnQuestion, Pins, Prepared,
+    Router, SessionFacts, Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
 };
 
 /// Judges by the script, else by the first words of each statement.
@@ -259,7 +259,7 @@ fn inspection(verdict: &mut Verdict) -> &mut Inspection {
 fn executes(verdict: &mut Verdict, name: &str) {
     verdict.target = Target::Primary;
     verdict.is_write = true;
-    verdict.executes = Some(name.into());
+    verdict.executes = Some(Execution { name: name.into(), how: Manner::Alone });
     verdict.mentions = [name.into()].into();
     inspection(verdict).of = Pins::INSPECTED;
 }
