@@ -168,7 +168,8 @@ const FIELDS: &str = "SELECT DISTINCT proname COLLATE \"C\", '', '' FROM pg_proc
       AND NOT 'internal'::regtype = ANY (proargtypes) ORDER BY 1";
 
 const TYPES: &str = "SELECT DISTINCT typname COLLATE \"C\", '', '' FROM pg_type
-    WHERE typnamespace = 'pg_catalog'::regnamespace AND typcategory <> 'A' AND typtype <> 'c'
+    WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype <> 'c'
+      AND (typcategory <> 'A' OR typname IN ('int2vector', 'oidvector'))
     ORDER BY 1";
 
 /// Tables and views of PostgreSQL's own schemas, with the views' definitions on one line.

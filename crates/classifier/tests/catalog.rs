@@ -65,7 +65,10 @@ fn code_in_the_database_is_known_by_what_it_sets_and_calls() {
     let sandbox = cluster(0);
     let catalog = database::catalog(&sandbox, "postgres", Catalog::builtin());
     let settings: Vec<&str> = catalog.custom_settings().iter().map(|name| &**name).collect();
-    assert_eq!(settings, ["app.by_trigger", "app.local", "app.of_function", "app.user"]);
+    assert_eq!(
+        settings,
+        ["app.by_trigger", "app.by_view", "app.local", "app.of_function", "app.user"]
+    );
     assert!(catalog.has_dynamic_settings(), "runner() may set anything");
 
     let vouched = database::catalog(

@@ -16,7 +16,7 @@ const EXPRESSIONS: &[&str] = &[
     "public.note('x')",
     "quiet(1)",
     "quiet(note('inner'))",
-    "1 +++ 2",
+    "1 +~+ 2",
     "1 --> 2",
     "1::noted",
     "noted '2'",

@@ -6,7 +6,7 @@ CREATE SEQUENCE counter
 CREATE FUNCTION note(text) RETURNS int LANGUAGE sql AS 'INSERT INTO public.journal VALUES ($1) RETURNING 1'
 CREATE FUNCTION quiet(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'
 CREATE FUNCTION add_noting(int, int) RETURNS int LANGUAGE sql AS 'SELECT public.note(''operator'') + $1 + $2'
-CREATE OPERATOR +++ (LEFTARG = int, RIGHTARG = int, FUNCTION = add_noting)
+CREATE OPERATOR +~+ (LEFTARG = int, RIGHTARG = int, FUNCTION = add_noting)
 CREATE OPERATOR --> (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl)
 CREATE DOMAIN noted AS int CHECK (public.note('domain') = 1)
 CREATE DOMAIN calm AS int CHECK (VALUE > 0)

@@ -74,15 +74,15 @@ SELECT * FROM ruled
 --;; operators
 CREATE FUNCTION add_noting(int, int) RETURNS int LANGUAGE sql AS 'SELECT note(''operator'') + $1 + $2'
 CREATE FUNCTION not_noting(int) RETURNS int LANGUAGE sql AS 'SELECT note(''prefix'') + $1'
-CREATE OPERATOR +++ (LEFTARG = int, RIGHTARG = int, FUNCTION = add_noting)
+CREATE OPERATOR +~+ (LEFTARG = int, RIGHTARG = int, FUNCTION = add_noting)
 CREATE OPERATOR !!! (RIGHTARG = int, FUNCTION = not_noting)
 CREATE OPERATOR --> (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl)
-SELECT 1 +++ 2
-SELECT 1+++2
+SELECT 1 +~+ 2
+SELECT 1+~+2
 SELECT !!!5
-SELECT 1 OPERATOR(public.+++) 2
-SELECT 3 +++ ANY (ARRAY[1, 2]) FROM item WHERE false
-SELECT id FROM item WHERE id + 1 = 1 +++ 2
+SELECT 1 OPERATOR(public.+~+) 2
+SELECT 3 +~+ ANY (ARRAY[1, 2]) FROM item WHERE false
+SELECT id FROM item WHERE id + 1 = 1 +~+ 2
 CREATE OPERATOR + (LEFTARG = text, RIGHTARG = text, FUNCTION = textcat)
 SELECT 'a'::text + 'b'::text
 CREATE FUNCTION text_noting(text, text) RETURNS text LANGUAGE sql AS 'SELECT note(''text minus'')::text'

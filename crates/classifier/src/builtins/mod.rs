@@ -56,12 +56,13 @@ pub(crate) fn is_type(schema: Option<&str>, name: &str) -> bool {
     own && (contains(types::TYPES, name) || contains(types::TYPES, element) || schema.is_some())
 }
 
-/// What one of PostgreSQL's own functions leaves behind in its session.
+/// What one of PostgreSQL's own functions leaves behind in its session, or it or a relation asks of it.
 pub(crate) fn traits(name: &str) -> Traits {
     match name {
         "set_config" | "setseed" => Traits::SESSION,
         "nextval" | "setval" => Traits::USES_SEQUENCE,
         "currval" | "lastval" => Traits::RECALLS_SEQUENCE,
+        "pg_prepared_statement" | "pg_prepared_statements" => Traits::LISTS_STATEMENTS,
         // Locks of the transaction go with it.
         _ if name.contains("advisory") && !name.contains("_xact_") => Traits::SESSION,
         _ => Traits::NONE,

@@ -11,7 +11,7 @@ use crate::lex::{
     self,
     tokens::{Token, tokens},
 };
-use crate::statement::Judge;
+use crate::statement::{Judge, setting};
 use crate::{Access, Effect, Verdict};
 
 use super::names::{Kept, Recorder, Traits, Use};
@@ -102,6 +102,16 @@ impl Body {
     }
 }
 
+/// What SQL that is given as text uses; `None` if it does more than read, or if its session has a say.
+pub(crate) fn uses_of_query(text: &str) -> Option<Vec<Kept>> {
+    if text.len() > MAX_BODY_BYTES {
+        return None;
+    }
+    let body = Body::read("sql", text, true);
+    let reads = body.verdict == Verdict::Read && body.traits == Traits::NONE;
+    reads.then_some(body.uses)
+}
+
 /// True if code has the words that objects are created, changed and dropped with, in quotes or not. A
 /// column that is called `created_at` is none of them.
 #[must_use]
@@ -164,7 +174,7 @@ fn trait_of(effect: &Effect) -> Traits {
         Effect::Set { local: true, .. }
         | Effect::Reset { local: true, .. }
         | Effect::SetsLocally => Traits::SETS_LOCALLY,
-        Effect::ListsStatements => Traits::NONE,
+        Effect::ListsStatements => Traits::LISTS_STATEMENTS,
         Effect::UsesSequence => Traits::USES_SEQUENCE,
         Effect::RecallsSequence => Traits::RECALLS_SEQUENCE,
         _ => Traits::SESSION,
@@ -204,6 +214,23 @@ const STATEMENTS: &[&str] = &[
     "while",
     "with",
 ];
+
+/// Words that stand for operators, which a search path may have others for (`gram.y`).
+const IMPLIED: &[(&str, &[&str])] = &[
+    ("between", &["<", "<=", ">", ">="]),
+    ("case", &["="]),
+    ("distinct", &["="]),
+    ("ilike", &["~~*", "!~~*"]),
+    ("in", &["=", "<>"]),
+    ("like", &["~~", "!~~"]),
+    ("natural", &["="]),
+    ("nullif", &["="]),
+    ("similar", &["~", "!~"]),
+    ("using", &["="]),
+];
+
+/// Why a function that changes its transaction's modes is not a standby's.
+pub(crate) const OF_TRANSACTION: &str = "it changes its transaction's modes";
 
 /// Words that write wherever they stand outside of quotes: statements inside `WITH`, and row locks.
 const WRITES: &[&str] = &["delete", "insert", "merge", "update"];
@@ -276,6 +303,11 @@ impl Reader<'_> {
             "case" if !self.starts && !behind_end => self.cases += 1,
             _ => {}
         }
+        let implied = IMPLIED.iter().filter(|(of, _)| *of == word).flat_map(|(_, names)| *names);
+        for name in implied {
+            let used = Use::Operator { schema: None, name, operands: Some(2) };
+            self.body.uses.push(used.into());
+        }
         let ends_case = word == "end" && self.cases > 0;
         let opens = matches!(word, "begin" | "declare" | "then" | "else" | "loop");
         self.starts = opens && self.cases == 0 && !behind_end;
@@ -305,6 +337,9 @@ impl Reader<'_> {
         if self.get(at + 1).is_some_and(|token| token.is_mark('(')) {
             if self.is_local_setting(at, name) {
                 self.body.traits = self.body.traits.with(Traits::SETS_LOCALLY);
+                if self.names_transaction(at) {
+                    self.body.raise(Verdict::Primary, OF_TRANSACTION);
+                }
             } else {
                 uses.push(Use::Function { schema, name, arguments: None });
                 if name == "current_setting" && !self.asks_own_setting(at) {
@@ -329,6 +364,11 @@ impl Reader<'_> {
     /// `set_config(name, value, true)`: gone with the transaction.
     fn is_local_setting(&self, at: usize, name: &str) -> bool {
         name == "set_config" && ends_in_true(self.tokens, at) == Some(true)
+    }
+
+    /// `set_config('transaction_read_only', …)`.
+    fn names_transaction(&self, at: usize) -> bool {
+        matches!(self.get(at + 2), Some(Token::Literal(name)) if setting::is_of_transaction(name))
     }
 
     fn operator(&mut self, at: usize, run: &str) {

@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::statement::setting;
 use crate::{Verdict, builtins};
 
 use super::body::{self, Body};
@@ -91,6 +92,8 @@ pub(crate) struct Database {
     operators: Index,
     /// By name, how many arguments functions of PostgreSQL's own take.
     own_arities: HashMap<Box<str>, Vec<Arity>>,
+    /// Names of PostgreSQL's own relations.
+    own_relations: HashSet<Box<str>>,
     /// Names in the code of functions that nothing has.
     awaited: HashSet<Box<str>>,
     /// Types, by number, whose values can be made and used without harm.
@@ -144,6 +147,11 @@ impl Database {
             // A type's name, called like a function.
             None => arguments == 1,
         }
+    }
+
+    /// True if PostgreSQL has a relation of its own of this name.
+    pub(crate) fn is_own_relation(&self, name: &str) -> bool {
+        self.own_relations.contains(name)
     }
 
     /// True if code in the database waits for something of this name.
@@ -272,12 +280,13 @@ impl<'f> Builder<'f> {
         let facts = self.facts;
         for relation in &facts.relations {
             if relation.oid < FIRST_USER_OID {
+                self.database.own_relations.insert(relation.name.as_str().into());
                 let own = builtins::relation(Some(&relation.schema), &relation.name);
                 let least =
                     if self.vouched.is_sharded() { Verdict::Primary } else { Verdict::Read };
                 let verdict = own.unwrap_or(Verdict::Read).max(least);
-                let object =
-                    self.object(&relation.name, verdict, Traits::NONE, Why::ServerRelation);
+                let traits = builtins::traits(&relation.name);
+                let object = self.object(&relation.name, verdict, traits, Why::ServerRelation);
                 self.by_id.insert((Class::Relation, relation.oid), object);
                 continue;
             }
@@ -377,6 +386,10 @@ impl<'f> Builder<'f> {
                 body.verdict = Verdict::Primary;
                 body.why = "it changes the session";
             }
+            if sets_transaction(function) && body.verdict == Verdict::Read {
+                body.verdict = Verdict::Primary;
+                body.why = body::OF_TRANSACTION;
+            }
             let mut why = Why::Function(body.why);
             if body.verdict == Verdict::Read
                 && !self.settled.contains(&object)
@@ -472,12 +485,15 @@ impl<'f> Builder<'f> {
         }
         let uses = if own { &mut self.uses_by_operand } else { &mut self.uses };
         uses.extend(meant.into_iter().map(|meant| (object, meant)));
+        if let Use::Function { name, .. } | Use::Field(name) = used {
+            let schema = if let Use::Function { schema, .. } = used { schema } else { None };
+            let as_type = Use::Type { schema, name };
+            let meant: Vec<usize> = self.database.meant(as_type).map(|(at, _)| at).collect();
+            self.uses.extend(meant.into_iter().map(|meant| (object, meant)));
+        }
         match used {
             Use::Function { schema, name, .. } => {
                 self.uses_own(object, schema, name, Verdict::Read);
-                let as_type = Use::Type { schema, name };
-                let meant: Vec<usize> = self.database.meant(as_type).map(|(at, _)| at).collect();
-                self.uses.extend(meant.into_iter().map(|meant| (object, meant)));
             }
             Use::Field(name) if builtins::is_field(name) => {
                 self.uses_own(object, None, name, Verdict::Read);
@@ -487,7 +503,8 @@ impl<'f> Builder<'f> {
                     if self.vouched.is_sharded() { Verdict::Primary } else { Verdict::Read };
                 let own = builtins::relation(schema, name).map(|own| own.max(least));
                 if let Some(verdict) = own.filter(|own| *own > Verdict::Read) {
-                    let own = self.object(name, verdict, Traits::NONE, Why::ServerRelation);
+                    let traits = builtins::traits(name);
+                    let own = self.object(name, verdict, traits, Why::ServerRelation);
                     self.uses.push((object, own));
                 }
             }
@@ -537,6 +554,7 @@ impl<'f> Builder<'f> {
         }
         self.mark(&facts.askers, Verdict::Primary, "it asks for a setting of the server's");
         self.mark(&facts.writers, Verdict::Write, "it writes or locks rows");
+        self.settings.extend(facts.settings.iter().filter_map(|name| body::custom(name)));
         self.find_ambient_code();
     }
 
@@ -688,6 +706,12 @@ impl<'f> Builder<'f> {
             open = rest;
         }
     }
+}
+
+/// Whether a function runs with modes of its transaction's that are its own.
+fn sets_transaction(function: &Function) -> bool {
+    let configured = function.settings.lines().filter_map(|line| line.split_once('='));
+    configured.into_iter().any(|(name, _)| setting::is_of_transaction(name))
 }
 
 /// Carries verdicts and traits from each object to its users, until nothing changes.

@@ -144,6 +144,8 @@ pub(crate) struct Facts {
     pub(crate) writers: Vec<ObjectId>,
     /// Objects whose stored trees ask for settings that may be one server's own.
     pub(crate) askers: Vec<ObjectId>,
+    /// Names of settings that stored trees change.
+    pub(crate) settings: Vec<String>,
     /// Objects that every node of a cluster that shards has, and answers alike.
     pub(crate) everywhere: HashSet<ObjectId>,
 }
@@ -174,6 +176,7 @@ impl Facts {
             "d" => self.operands.push((cells.object()?, cells.object()?)),
             "x" => self.writers.push(cells.object()?),
             "q" => self.askers.push(cells.object()?),
+            "n" => self.settings.push(cells.string()?),
             "s" => {
                 self.everywhere.insert(cells.object()?);
             }
@@ -193,6 +196,7 @@ impl Facts {
             ('d', self.operands.len()),
             ('x', self.writers.len()),
             ('q', self.askers.len()),
+            ('n', self.settings.len()),
             ('s', self.everywhere.len()),
         ];
         match counts.into_iter().find(|(_, count)| *count > MAX_ROWS) {

@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use self::body::defines_objects;
+pub(crate) use self::body::uses_of_query;
 use self::database::{Database, Object, Vouched, Why};
 use self::facts::{FIRST_USER_OID, Facts, Row, Unusable};
 use self::names::{Finding, Kinds, Names, Traits, Use};
@@ -342,9 +343,13 @@ impl Catalog {
         }
         let own = self.own_function(schema, name);
         let own = own.map(|verdict| of_function(verdict, name));
-        let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
         // `name(x)` may be a cast.
-        known.or_else(|| self.meant(Use::Type { schema, name })).unwrap_or_else(|| {
+        let as_type = match used {
+            Use::Function { arguments: None | Some(1), .. } => Some(Use::Type { schema, name }),
+            _ => None,
+        };
+        let meant = self.meant(used).into_iter().chain(as_type.and_then(|used| self.meant(used)));
+        own.into_iter().chain(meant).reduce(Finding::or).unwrap_or_else(|| {
             match (&self.knowledge, self.unknown_functions) {
                 // It may be known to write in a moment.
                 (Knowledge::Unread(_) | Knowledge::InDoubt(_), _) => self.unread_use(used, name),
@@ -371,7 +376,8 @@ impl Catalog {
 
     fn field(&self, used: Use<'_>, name: &str) -> Finding {
         let own = builtins::is_field(name).then(|| of_function(self.function(None, name), name));
-        let known = own.into_iter().chain(self.meant(used)).reduce(Finding::or);
+        let as_type = self.meant(Use::Type { schema: None, name });
+        let known = own.into_iter().chain(self.meant(used)).chain(as_type).reduce(Finding::or);
         known.unwrap_or(Finding::HARMLESS)
     }
 
@@ -392,9 +398,16 @@ impl Catalog {
             return Finding::new(Access::Primary, Reason::TemporaryRelation(name.into()));
         }
         let own = builtins::relation(schema, name);
-        // A search path may name PostgreSQL's own schema behind others.
+        // A search path may name PostgreSQL's own schema behind others; usually it comes first.
         if let Some(finding) = self.meant(used) {
-            return finding;
+            let is_servers = own == Some(Verdict::Primary)
+                && self.known().is_none_or(|known| known.is_own_relation(name));
+            let reason = Reason::ServerRelation(name.into());
+            return if is_servers {
+                finding.or(Finding::new(Access::Primary, reason))
+            } else {
+                finding
+            };
         }
         if own == Some(Verdict::Read) && !self.is_sharded {
             return Finding::HARMLESS;

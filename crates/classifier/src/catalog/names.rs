@@ -73,6 +73,8 @@ impl Traits {
     pub(crate) const SETS_LOCALLY: Self = Self(1 << 4);
     /// It may run what it is given as text.
     pub(crate) const RUNS: Self = Self(1 << 5);
+    /// It asks what is prepared in the session.
+    pub(crate) const LISTS_STATEMENTS: Self = Self(1 << 6);
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

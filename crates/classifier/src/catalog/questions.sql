@@ -21,9 +21,9 @@ SELECT 'r', c.oid, n.nspname, c.relname, c.relkind::text || c.relpersistence::te
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_(toast|temp)' LIMIT 500001;
 SELECT 't', t.oid, n.nspname, t.typname, t.typtype
   FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
- WHERE t.typcategory <> 'A' AND n.nspname !~ '^pg_(toast|temp)'
+ WHERE (t.typcategory <> 'A' OR t.typtype = 'd') AND n.nspname !~ '^pg_(toast|temp)'
    AND (t.oid >= 16384 OR t.oid IN (SELECT casttarget FROM pg_cast WHERE oid >= 16384 AND castsource < 16384)) LIMIT 500001;
-SELECT 'y', oid, typelem FROM pg_type WHERE oid >= 16384 AND typcategory = 'A' AND typelem <> 0 LIMIT 500001;
+SELECT 'y', oid, typelem FROM pg_type WHERE oid >= 16384 AND typcategory = 'A' AND typtype <> 'd' AND typelem <> 0 LIMIT 500001;
 SELECT 'o', o.oid, n.nspname, o.oprname, o.oprkind
   FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid >= 16384 LIMIT 500001;
 -- What the trees use that are stored: of views, rules, policies, defaults, checks, generated columns, SQL-standard bodies.
@@ -46,14 +46,18 @@ WITH trees (class, oid, tree) AS MATERIALIZED (
     SELECT DISTINCT class, oid, m[1] AS what, m[2]::oid AS used
       FROM trees, regexp_matches(tree, ':(funcid|opno|aggfnoid|winfnoid|tsmhandler|relid|resulttype|funcresulttype|consttype|vartype|eqop|sortop) (\d+)', 'g') m
      WHERE tree IS NOT NULL
+    -- Lists: columns of XMLTABLE and of functions that are told their columns, comparisons of rows.
+    UNION SELECT class, oid, CASE m[1] WHEN 'opnos' THEN 'opno' ELSE 'vartype' END, unnest(string_to_array(m[2], ' '))::oid
+      FROM trees, regexp_matches(tree, ':(coltypes|funccoltypes|opnos) \(o ([\d ]+)\)', 'g') m WHERE tree IS NOT NULL
 )
 SELECT 'e', class, oid, what, used FROM (
-    SELECT u.class, u.oid, u.what, CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem ELSE u.used END AS used
+    SELECT u.class, u.oid, u.what, CASE WHEN t.typcategory = 'A' AND t.typtype <> 'd' AND t.typelem <> 0 THEN t.typelem ELSE u.used END AS used
       FROM used u LEFT JOIN pg_type t ON u.what IN ('resulttype', 'funcresulttype', 'consttype', 'vartype') AND t.oid = u.used
 ) u WHERE used >= 16384 OR used > 0 AND what IN ('funcid', 'aggfnoid', 'winfnoid', 'tsmhandler', 'relid')
 -- Whoever plans a read of a table may run what is immutable in its checks and the expressions of its indexes.
-UNION SELECT 'e', 'r', u.oid, what, used FROM used u JOIN pg_proc p ON p.oid = used
- WHERE class = 'w' AND what = 'funcid' AND used >= 16384 AND provolatile = 'i' LIMIT 500001;
+UNION SELECT 'e', 'r', u.oid, what, used FROM used u LEFT JOIN pg_operator o ON what = 'opno' AND o.oid = used
+  JOIN pg_proc p ON p.oid = coalesce(o.oprcode::oid, used)
+ WHERE class = 'w' AND what IN ('funcid', 'opno') AND used >= 16384 AND provolatile = 'i' LIMIT 500001;
 -- Trees that do more than read (a view with FOR UPDATE, a body with INSERT), and those that ask for a setting which may be
 -- the server's own: current_setting() of anything but a name with a point in it, byte 46.
 SELECT DISTINCT mark, class, oid FROM (
@@ -68,6 +72,13 @@ SELECT DISTINCT mark, class, oid FROM (
     ('q', tree ~ ':funcid (2077|3294) ' AND regexp_replace(tree,
         ':funcid (2077|3294) [^{]*\(\{CONST [^{}]*:constvalue \d+ \[[^]]* 46 [^]]*\]\}', '', 'g') ~ ':funcid (2077|3294) ')
 ) m (mark, holds) WHERE holds;
+-- Settings that views, policies and bodies give values to, where a constant names them (a text behind four bytes of length).
+SELECT DISTINCT 'n', (SELECT string_agg(chr(byte::int), '' ORDER BY place) FROM regexp_split_to_table(m[1], ' ') WITH ORDINALITY b (byte, place))
+  FROM (
+    SELECT ev_action::text AS tree FROM pg_rewrite WHERE oid >= 16384 AND ev_type = '1'
+    UNION ALL SELECT polqual::text FROM pg_policy
+    UNION ALL SELECT to_jsonb(p) ->> 'prosqlbody' FROM pg_proc p WHERE oid >= 16384 AND prosrc = ''
+) t, regexp_matches(tree, ':funcid 2078 [^(]*\(\{CONST [^{}]*:constvalue \d+ \[ (?:-?\d+ ){4}([1-9][\d ]*) \]', 'g') m;
 -- Functions and operators that only values of certain types can lead to: of one of these at least, or no
 -- other of the name would do. Domains take values of their base types, too, and types that are like strings, or
 -- preferred among their like, what a literal says.
@@ -76,13 +87,13 @@ SELECT DISTINCT 'd', class, d.oid, 'type', e.element FROM (
       FROM pg_operator WHERE oid >= 16384
     UNION ALL SELECT 'p', oid, proargtypes::oid[], unnest(proargtypes) FROM pg_proc WHERE oid >= 16384 AND prokind <> 'p'
 ) d JOIN (
-    SELECT oid, CASE WHEN typcategory = 'A' AND typelem <> 0 THEN typelem ELSE oid END AS element FROM pg_type WHERE oid >= 16384
+    SELECT oid, CASE WHEN typcategory = 'A' AND typtype <> 'd' AND typelem <> 0 THEN typelem ELSE oid END AS element FROM pg_type WHERE oid >= 16384
 ) e ON e.oid = d.type JOIN pg_type t ON t.oid = e.element AND t.typtype <> 'd'
  WHERE NOT EXISTS (SELECT FROM pg_type s WHERE s.oid = ANY (d.types) AND s.oid >= 16384 AND (s.typcategory = 'S' OR s.typispreferred))
  LIMIT 500001;
 -- What the rows of the catalogs use.
 WITH types (oid, element) AS MATERIALIZED (
-    SELECT oid, CASE WHEN typcategory = 'A' AND typelem <> 0 THEN typelem ELSE oid END FROM pg_type WHERE oid >= 16384
+    SELECT oid, CASE WHEN typcategory = 'A' AND typtype <> 'd' AND typelem <> 0 THEN typelem ELSE oid END FROM pg_type WHERE oid >= 16384
 ), uses (class, oid, what, used) AS (
     SELECT 'p', aggfnoid::oid, 'opno', aggsortop FROM pg_aggregate WHERE aggfnoid::oid >= 16384
     UNION ALL SELECT 'p', aggfnoid::oid, 'funcid', unnest(ARRAY[aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn,

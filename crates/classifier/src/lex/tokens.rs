@@ -5,6 +5,9 @@
 
 use super::{find, is_identifier, is_identifier_start, is_space};
 
+/// The longest name, in bytes: `NAMEDATALEN` less one.
+const MAX_NAME_BYTES: usize = 63;
+
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Token {
@@ -136,7 +139,7 @@ impl Cutter<'_> {
             ("n", b'\'', _) => self.literal(!self.standard_conforming_strings),
             ("b" | "x", b'\'', _) => self.literal(false),
             ("u", b'&', b'\'' | b'"') => None,
-            _ => Some(Token::Word(word)),
+            _ => Some(Token::Word(kept(word))),
         }
     }
 
@@ -171,7 +174,7 @@ impl Cutter<'_> {
         }
         let name = self.slice(start, self.at).replace("\"\"", "\"");
         self.at += 1;
-        Some(Token::Quoted(name))
+        Some(Token::Quoted(kept(name)))
     }
 
     /// `$1`, or `$tag$ … $tag$`.
@@ -216,6 +219,12 @@ impl Cutter<'_> {
     }
 }
 
+/// As much of a name as PostgreSQL keeps (`truncate_identifier`): whole characters.
+fn kept(mut name: String) -> String {
+    name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
+    name
+}
+
 /// The characters of operators. Manual: "Operators" in "Lexical Structure".
 fn is_operator(byte: u8) -> bool {
     b"+-*/<>=~!@#%^&|`?".contains(&byte)
@@ -234,6 +243,10 @@ mod tests {
             ("1..10 1.5e3 .5", "v m:. v v v"),
             ("a<>-1 --", "w:a o:<>- v"),
             ("a-/* c */b", "w:a o:- w:b"),
+            (
+                &format!("{} \"{}\"", "a".repeat(64), "ä".repeat(32)),
+                &format!("w:{} q:{}", "a".repeat(63), "ä".repeat(31)),
+            ),
         ];
         for (text, expected) in rows {
             let told: Vec<String> = tokens(text, true).expect(text).iter().map(tell).collect();

@@ -63,8 +63,12 @@ fn change(name: &str, value: SetValue, first: &str, local: bool) -> Change {
 
 /// Whether a setting's value outlives its transaction and can be read back from a server.
 pub(crate) fn can_be_asked(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name != "seed" && of_transaction(&name, None).is_none()
+    !name.eq_ignore_ascii_case("seed") && !is_of_transaction(name)
+}
+
+/// Whether a setting describes the running transaction: a server in recovery refuses some of its values.
+pub(crate) fn is_of_transaction(name: &str) -> bool {
+    of_transaction(&name.to_ascii_lowercase(), None).is_some()
 }
 
 /// The settings that describe the running transaction.

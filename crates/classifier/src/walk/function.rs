@@ -4,10 +4,26 @@ use pg_query::protobuf::{FuncCall, SelectStmt};
 use pg_query::{Node, NodeEnum, NodeRef};
 
 use super::{Walk, children, qualified};
-use crate::catalog::names::Use;
+use crate::catalog::names::{Finding, Use};
+use crate::catalog::uses_of_query;
+use crate::lex::tokens::tokens;
 use crate::statement::constant::{Constant, constant};
 use crate::statement::setting;
 use crate::{Access, Effect, Pin, Reason, Unpin};
+
+/// PostgreSQL's own settings that all servers of a cluster have alike: who the session is, and what the
+/// data directory and the program are made with.
+const SAME_EVERYWHERE: [&str; 9] = [
+    "block_size",
+    "integer_datetimes",
+    "is_superuser",
+    "max_function_args",
+    "max_identifier_length",
+    "max_index_keys",
+    "role",
+    "server_encoding",
+    "session_authorization",
+];
 
 impl<'a> Walk<'a> {
     pub(super) fn call(&mut self, call: &'a FuncCall) {
@@ -16,7 +32,10 @@ impl<'a> Walk<'a> {
         let counted =
             !call.func_variadic && !call.agg_within_group && !call.args.iter().any(is_named);
         let arguments = counted.then_some(call.args.len());
-        self.asks(Use::Function { schema, name, arguments });
+        let finding = self.names.finding(Use::Function { schema, name, arguments });
+        if !(is_own_reader(&finding) && self.reads_constant(name, call)) {
+            self.finds(finding);
+        }
         if schema.is_none_or(|schema| schema == "pg_catalog") {
             self.session_call(name, call);
         }
@@ -29,6 +48,50 @@ impl<'a> Walk<'a> {
                 location,
             ],
         });
+    }
+
+    /// PostgreSQL's functions that run a query, or read a relation, which they are given as text. A constant
+    /// is judged as if it stood in the statement; false where there is none, or where it does more than read.
+    fn reads_constant(&mut self, name: &str, call: &FuncCall) -> bool {
+        let argument = |at: usize| call.args.get(at).and_then(text_of);
+        match (name, call.args.len()) {
+            // Of its own kind, and nothing that is run.
+            ("ts_rewrite", 3) => true,
+            ("ts_rewrite", 2) => self.reads_query(argument(1)),
+            (
+                "query_to_xml" | "query_to_xmlschema" | "query_to_xml_and_xmlschema" | "ts_stat",
+                _,
+            ) => self.reads_query(argument(0)),
+            ("table_to_xml" | "table_to_xml_and_xmlschema" | "satisfies_hash_partition", _) => {
+                self.reads_relation(argument(0))
+            }
+            _ => false,
+        }
+    }
+
+    fn reads_query(&mut self, text: Option<String>) -> bool {
+        self.literal_sensitive = true;
+        let Some(uses) = text.and_then(|text| uses_of_query(&text)) else { return false };
+        for used in &uses {
+            self.asks(used.as_use());
+        }
+        true
+    }
+
+    /// A name as `regclass` reads it.
+    fn reads_relation(&mut self, text: Option<String>) -> bool {
+        self.literal_sensitive = true;
+        let tokens = text.and_then(|text| tokens(&text, true)).unwrap_or_default();
+        let (schema, name) = match tokens.as_slice() {
+            [name] => (None, name),
+            [schema, point, name] if point.is_mark('.') => (schema.name(), name),
+            _ => return false,
+        };
+        let Some(name) = name.name().filter(|_| tokens.len() == 1 || schema.is_some()) else {
+            return false;
+        };
+        self.asks(Use::Relation { schema, name });
+        true
     }
 
     /// A call in a notation of its own.
@@ -100,6 +163,9 @@ impl<'a> Walk<'a> {
             }
             _ => self.pin(Pin::UntrackableSettings),
         }
+        if !call.args.first().is_some_and(is_told) {
+            self.raise(Access::Primary, Reason::ServerFunction("set_config".into()));
+        }
     }
 
     fn sets_locally(&mut self) {
@@ -114,9 +180,43 @@ impl<'a> Walk<'a> {
         self.literal_sensitive = true;
         let name = call.args.first().and_then(constant);
         let name = name.as_ref().and_then(Constant::as_text);
-        if !name.is_some_and(|name| name.contains('.')) {
+        let is_same = |name: &String| {
+            name.contains('.') || SAME_EVERYWHERE.contains(&&*name.to_ascii_lowercase())
+        };
+        if !name.as_ref().is_some_and(is_same) {
             self.raise(Access::Primary, Reason::ServerFunction("current_setting".into()));
         }
+    }
+}
+
+/// Whether nothing of the user's is meant, and what is PostgreSQL's own runs what it is given.
+fn is_own_reader(finding: &Finding) -> bool {
+    matches!(finding.reason, Reason::RunsText(_)) && !finding.uses_objects
+}
+
+/// The text of a constant, which may be cast to the type of a relation's name.
+fn text_of(node: &Node) -> Option<String> {
+    let literal = match node.node.as_ref()? {
+        NodeEnum::TypeCast(cast) => {
+            let (_, name) = qualified(&cast.type_name.as_ref()?.names);
+            cast.arg.as_deref().filter(|_| matches!(name, "text" | "regclass"))?
+        }
+        _ => node,
+    };
+    match (constant(literal)?, &literal.node) {
+        (Constant::Text(text), Some(NodeEnum::AConst(_))) => Some(text),
+        _ => None,
+    }
+}
+
+/// Whether a setting is named by a constant, or by what comes from outside. One of the transaction's own may be
+/// refused by a server in recovery; from outside nobody is expected to name it.
+fn is_told(name: &Node) -> bool {
+    match (constant(name), &name.node) {
+        (Some(name), _) => name.as_text().is_none_or(|name| !setting::is_of_transaction(&name)),
+        (None, Some(NodeEnum::TypeCast(cast))) => cast.arg.as_deref().is_some_and(is_told),
+        (None, Some(NodeEnum::ParamRef(_) | NodeEnum::ColumnRef(_))) => true,
+        _ => false,
     }
 }
 

@@ -180,6 +180,7 @@ impl<'a> Walk<'a> {
             (Traits::RECALLS_SEQUENCE, Effect::RecallsSequence),
             (Traits::DEFINES, Effect::DefinesObjects),
             (Traits::SETS_LOCALLY, Effect::SetsLocally),
+            (Traits::LISTS_STATEMENTS, Effect::ListsStatements),
         ];
         for (mark, effect) in effects {
             if traits.has(mark) && !self.effects.contains(&effect) {

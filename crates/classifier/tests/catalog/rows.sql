@@ -297,3 +297,47 @@ SELECT abs('on', 1)
 SELECT abs(what => 'on')
 --;; read harmless
 SELECT abs(-1), upper('a')
+--;; write write_function execute(p)
+EXECUTE p (1, writer())
+--;; primary write_function prepare(p:write) exact
+PREPARE p (int, writing_domain) AS SELECT 1
+--;; write write_function
+SELECT count(*) FROM folded_by_operator
+--;; write write_function
+SELECT one FROM tells_no_column
+--;; write write_function
+SELECT one FROM tells_no_record
+--;; write write_function
+SELECT cast_or_call(1)
+--;; primary server_relation
+SELECT * FROM pg_locks
+--;; read harmless
+SELECT * FROM public.pg_locks
+--;; primary server_relation lists_statements
+SELECT * FROM lists_statements
+--;; primary server_function
+SELECT makes_writable()
+--;; primary server_function sets_locally
+SELECT sets_writable()
+--;; write write_function
+SELECT calls_by_more_than_is_kept()
+--;; write write_function
+SELECT implies_operators()
+--;; read harmless
+SELECT '{1,2}'::plain_list, NULL::plain_list[]
+--;; write write_function
+SELECT '{1,2}'::writing_list
+--;; write write_function
+SELECT takes_list('{1}')
+--;; write write_function
+SELECT * FROM has_list
+--;; write write_function exact
+SELECT table_to_xml('tells_no_column', true, true, '')
+--;; write write_function exact
+SELECT * FROM ts_stat('SELECT to_tsvector(writer()::text)')
+--;; primary unlogged_relation exact
+SELECT query_to_xml('SELECT * FROM other.copied', true, true, '')
+--;; read harmless exact
+SELECT query_to_xml('SELECT * FROM t', true, true, ''), table_to_xml('"public".T'::regclass, true, true, '')
+--;; write unknown_relation exact
+SELECT table_to_xml('nothing_has_this_name', true, true, '')

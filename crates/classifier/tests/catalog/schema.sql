@@ -166,3 +166,35 @@ CREATE TABLE checked_by_volatile (id int CHECK (writer() > 0), made int DEFAULT 
 CREATE VIEW other.pg_roles AS SELECT writer();
 CREATE FUNCTION other.initcap(text) RETURNS text LANGUAGE sql AS 'SELECT writer()::text';
 CREATE TABLE shown (name text);
+
+-- What planning may run, by an operator; columns that nobody shows.
+CREATE FUNCTION folding_plus(int, int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN writer(); END';
+CREATE OPERATOR +~+ (LEFTARG = int, RIGHTARG = int, FUNCTION = folding_plus);
+CREATE TABLE folded_by_operator (id int);
+CREATE STATISTICS folding ON (id + (1 +~+ 2)), (id + 1) FROM folded_by_operator;
+CREATE VIEW tells_no_column AS SELECT 1 AS one FROM XMLTABLE('/a' PASSING '<a>1</a>' COLUMNS v writing_domain PATH '.');
+CREATE VIEW tells_no_record AS SELECT 1 AS one FROM jsonb_to_record('{"a": 1}') AS r (a writing_domain);
+
+-- One name for two things.
+CREATE DOMAIN cast_or_call AS int CHECK (writer() > 0);
+CREATE FUNCTION cast_or_call(point) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+CREATE TABLE pg_locks (id int);
+
+-- What only the session's server knows, or refuses.
+CREATE VIEW lists_statements AS SELECT name FROM pg_prepared_statements;
+CREATE FUNCTION makes_writable() RETURNS int STABLE SET transaction_read_only = off LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION sets_writable() RETURNS text STABLE LANGUAGE plpgsql AS $$BEGIN RETURN set_config('transaction_read_only', 'off', true); END$$;
+
+-- Names and operators in code.
+CREATE FUNCTION a_name_that_is_longer_than_the_sixty_three_bytes_which_postgresql_keeps() RETURNS int LANGUAGE sql AS 'SELECT writer()';
+CREATE FUNCTION calls_by_more_than_is_kept() RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN RETURN a_name_that_is_longer_than_the_sixty_three_bytes_which_postgresql_keeps_not(); END';
+CREATE FUNCTION other.alike(text, text) RETURNS bool LANGUAGE sql AS 'SELECT writer() > 0';
+CREATE OPERATOR other.~~ (LEFTARG = text, RIGHTARG = text, FUNCTION = other.alike);
+CREATE FUNCTION implies_operators() RETURNS bool STABLE LANGUAGE plpgsql AS $$BEGIN RETURN 'a'::text LIKE 'b'::text; END$$;
+
+-- Domains over arrays are of the category of arrays, and none.
+CREATE DOMAIN plain_list AS int[];
+CREATE DOMAIN writing_list AS int[] CHECK (writer() > 0);
+CREATE FUNCTION takes_list(writing_list) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+CREATE TABLE has_list (l writing_list);
+CREATE VIEW sets_by_view AS SELECT set_config('App.By_view', 'x', false);

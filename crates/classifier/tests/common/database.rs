@@ -41,6 +41,7 @@ fn read(text: &str) -> Vec<Row> {
         let width = match kind {
             "f" => 13,
             "b" => 7,
+            "n" => 2,
             "x" | "q" | "y" => 3,
             _ => 5,
         };

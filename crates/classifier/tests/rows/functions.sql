@@ -116,14 +116,52 @@ SELECT pg_promote()
 SELECT pg_logical_emit_message(true, 'a', 'b')
 --;; write write_function
 SELECT pg_rotate_logfile()
---;; write runs_text hidden_code
+--;; write runs_text hidden_code exact
 SELECT query_to_xml('DELETE FROM t', true, true, '')
---;; write runs_text hidden_code
+--;; write runs_text hidden_code exact
+SELECT query_to_xml('SELECT a FROM t FOR UPDATE', true, true, '')
+--;; write runs_text hidden_code exact
+SELECT query_to_xml('SELECT 1; DELETE FROM t', true, true, '')
+--;; write runs_text hidden_code exact
+SELECT query_to_xml('SELECT set_config(''a.b'', ''c'', true)', true, true, '')
+--;; write runs_text hidden_code exact
+SELECT query_to_xml('SHOW work_mem', true, true, '')
+--;; write runs_text hidden_code exact
+SELECT query_to_xml('no query', true, true, '')
+--;; write runs_text hidden_code exact
+SELECT query_to_xml($1, true, true, '')
+--;; write runs_text hidden_code exact
+SELECT query_to_xml('SELECT ' || 1, true, true, '')
+--;; write runs_text hidden_code exact
+SELECT query_to_xml(query => 'SELECT 1', nulls => true, tableforest => true, targetns => '')
+--;; write unknown_function hidden_code exact
+SELECT query_to_xml('SELECT my_function()', true, true, '')
+--;; write runs_text hidden_code exact
+SELECT query_to_xml('SELECT ts_stat(''DELETE FROM t'')', true, true, '')
+--;; read harmless exact
+SELECT query_to_xml('SELECT a, lower(b) FROM t WHERE c > 1', true, true, '')
+--;; read harmless exact
 SELECT table_to_xml('v', true, true, '')
+--;; primary temporary_relation exact
+SELECT table_to_xml('pg_temp.v'::regclass, true, true, '')
+--;; primary server_relation exact
+SELECT table_to_xml('pg_catalog.pg_locks', true, true, '')
+--;; write runs_text hidden_code exact
+SELECT table_to_xml('16384', true, true, '')
+--;; write runs_text hidden_code exact
+SELECT table_to_xml(oid, true, true, '') FROM pg_class
+--;; write runs_text hidden_code exact
+SELECT table_to_xml('a.b.c', true, true, '')
 --;; write runs_text hidden_code
+SELECT schema_to_xml('public', true, true, '')
+--;; read harmless exact
 SELECT * FROM ts_stat('SELECT to_tsvector(name) FROM t')
---;; write runs_text hidden_code
+--;; read harmless exact
 SELECT ts_rewrite('a'::tsquery, 'SELECT a, b FROM c')
+--;; read harmless
+SELECT ts_rewrite('a'::tsquery, 'a', 'b')
+--;; read harmless exact
+SELECT satisfies_hash_partition('t'::regclass, 4, 0, 1)
 --;; read harmless
 SELECT table_to_xmlschema('t', true, true, '')
 --;; primary server_function pin(random_seed)
@@ -186,6 +224,8 @@ SELECT current_setting('app.user_id')
 SELECT * FROM t WHERE id = current_setting('app.user_id', true)::int
 --;; primary server_function exact
 SELECT current_setting('work_mem')
+--;; read harmless exact
+SELECT current_setting('role'), current_setting('Server_Encoding')
 --;; primary server_function exact
 SELECT current_setting($1)
 --;; write unknown_function hidden_code

@@ -148,6 +148,10 @@ SELECT set_config('Work_Mem', $1, false)
 SELECT set_config('a.b', 'c', true) FROM t
 --;; primary transaction_control set_transaction(ro) exact
 SELECT set_config('transaction_read_only', 'on', true)
+--;; primary server_function sets_locally exact
+SELECT set_config('transaction_read_only', $1, true)
+--;; primary server_function sets_locally exact
+SELECT set_config(lower($1), 'on', true)
 --;; primary pins pin(untrackable_settings) asks(a.b) exact
 SELECT set_config(set_config('a.b', 'c', false), 'd', false)
 --;; read harmless asks(a.b) asks(c.d) exact
