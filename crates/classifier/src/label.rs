@@ -395,7 +395,7 @@ pub enum Pin {
     HoldCursor(String),
     /// A session-level advisory lock.
     AdvisoryLock,
-    /// `LOAD 'library'`.
+    /// `LOAD 'library'`, or a call that leaves state in one.
     Load,
     /// `setseed()` or `SET seed`: `random()` continues a series that only this connection knows.
     RandomSeed,

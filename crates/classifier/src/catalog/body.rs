@@ -12,7 +12,7 @@ use crate::lex::{
     tokens::{Token, tokens},
 };
 use crate::statement::{Judge, setting};
-use crate::{Access, Effect, Verdict};
+use crate::{Access, Effect, Pin, Verdict};
 
 use super::names::{Kept, Recorder, Traits, Use};
 
@@ -177,6 +177,7 @@ fn trait_of(effect: &Effect) -> Traits {
         Effect::ListsStatements => Traits::LISTS_STATEMENTS,
         Effect::UsesSequence => Traits::USES_SEQUENCE,
         Effect::RecallsSequence => Traits::RECALLS_SEQUENCE,
+        Effect::Pin(Pin::Load) => Traits::SESSION.with(Traits::KEEPS_STATE),
         _ => Traits::SESSION,
     }
 }

@@ -424,16 +424,9 @@ impl<'f> Builder<'f> {
             }
             false => Body::of(Verdict::Read, "", Traits::NONE),
         };
-        if let Some(known) = function
-            .extension
-            .as_deref()
-            .and_then(|extension| extensions::function(extension, &function.name))
-        {
-            let traits = if known > Verdict::Primary { Traits::SESSION } else { Traits::NONE };
-            return match sharding::defines(&function.name) && known > Verdict::Primary {
-                true => Body::of(known, "", traits.with(Traits::DEFINES)),
-                false => Body::of(known, "", traits),
-            };
+        let extension = function.extension.as_deref();
+        if let Some(body) = extension.and_then(|of| body_in_extension(of, &function.name)) {
+            return body;
         }
         match (function.kind, function.language.as_str(), &function.body, &function.alias) {
             ('a', ..) => Body::of(Verdict::Read, "", Traits::NONE),
@@ -706,6 +699,19 @@ impl<'f> Builder<'f> {
             open = rest;
         }
     }
+}
+
+/// What is known of an extension's function by its name.
+fn body_in_extension(extension: &str, name: &str) -> Option<Body> {
+    let known = extensions::function(extension, name)?;
+    let mut traits = extensions::traits(extension, name);
+    if known > Verdict::Primary {
+        traits = traits.with(Traits::SESSION);
+        if sharding::defines(name) {
+            traits = traits.with(Traits::DEFINES);
+        }
+    }
+    Some(Body::of(known, "", traits))
 }
 
 /// Whether a function runs with modes of its transaction's that are its own.

@@ -2,6 +2,7 @@
 //! are harmless, and stable ones that run SQL which they are given. PostgreSQL's contrib modules, by
 //! the manual's appendix "Additional Supplied Modules" and their sources, and PostGIS.
 
+use super::names::Traits;
 use crate::Verdict;
 
 /// An extension, a function of it (or a beginning of names, with a star), what it amounts to.
@@ -21,6 +22,8 @@ const FUNCTIONS: &[(&str, &str, Verdict)] = {
         ("tablefunc", "connectby", RunsText),
         ("xml2", "xpath_table", RunsText),
         ("dblink", "*", Write),
+        // It is declared immutable, and switches what the backend takes for valid.
+        ("isn", "isn_weak", Primary),
         ("lo", "*", Write),
         // One server's own: its memory, its files, its statistics.
         ("pg_stat_statements", "pg_stat_statements_reset", Write),
@@ -96,12 +99,25 @@ const FUNCTIONS: &[(&str, &str, Verdict)] = {
     ]
 };
 
+/// Functions that leave state in their libraries, which nobody can ask a server for, nor undo.
+const KEEPERS: &[(&str, &str)] = &[("dblink", "dblink_connect*"), ("isn", "isn_weak")];
+
 /// What a function of an extension amounts to, if its declaration does not tell.
 pub(crate) fn function(extension: &str, name: &str) -> Option<Verdict> {
-    let matches = |pattern: &str| match pattern.strip_suffix('*') {
+    let found =
+        FUNCTIONS.iter().find(|(of, pattern, _)| *of == extension && matches(pattern, name));
+    found.map(|(.., verdict)| *verdict)
+}
+
+/// What it leaves behind in its session besides.
+pub(crate) fn traits(extension: &str, name: &str) -> Traits {
+    let keeps = |(of, pattern): &(&str, &str)| *of == extension && matches(pattern, name);
+    if KEEPERS.iter().any(keeps) { Traits::KEEPS_STATE } else { Traits::NONE }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
         None => name == pattern,
-    };
-    let found = FUNCTIONS.iter().find(|(of, pattern, _)| *of == extension && matches(pattern));
-    found.map(|(.., verdict)| *verdict)
+    }
 }

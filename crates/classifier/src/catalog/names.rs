@@ -75,6 +75,8 @@ impl Traits {
     pub(crate) const RUNS: Self = Self(1 << 5);
     /// It asks what is prepared in the session.
     pub(crate) const LISTS_STATEMENTS: Self = Self(1 << 6);
+    /// It leaves state in a library of the backend's, which nobody can ask for.
+    pub(crate) const KEEPS_STATE: Self = Self(1 << 7);
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

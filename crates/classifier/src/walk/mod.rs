@@ -14,7 +14,7 @@ mod query;
 use pg_query::{Node, NodeRef};
 
 use crate::catalog::names::{Finding, Kinds, Names, Traits, Use};
-use crate::{Access, Effect, Reason};
+use crate::{Access, Effect, Pin, Reason};
 
 /// Visits the children of a node and accounts for each of its fields: `each` are lists of nodes, `one`
 /// optional nodes, `part` optional nodes of a fixed type, `skip` what cannot hold anything that matters.
@@ -181,6 +181,7 @@ impl<'a> Walk<'a> {
             (Traits::DEFINES, Effect::DefinesObjects),
             (Traits::SETS_LOCALLY, Effect::SetsLocally),
             (Traits::LISTS_STATEMENTS, Effect::ListsStatements),
+            (Traits::KEEPS_STATE, Effect::Pin(Pin::Load)),
         ];
         for (mark, effect) in effects {
             if traits.has(mark) && !self.effects.contains(&effect) {

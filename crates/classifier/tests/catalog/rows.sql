@@ -341,3 +341,9 @@ SELECT query_to_xml('SELECT * FROM other.copied', true, true, '')
 SELECT query_to_xml('SELECT * FROM t', true, true, ''), table_to_xml('"public".T'::regclass, true, true, '')
 --;; write unknown_relation exact
 SELECT table_to_xml('nothing_has_this_name', true, true, '')
+--;; primary server_function pin(load)
+SELECT isn_weak(true)
+--;; primary server_function pin(load)
+SELECT * FROM weakens
+--;; primary changes_session hidden_code pin(load)
+SELECT loads()

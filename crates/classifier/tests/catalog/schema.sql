@@ -198,3 +198,8 @@ CREATE DOMAIN writing_list AS int[] CHECK (writer() > 0);
 CREATE FUNCTION takes_list(writing_list) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
 CREATE TABLE has_list (l writing_list);
 CREATE VIEW sets_by_view AS SELECT set_config('App.By_view', 'x', false);
+
+-- What stays in a library of the backend's.
+CREATE EXTENSION isn;
+CREATE VIEW weakens AS SELECT isn_weak(true);
+CREATE FUNCTION loads() RETURNS void LANGUAGE sql AS 'LOAD ''isn''';
