@@ -372,7 +372,7 @@ pub fn verdict(sql: &[u8], label: &Label) -> Verdict {
         reason: label.reason.as_str(),
         reason_index: label.reason.index(),
         is_write: label.access == Access::Write || executes,
-        suits_replica: label.access != Access::Write && !executes && !leaves_state,
+        suits_replica: !executes && !leaves_state && suits_replica(label),
         begin,
         only_begins: matches!(only, Some(Control::Begin(_))),
         only_ends: only.is_some_and(ends),
@@ -409,6 +409,12 @@ const fn ends(control: &Control) -> bool {
             | Control::Rollback { chain: false }
             | Control::PrepareTransaction
     )
+}
+
+/// Whether a replica can do what its client insists on. What the session has drawn from a sequence none knows.
+fn suits_replica(label: &Label) -> bool {
+    let recalls = |sign: &Sign| *sign == Sign::RecallsSequence;
+    label.access != Access::Write && !label.effects().any(recalls)
 }
 
 /// The BEGIN that a text is, if it may open a transaction that changes servers.
