@@ -451,7 +451,7 @@ struct Memory {
 async fn keep(kept: Weak<DatabaseCatalog>, changes: Arc<Changes>, cluster: Weak<Cluster>) {
     let mut memory = Memory::default();
     loop {
-        let pause = {
+        let rested = {
             let (Some(kept), Some(cluster)) = (kept.upgrade(), cluster.upgrade()) else { return };
             let woken = changes.wake.notified();
             tokio::pin!(woken);
@@ -459,10 +459,12 @@ async fn keep(kept: Weak<DatabaseCatalog>, changes: Arc<Changes>, cluster: Weak<
             woken.as_mut().enable();
             let pause = turn(&kept, &cluster, &mut memory).await;
             drop((kept, cluster));
+            let rested = tokio::time::Instant::now() + REST.max(memory.took * REST_FACTOR);
             let _ = timeout(pause, woken).await;
-            REST.max(memory.took * REST_FACTOR)
+            rested
         };
-        tokio::time::sleep(pause).await;
+        // Who has rested meanwhile reads at once.
+        tokio::time::sleep_until(rested).await;
     }
 }
 
