@@ -1,4 +1,5 @@
--- What a database says about its objects; see facts.rs. Comments end at their line.
+-- What a database says about its objects; see facts.rs. Comments end at their line. Text is never cast to a number: that would
+-- run a cast of the user's, if there is one.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- Functions of the user's. In CALL the arguments that come out count, too, so procedures fit any number.
 SELECT 'f', p.oid, n.nspname, p.proname, p.prokind, l.lanname, p.provolatile,
@@ -43,11 +44,11 @@ WITH trees (class, oid, tree) AS MATERIALIZED (
     UNION ALL SELECT 'p', oid, concat(proargdefaults::text, to_jsonb(p) ->> 'prosqlbody') FROM pg_proc p
                WHERE oid >= 16384 AND (pronargdefaults > 0 OR prosrc = '')
 ), used AS (
-    SELECT DISTINCT class, oid, m[1] AS what, m[2]::oid AS used
+    SELECT DISTINCT class, oid, m[1] AS what, oidin(textout(m[2])) AS used
       FROM trees, regexp_matches(tree, ':(funcid|opno|aggfnoid|winfnoid|tsmhandler|relid|resulttype|funcresulttype|consttype|vartype|eqop|sortop) (\d+)', 'g') m
      WHERE tree IS NOT NULL
     -- Lists: columns of XMLTABLE and of functions that are told their columns, comparisons of rows.
-    UNION SELECT class, oid, CASE m[1] WHEN 'opnos' THEN 'opno' ELSE 'vartype' END, unnest(string_to_array(m[2], ' '))::oid
+    UNION SELECT class, oid, CASE m[1] WHEN 'opnos' THEN 'opno' ELSE 'vartype' END, oidin(textout(unnest(string_to_array(m[2], ' '))))
       FROM trees, regexp_matches(tree, ':(coltypes|funccoltypes|opnos) \(o ([\d ]+)\)', 'g') m WHERE tree IS NOT NULL
 )
 SELECT 'e', class, oid, what, used FROM (
@@ -73,7 +74,7 @@ SELECT DISTINCT mark, class, oid FROM (
         ':funcid (2077|3294) [^{]*\(\{CONST [^{}]*:constvalue \d+ \[[^]]* 46 [^]]*\]\}', '', 'g') ~ ':funcid (2077|3294) ')
 ) m (mark, holds) WHERE holds;
 -- Settings that views, policies and bodies give values to, where a constant names them (a text behind four bytes of length).
-SELECT DISTINCT 'n', (SELECT string_agg(chr(byte::int), '' ORDER BY place) FROM regexp_split_to_table(m[1], ' ') WITH ORDINALITY b (byte, place))
+SELECT DISTINCT 'n', (SELECT string_agg(chr(int4in(textout(byte))), '' ORDER BY place) FROM regexp_split_to_table(m[1], ' ') WITH ORDINALITY b (byte, place))
   FROM (
     SELECT ev_action::text AS tree FROM pg_rewrite WHERE oid >= 16384 AND ev_type = '1'
     UNION ALL SELECT polqual::text FROM pg_policy
@@ -114,7 +115,7 @@ WITH types (oid, element) AS MATERIALIZED (
            unnest(ARRAY[t.typbasetype, CASE WHEN t.typcategory <> 'A' THEN t.typelem ELSE 0 END]) b (oid) JOIN types USING (oid) WHERE t.oid >= 16384
     UNION ALL SELECT 't', rngtypid, 'funcid', unnest(ARRAY[rngcanonical, rngsubdiff]::oid[]) FROM pg_range WHERE rngtypid >= 16384
     UNION ALL SELECT 't', rngtypid, 'type', types.element FROM pg_range JOIN types ON types.oid = rngsubtype
-    UNION ALL SELECT 't', (to_jsonb(r) ->> 'rngmultitypid')::oid, 'type', rngtypid FROM pg_range r WHERE rngtypid >= 16384
+    UNION ALL SELECT 't', oidin(textout(to_jsonb(r) ->> 'rngmultitypid')), 'type', rngtypid FROM pg_range r WHERE rngtypid >= 16384
     UNION ALL SELECT DISTINCT 't', rngtypid, 'funcid', a.amproc::oid FROM pg_range
                 JOIN pg_opclass o ON o.oid = rngsubopc JOIN pg_amproc a ON a.amprocfamily = o.opcfamily WHERE rngtypid >= 16384
     UNION ALL SELECT 't', amproclefttype, 'funcid', amproc::oid FROM pg_amproc WHERE oid >= 16384

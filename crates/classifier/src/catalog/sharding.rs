@@ -15,8 +15,8 @@ pub const QUESTIONS: &str = include_str!("sharding.sql");
 /// [`super::facts::FINGERPRINT`] does for the others.
 pub const FINGERPRINT: &str = "\
 SELECT concat_ws(' ',
-    (SELECT concat(count(*), ':', sum(hashint8extended((logicalrelid::oid::int8 << 32) | xmin::text::int8, 0))) FROM pg_dist_partition),
-    (SELECT concat(count(*), ':', sum(hashint8extended((objid::int8 << 32) | xmin::text::int8, classid::int8))) FROM pg_dist_object))";
+    (SELECT concat(count(*), ':', sum(hashint8extended((logicalrelid::oid::int8 << 32) | int8in(xidout(xmin)), 0))) FROM pg_dist_partition),
+    (SELECT concat(count(*), ':', sum(hashint8extended((objid::int8 << 32) | int8in(xidout(xmin)), classid::int8))) FROM pg_dist_object))";
 
 /// Whether a database has Citus: one row with one column, of a number.
 pub const IS_SHARDED: &str = "SELECT count(*) FROM pg_extension WHERE extname = 'citus'";
