@@ -423,8 +423,14 @@ fn a_token_carries_what_was_written_and_read_to_another_pgweir() {
     assert_eq!(reader.ask(COUNT), "0");
     let token = writer.extended("SHOW pgweir.token", &[]).text();
     let set = |token: &str| format!("SET pgweir.token = '{token}'");
-    // A transaction cannot leave its server.
+    // A transaction whose snapshot was shown cannot leave its server. Another goes to one that has it.
     reader.ask("BEGIN READ ONLY");
+    assert_eq!(reader.ask(COUNT), "0");
+    reader.ask(&set(&token));
+    assert_eq!(reader.ask(COUNT), "1");
+    reader.ask("ROLLBACK");
+    let mut reader = there.client("other", "postgres");
+    reader.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     assert_eq!(reader.ask(COUNT), "0");
     let refused = reader.fail(&set(&token));
     assert_eq!(refused.code(), "55000");

@@ -149,7 +149,8 @@ fn what_was_open_on_a_server_that_hangs_is_told_and_its_client_goes_on() {
     let sandbox = cluster();
     let weir = with_quick_probes(&sandbox);
     let [mut writer, mut open, mut reader] = [weir.postgres(), weir.postgres(), weir.postgres()];
-    reader.ask("BEGIN READ ONLY");
+    // Its snapshot goes with its server.
+    reader.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     let replica = reader.where_ran("SELECT 1");
     let replica = sandbox.nodes().iter().find(|node| node.address() == replica).unwrap();
     open.ask("BEGIN");
@@ -210,7 +211,7 @@ fn a_session_that_its_server_ends_alone_says_nothing_about_the_server() {
     let weir = Weir::start(&sandbox, "clusters.main.monitor.timeout = \"20s\"");
     let mut client = weir.postgres();
     client.ask("SET idle_in_transaction_session_timeout = '100ms'");
-    client.ask("BEGIN READ ONLY");
+    client.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     let replica = client.where_ran("SELECT 1");
     let replica = sandbox.nodes().iter().find(|node| node.address() == replica).unwrap();
     assert_ne!(replica.index(), sandbox.primary().index());

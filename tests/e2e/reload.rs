@@ -353,7 +353,8 @@ fn nodes_come_and_go_and_clients_stay() {
     let [first, second, third] = shared().nodes() else { panic!("three nodes") };
     let mut reader = scene.weir.postgres();
     let mut worker = scene.weir.postgres();
-    worker.query("BEGIN READ ONLY");
+    // Where its snapshot is shown it stays.
+    worker.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     let node = worker.where_ran("SELECT 1");
     let pid = backend(&mut worker);
     let (gone, stays) = if node == second.address() { (second, third) } else { (third, second) };

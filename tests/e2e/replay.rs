@@ -128,11 +128,12 @@ fn read_by_tokio_postgres(conninfo: &str) -> Result<i64, String> {
 }
 
 #[test]
-fn what_has_begun_to_arrive_or_runs_in_a_transaction_is_lost_with_its_replica() {
+fn what_has_begun_to_arrive_or_has_one_snapshot_is_lost_with_its_replica() {
     let sandbox = cluster();
     let weir = Weir::start(&sandbox, "routing.read_functions = [\"slow\"]");
     let mut client = weir.postgres();
-    client.ask("BEGIN READ ONLY");
+    client.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    client.ask("SELECT count(*) FROM item");
     let reply = survives(&sandbox, &weir, || client.query(LONG_READ));
     let failure = reply.failure.expect("an error");
     assert_eq!((failure.code(), reply.status), ("08006", 'E'), "{failure}");

@@ -1,5 +1,6 @@
 //! `routing.transactions = "split"`: a transaction reads from a replica until it writes, and its client
-//! cannot tell. `routing.affinity`: how long a client keeps its replica.
+//! cannot tell. READ ONLY transactions do so in any case. `routing.affinity`: how long a client keeps its
+//! replica.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -266,6 +267,116 @@ fn what_a_standby_refuses_in_a_transaction_runs_on_the_primary() {
     assert_eq!(client.ask("SELECT draws()"), "2");
     client.ask("COMMIT");
     assert_eq!(moved(&weir, "refused"), 1.0);
+}
+
+/// Those that moved for what they asked.
+fn read_only_moved(weir: &Weir) -> f64 {
+    let labels = ["access=\"read_only\"", "cause=\"statement\""];
+    weir.metrics().sum("pgweir_transactions_moved_total", &labels)
+}
+
+#[test]
+fn a_read_only_transaction_goes_on_on_the_primary_with_what_a_replica_may_not_have() {
+    let sandbox = cluster();
+    prepare(&sandbox, "CREATE UNLOGGED TABLE fleeting AS SELECT generate_series(1, 3)");
+    let weir = Weir::start(&sandbox, "");
+    let mut client = weir.postgres();
+    client.ask("BEGIN READ ONLY");
+    assert_eq!(client.ask("SELECT count(*) FROM item"), "2");
+    check_replica(&sandbox, &mut client);
+    client.ask("SET LOCAL work_mem = '7MB'");
+    assert_eq!(client.ask("SELECT count(*) FROM fleeting"), "3");
+    check_primary(&sandbox, &mut client);
+    assert_eq!(client.ask("SHOW work_mem"), "7MB");
+    client.ask("COMMIT");
+    assert_eq!(read_only_moved(&weir), 1.0);
+    // One that only reads stays to its end; one that begins with what is the primary's begins there.
+    client.ask("BEGIN READ ONLY");
+    client.ask("SELECT count(*) FROM item");
+    client.ask("COMMIT");
+    check_replica(&sandbox, &mut client);
+    client.ask("BEGIN READ ONLY");
+    assert_eq!(client.ask("SELECT pg_is_in_recovery()"), "f");
+    assert_eq!(client.fail("INSERT INTO item VALUES (3, 'three')").code(), "25006");
+    client.ask("ROLLBACK");
+    assert_eq!(read_only_moved(&weir), 1.0);
+    assert_eq!(
+        weir.metrics().sum("pgweir_transactions_split_total", &["access=\"read_only\""]),
+        2.0
+    );
+}
+
+#[test]
+fn a_snapshot_stays_where_it_was_shown() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "");
+    let (mut client, mut writer) = (weir.postgres(), weir.postgres());
+    client.ask("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+    assert_eq!(client.ask("SELECT count(*) FROM item"), "2");
+    check_replica(&sandbox, &mut client);
+    writer.ask("INSERT INTO item VALUES (3, 'three')");
+    // The replica's, for the snapshot is there.
+    assert_eq!(client.ask("SELECT pg_is_in_recovery()"), "t");
+    assert_eq!(client.ask("SELECT count(*) FROM item"), "2");
+    client.ask("COMMIT");
+    assert_eq!(read_only_moved(&weir), 0.0);
+    // Before anything was read, a level can still be set, and the primary still be chosen.
+    client.ask("BEGIN READ ONLY");
+    client.ask("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    check_replica(&sandbox, &mut client);
+    assert_eq!(client.ask("SELECT pg_is_in_recovery()"), "f");
+    check_primary(&sandbox, &mut client);
+    assert_eq!(client.ask("SELECT count(*) FROM item"), "3");
+    client.ask("COMMIT");
+    assert_eq!(read_only_moved(&weir), 1.0);
+}
+
+#[test]
+fn a_cursor_stays_on_its_replica_and_holds_its_transaction_until_it_is_closed() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "");
+    let mut client = weir.postgres();
+    client.ask("BEGIN READ ONLY");
+    client.ask("DECLARE c CURSOR FOR SELECT name FROM item ORDER BY id");
+    assert_eq!(client.ask("FETCH c"), "one");
+    check_replica(&sandbox, &mut client);
+    assert_eq!(client.ask("SELECT pg_is_in_recovery()"), "t");
+    assert_eq!(client.ask("FETCH c"), "two");
+    client.ask("CLOSE c");
+    assert_eq!(client.ask("SELECT pg_is_in_recovery()"), "f");
+    check_primary(&sandbox, &mut client);
+    client.ask("COMMIT");
+    assert_eq!(read_only_moved(&weir), 1.0);
+}
+
+#[test]
+fn a_replica_lost_in_a_read_only_transaction_is_not_missed() {
+    let sandbox = cluster();
+    let weir = Weir::start(&sandbox, "");
+    let mut client = weir.postgres();
+    client.ask("BEGIN READ ONLY");
+    client.ask("SAVEPOINT s");
+    assert_eq!(client.ask("SELECT count(*) FROM item"), "2");
+    let node = client.last_node();
+    let replica = sandbox.replicas().find(|replica| replica.address() == node).unwrap();
+    replica.kill().unwrap();
+    assert_eq!(client.ask("SELECT count(*) FROM item WHERE id < 9"), "2");
+    assert_eq!(client.query("ROLLBACK TO s").status, 'T');
+    assert_eq!(client.fail("INSERT INTO item VALUES (3, 'three')").code(), "25006");
+    client.ask("ROLLBACK");
+    replica.start().unwrap();
+}
+
+#[test]
+fn pg_dump_dumps_unlogged_tables_where_it_is_told_to_go() {
+    let sandbox = cluster();
+    prepare(&sandbox, "CREATE UNLOGGED TABLE fleeting AS SELECT 4711 AS number");
+    let weir = Weir::start(&sandbox, "");
+    let mut dump = sandbox.program("pg_dump");
+    dump.args(["-h", "127.0.0.1", "-p", &weir.port().to_string(), "-U", "postgres", "postgres"]);
+    dump.env("PGOPTIONS", "-c pgweir.route=primary");
+    let dumped = run(&mut dump, "", PATIENCE).expect_success();
+    assert!(dumped.contains("4711") && dumped.contains("two"), "{dumped}");
 }
 
 #[test]

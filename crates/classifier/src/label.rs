@@ -335,6 +335,8 @@ pub enum Effect {
     Execute(String),
     /// `EXPLAIN EXECUTE name`, which does not run it.
     Plan(String),
+    /// `DECLARE name`: a cursor that ends with its transaction, at the latest, unless it is pinned too.
+    DeclareCursor(String),
     /// The session is tied to its server connection from now on.
     Pin(Pin),
     /// A reason for such a tie may be gone.

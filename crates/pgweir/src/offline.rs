@@ -37,7 +37,7 @@ pub fn run(
         reported: &Parameters::default(),
         is_bound: false,
         is_usual: true,
-        is_split: false,
+        split: None,
     };
     let firewall = config.firewall();
     let entry = firewall.denies(sql.as_bytes(), Options::default());

@@ -10,17 +10,18 @@ use std::time::Instant;
 
 use pgweir_classifier::catalog::defines_objects;
 use pgweir_classifier::{
-    Access, Catalog, Control, Definition, Discard, Effect as Sign, Hint, Isolation, Label,
-    LabelCache, Local, Options, Pin, Reason, Sharing, StatementLabel, UnknownFunctions, Unpin,
+    Access, Catalog, Characteristics, Control, Definition, Discard, Effect as Sign, Hint,
+    Isolation, Label, LabelCache, Local, Options, Pin, Reason, Sharing, StatementLabel,
+    UnknownFunctions, Unpin,
 };
 use pgweir_pool::{Access as Reach, Lsn, Node, Past, Reads, Want};
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::settings::{SettingsMap, quote_literal};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    CatalogChange, Culprit, Effect, Enclosure, Execution, Inspection, Manner, Move, Opening,
-    OwnQuestion, Pins, Prepared, SessionFacts, Setback, SettingChange, Target, Trace,
-    TransactionModes, Verdict,
+    AccessMode, CatalogChange, Culprit, Effect, Enclosure, Execution, Inspection,
+    Isolation as TransactionLevel, Manner, Move, Opening, OwnQuestion, Pins, Prepared,
+    SessionFacts, Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
 };
 
 use crate::catalogs::{Attendance, Change, DatabaseCatalog};
@@ -234,7 +235,7 @@ pub fn catalog(routing: &Routing) -> Catalog {
 /// Where work runs that has such a verdict: the rule.
 #[must_use]
 pub fn target(verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
-    if facts.is_split && verdict.trace == Trace::Bound {
+    if facts.split.is_some_and(|access| takes_to_primary(access, verdict.trace)) {
         return Target::Primary;
     }
     if let Some(told) = verdict.hint.or_else(|| session_hint(facts)) {
@@ -250,30 +251,51 @@ pub fn target(verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
         None => verdict.target,
         Some(modes) => {
             let read_only = modes.read_only.unwrap_or_else(|| defaults_to_read_only(facts));
-            let serializable = modes.serializable == Some(true);
-            if read_only && !serializable { verdict.target } else { Target::Primary }
+            let is_free = read_only && !modes.is_serializable();
+            if is_free { verdict.target } else { Target::Primary }
         }
     }
 }
 
-/// The same where transactions may be split: a BEGIN goes where the transaction's reads go.
+/// Whether a transaction goes to the primary for what a text leaves in it. One that is READ ONLY has come
+/// to read: what holds it where it is, it may have there.
+fn takes_to_primary(access: AccessMode, trace: Trace) -> bool {
+    match access {
+        AccessMode::ReadWrite => trace >= Trace::Held,
+        AccessMode::ReadOnly => trace >= Trace::Bound,
+    }
+}
+
+/// The same where READ WRITE transactions may be split: a BEGIN goes where the transaction's reads go.
 #[must_use]
-pub fn target_of(verdict: &Verdict, facts: SessionFacts<'_>, is_split: bool) -> Target {
-    let begins = is_split && !facts.is_split && splits(verdict, facts);
+pub fn target_of(verdict: &Verdict, facts: SessionFacts<'_>, splits_writers: bool) -> Target {
+    let is_alone = verdict.opening.is_some_and(|opening| opening.is_alone());
+    let begins =
+        is_alone && facts.split.is_none() && splits(verdict, facts, splits_writers).is_some();
     if begins { Target::Replica } else { target(verdict, facts) }
 }
 
-/// Whether a transaction that begins like this reads from a replica until it writes, where
+/// Whether a transaction that begins like this reads from a replica, and goes on on the primary with the
+/// first statement that belongs there: a READ ONLY one in any case, another of READ COMMITTED where
 /// `routing.transactions` says so. Who has told where it goes has it so.
 #[must_use]
-pub fn splits(verdict: &Verdict, facts: SessionFacts<'_>) -> bool {
+pub fn splits(
+    verdict: &Verdict,
+    facts: SessionFacts<'_>,
+    splits_writers: bool,
+) -> Option<AccessMode> {
+    let modes = verdict.begin.or(verdict.set_transaction)?;
     let is_told = || verdict.hint.is_some() || session_hint(facts).is_some();
-    let is_read_only =
-        |modes: TransactionModes| modes.read_only.unwrap_or_else(|| defaults_to_read_only(facts));
-    verdict.opening.is_some()
-        && verdict.begin.is_some_and(|modes| !is_read_only(modes))
-        && verdict.denial().is_none()
-        && !is_told()
+    if modes.is_serializable() || verdict.denial().is_some() || is_told() {
+        return None;
+    }
+    let is_read_only = modes.read_only.unwrap_or_else(|| defaults_to_read_only(facts));
+    if is_read_only {
+        return (!defaults_to_serializable(facts)).then_some(AccessMode::ReadOnly);
+    }
+    let is_plain = verdict.opening.is_some_and(|opening| opening.is_alone())
+        && modes.isolation.is_none_or(|level| level == TransactionLevel::ReadCommitted);
+    (splits_writers && is_plain).then_some(AccessMode::ReadWrite)
 }
 
 /// `SET pgweir.route`.
@@ -417,32 +439,52 @@ fn suits_replica(label: &Label) -> bool {
     label.access != Access::Write && !label.effects().any(recalls)
 }
 
-/// The BEGIN that a text is, if it may open a transaction that changes servers.
+/// The BEGIN at a text's head, if it may open a transaction that changes servers, and leaves it open.
 fn opening(label: &Label) -> Option<Opening> {
-    let [only] = label.statements.as_slice() else {
+    let [first, rest @ ..] = label.statements.as_slice() else {
         return None;
     };
-    let Control::Begin(modes) = only.control else {
+    let Control::Begin(modes) = first.control else {
         return None;
     };
-    let is_level = modes.isolation.is_none_or(|level| level <= Isolation::ReadCommitted);
-    let may_change = is_level && modes.read_only != Some(true) && modes.deferrable.is_none();
-    let is_read_committed = modes.isolation.is_some();
-    may_change.then_some(Opening { tag: only.kind, is_read_committed })
+    let is_open = rest.iter().all(|one| one.control == Control::None);
+    let rest = rest.iter().map(trace_of_one).max();
+    let may_change = modes.isolation != Some(Isolation::Serializable)
+        && is_open
+        && rest < Some(Trace::Bound)
+        && !label.unparsed;
+    let isolation = modes.isolation.map(level);
+    may_change.then_some(Opening { tag: first.kind, isolation, rest })
 }
 
 /// What a text leaves behind in its transaction.
 fn trace(label: &Label) -> Trace {
     let traces = label.statements.iter().map(trace_of_one);
-    match (label.statements.as_slice(), traces.clone().max()) {
+    let most = traces.max().unwrap_or(Trace::None);
+    let is_one = label.statements.len() <= 1;
+    let control = label.statements.iter().position(|one| one.control != Control::None);
+    match control {
         _ if label.unparsed => Trace::Bound,
-        ([] | [_], trace) => trace.unwrap_or(Trace::None),
+        _ if is_one || most == Trace::Bound => most,
+        // Several are not said again one by one.
+        None if most > Trace::None => Trace::Held,
+        None => Trace::None,
+        // What they leave ends with the transaction.
+        Some(at) if ends_last(label, at) => Trace::None,
         // What controls the transaction on its way is not told apart from the rest.
-        (several, Some(Trace::None)) if several.iter().all(|one| one.control == Control::None) => {
-            Trace::None
-        }
-        _ => Trace::Bound,
+        Some(_) => Trace::Bound,
     }
+}
+
+/// Whether the statement at this place is the last one, and ends the transaction.
+fn ends_last(label: &Label, at: usize) -> bool {
+    matches!(
+        label.statements.get(at..),
+        Some([only]) if matches!(
+            only.control,
+            Control::Commit { chain: false } | Control::Rollback { chain: false }
+        )
+    )
 }
 
 fn trace_of_one(statement: &StatementLabel) -> Trace {
@@ -452,15 +494,7 @@ fn trace_of_one(statement: &StatementLabel) -> Trace {
             Trace::None
         }
         Control::Savepoint(_) | Control::Release(_) | Control::RollbackTo(_) => Trace::Repeatable,
-        // READ ONLY is possible at any time, and on any server.
-        Control::SetTransaction(modes)
-            if modes.read_only == Some(true)
-                && modes.isolation.is_none()
-                && modes.deferrable.is_none()
-                && statement.kind == "SET" =>
-        {
-            Trace::Repeatable
-        }
+        Control::SetTransaction(modes) if statement.kind == "SET" => trace_of_modes(modes),
         _ => Trace::Bound,
     };
     let own = match &statement.local {
@@ -469,11 +503,22 @@ fn trace_of_one(statement: &StatementLabel) -> Trace {
         _ => Trace::None,
     };
     let kind = match statement.kind {
-        "DECLARE CURSOR" => Trace::Bound,
         "SET CONSTRAINTS" => Trace::Repeatable,
         _ => Trace::None,
     };
     effects.max(control).max(own).max(kind)
+}
+
+/// READ ONLY is possible at any time, and on any server; a level before anything was read.
+fn trace_of_modes(modes: &Characteristics) -> Trace {
+    let is_standbys = modes.isolation != Some(Isolation::Serializable);
+    match modes.read_only {
+        Some(false) => Trace::Bound,
+        Some(true) if modes.isolation.is_none() && modes.deferrable.is_none() => Trace::Repeatable,
+        None if modes.isolation.is_none() && modes.deferrable.is_none() => Trace::Bound,
+        _ if is_standbys => Trace::Held,
+        _ => Trace::Bound,
+    }
 }
 
 fn trace_of_sign(sign: &Sign) -> Trace {
@@ -483,7 +528,14 @@ fn trace_of_sign(sign: &Sign) -> Trace {
         | Sign::ResetAll
         | Sign::SetSessionCharacteristics(_) => Trace::Repeatable,
         // As the statement that it executes.
-        Sign::Execute(_) | Sign::Plan(_) | Sign::Discard(Discard::Plans) => Trace::None,
+        Sign::Execute(_)
+        | Sign::Plan(_)
+        | Sign::Discard(Discard::Plans)
+        // What a cursor holds it holds no more.
+        | Sign::Unpin(Unpin::CloseCursor(_)) => Trace::None,
+        Sign::DeclareCursor(_) | Sign::SetsLocally | Sign::AsksSetting(_) | Sign::RanHiddenCode => {
+            Trace::Held
+        }
         _ => Trace::Bound,
     }
 }
@@ -640,7 +692,16 @@ fn released(unpin: &Unpin) -> Pins {
 fn transaction_modes(modes: &pgweir_classifier::Characteristics) -> TransactionModes {
     TransactionModes {
         read_only: modes.read_only,
-        serializable: modes.isolation.map(|level| level == Isolation::Serializable),
+        isolation: modes.isolation.map(level),
+        deferrable: modes.deferrable,
+    }
+}
+
+fn level(level: Isolation) -> TransactionLevel {
+    match level {
+        Isolation::ReadUncommitted | Isolation::ReadCommitted => TransactionLevel::ReadCommitted,
+        Isolation::RepeatableRead => TransactionLevel::RepeatableRead,
+        Isolation::Serializable => TransactionLevel::Serializable,
     }
 }
 
@@ -724,6 +785,10 @@ fn statement_effects(statement: &StatementLabel, alone: Option<&str>) -> Vec<Eff
     };
     effects.extend(statement.local.as_ref().and_then(own_setting_effect));
     effects.extend(statement.effects.iter().flat_map(effects_of));
+    if alone.is_none() {
+        // It is not all that holds the transaction.
+        effects.retain(|effect| !matches!(effect, Effect::Declare(_)));
+    }
     for effect in &mut effects {
         if let (Effect::Prepare(prepared), Some(text)) = (effect, alone) {
             // As pg_prepared_statements shows it.
@@ -790,7 +855,13 @@ fn effects_of(sign: &Sign) -> Vec<Effect> {
         }
         Sign::Pin(pin) => vec![Effect::Pin(pins(pin))],
         Sign::Unpin(Unpin::Unlisten(None)) => vec![Effect::Unpin(Pins::LISTEN)],
-        Sign::Unpin(Unpin::CloseCursor(None)) => vec![Effect::Unpin(Pins::HOLD_CURSOR)],
+        Sign::DeclareCursor(name) => vec![Effect::Declare(name.as_str().into())],
+        Sign::Unpin(Unpin::CloseCursor(None)) => {
+            vec![Effect::Unpin(Pins::HOLD_CURSOR), Effect::CloseCursor(None)]
+        }
+        Sign::Unpin(Unpin::CloseCursor(Some(name))) => {
+            vec![Effect::CloseCursor(Some(name.as_str().into()))]
+        }
         Sign::Unpin(Unpin::AllAdvisoryLocks) => vec![Effect::Unpin(Pins::ADVISORY_LOCK)],
         // The server is asked what is left.
         Sign::Unpin(_) => Vec::new(),
@@ -999,9 +1070,11 @@ impl ClientRouter {
         target(verdict, facts)
     }
 
-    /// Whether transactions read elsewhere than on the primary until they write.
-    fn may_split(&self) -> bool {
-        self.policy.splits_transactions && !self.has_own_catalogs()
+    /// Whether a transaction that begins like this reads from a replica, and may go on on the primary.
+    /// On a cluster that shards, its next statement may use what only the coordinator has.
+    fn split(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> Option<AccessMode> {
+        let may_split = !self.has_own_catalogs();
+        splits(verdict, facts, self.policy.splits_transactions).filter(|_| may_split)
     }
 
     /// Whether servers that may read have catalogs of their own.
@@ -1125,17 +1198,16 @@ impl pgweir_protocol::verdict::Router for ClientRouter {
         }
     }
 
-    fn splits(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> bool {
-        // The next statement may use what only the coordinator has.
-        self.may_split() && splits(verdict, facts)
+    fn splits(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> Option<AccessMode> {
+        self.split(verdict, facts)
     }
 
-    fn opened_on_replica(&mut self) {
-        self.router.shared.metrics.transactions.split();
+    fn opened_on_replica(&mut self, access: AccessMode) {
+        self.router.shared.metrics.transactions.split(access);
     }
 
-    fn moved(&mut self, why: Move) {
-        self.router.shared.metrics.transactions.moved(why);
+    fn moved(&mut self, access: AccessMode, why: Move) {
+        self.router.shared.metrics.transactions.moved(access, why);
     }
 
     fn told_error(&mut self, code: SqlState, culprit: Culprit) {
@@ -1272,6 +1344,13 @@ impl ClientRouter {
         format!("SELECT {} AS \"pgweir.{name}\"", quote_literal(&value))
     }
 
+    /// Whether it is a BEGIN whose transaction reads from a replica.
+    fn begins_on_replica(&self, verdict: &Verdict, facts: SessionFacts<'_>) -> bool {
+        verdict.opening.is_some_and(|opening| opening.is_alone())
+            && facts.split.is_none()
+            && self.split(verdict, facts).is_some()
+    }
+
     /// What `EXPLAIN (ROUTE) statement` answers: a row per fact, then one per node.
     fn explain(&self, statement: &str, facts: SessionFacts<'_>) -> String {
         let options = options(facts);
@@ -1291,7 +1370,7 @@ impl ClientRouter {
         let verdict = Verdict { fingerprint, generation, ..verdict(statement.as_bytes(), &label) };
         let (target, reason) = match self.router.heals.revised(&verdict) {
             Some(revised) => (self.home(&revised, facts), heals::REASON.to_owned()),
-            None if self.may_split() && !facts.is_split && splits(&verdict, facts) => {
+            None if self.begins_on_replica(&verdict, facts) => {
                 (Target::Replica, label.reason.to_string())
             }
             None => (self.home(&verdict, facts), label.reason.to_string()),
@@ -1359,6 +1438,9 @@ mod tests {
             (Trace::None, "SELECT 1; TABLE pg_class; EXPLAIN SELECT 2"),
             (Trace::None, "COPY (SELECT 1) TO STDOUT"),
             (Trace::None, "FETCH 3 FROM c"),
+            (Trace::None, "CLOSE c"),
+            (Trace::None, "SELECT 1; COMMIT"),
+            (Trace::None, "SET LOCAL work_mem = '1MB'; SELECT 1; ROLLBACK"),
             (Trace::None, "COMMIT"),
             (Trace::None, "ROLLBACK"),
             (Trace::None, "DISCARD PLANS"),
@@ -1376,17 +1458,24 @@ mod tests {
             (Trace::Repeatable, "SET TRANSACTION READ ONLY"),
             (Trace::Repeatable, "SELECT set_config('app.tenant', '1', true)"),
             (Trace::Repeatable, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
-            (Trace::Bound, "SELECT set_config('app.tenant', $1, true)"),
-            (Trace::Bound, "SELECT 1; SET LOCAL work_mem = '1MB'"),
-            (Trace::Bound, "SELECT 1; COMMIT"),
+            (Trace::Held, "SELECT set_config('app.tenant', $1, true)"),
+            (Trace::Held, "SELECT 1; SET LOCAL work_mem = '1MB'"),
+            (Trace::Held, "DECLARE c CURSOR FOR SELECT 1"),
+            (Trace::Held, "DECLARE c CURSOR FOR SELECT 1; FETCH c"),
+            (Trace::Held, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+            (Trace::Held, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"),
+            (Trace::Held, "SET TRANSACTION READ ONLY, DEFERRABLE"),
+            (Trace::Held, "SET TRANSACTION DEFERRABLE"),
+            (Trace::Bound, "SELECT 1; COMMIT; SELECT 2"),
+            (Trace::Bound, "SELECT 1; COMMIT AND CHAIN"),
+            (Trace::Bound, "DECLARE c CURSOR WITH HOLD FOR SELECT 1"),
+            (Trace::Bound, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+            (Trace::Bound, "SET transaction_read_only = off"),
+            (Trace::Bound, "SET TRANSACTION SNAPSHOT '1-1-1'"),
             (Trace::Bound, "BEGIN"),
             (Trace::Bound, "COMMIT AND CHAIN"),
             (Trace::Bound, "SET TRANSACTION READ WRITE"),
-            (Trace::Bound, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
-            (Trace::Bound, "SET TRANSACTION READ ONLY, DEFERRABLE"),
             (Trace::Bound, "SET LOCAL transaction_isolation = 'serializable'"),
-            (Trace::Bound, "DECLARE c CURSOR FOR SELECT 1"),
-            (Trace::Bound, "CLOSE c"),
             (Trace::Bound, "PREPARE p AS SELECT 1"),
             (Trace::Bound, "DEALLOCATE p"),
             (Trace::Bound, "DISCARD TEMP"),
@@ -1407,21 +1496,27 @@ mod tests {
 
     #[test]
     fn a_begin_that_may_be_split() {
+        use AccessMode::{ReadOnly, ReadWrite};
         let rows = [
-            ("BEGIN", true),
-            ("START TRANSACTION", true),
-            ("BEGIN READ WRITE", true),
-            ("BEGIN ISOLATION LEVEL READ COMMITTED", true),
-            ("BEGIN ISOLATION LEVEL READ UNCOMMITTED, READ WRITE", true),
-            ("BEGIN READ ONLY", false),
-            ("BEGIN ISOLATION LEVEL REPEATABLE READ", false),
-            ("BEGIN ISOLATION LEVEL SERIALIZABLE", false),
-            ("BEGIN DEFERRABLE", false),
-            ("BEGIN NOT DEFERRABLE", false),
-            ("BEGIN; SELECT 1", false),
-            ("/* pgweir: primary */ BEGIN", false),
-            ("/* pgweir: replica */ BEGIN", false),
-            ("SELECT 1", false),
+            ("BEGIN", Some(ReadWrite)),
+            ("START TRANSACTION", Some(ReadWrite)),
+            ("BEGIN READ WRITE", Some(ReadWrite)),
+            ("BEGIN DEFERRABLE", Some(ReadWrite)),
+            ("BEGIN ISOLATION LEVEL READ COMMITTED", Some(ReadWrite)),
+            ("BEGIN ISOLATION LEVEL READ UNCOMMITTED, READ WRITE", Some(ReadWrite)),
+            ("BEGIN ISOLATION LEVEL REPEATABLE READ", None),
+            ("BEGIN ISOLATION LEVEL SERIALIZABLE", None),
+            ("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY", None),
+            ("BEGIN; SELECT 1", None),
+            ("BEGIN READ ONLY", Some(ReadOnly)),
+            ("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", Some(ReadOnly)),
+            ("BEGIN READ ONLY; SELECT 1", Some(ReadOnly)),
+            ("SET TRANSACTION READ ONLY", Some(ReadOnly)),
+            ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", Some(ReadOnly)),
+            ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY", None),
+            ("/* pgweir: primary */ BEGIN", None),
+            ("/* pgweir: replica */ BEGIN READ ONLY", None),
+            ("SELECT 1", None),
         ];
         let (none, told) = (SettingsMap::default(), "SET pgweir.route = 'primary'");
         let told = SettingsMap::new([("pgweir.route".into(), told.into())].into());
@@ -1431,15 +1526,45 @@ mod tests {
             settings,
             reported,
             is_usual: true,
-            is_split: false,
+            split: None,
             is_bound: false,
         };
         for (sql, expected) in rows {
             let verdict = judged(sql);
-            assert_eq!(splits(&verdict, facts(&none, &usual)), expected, "{sql}");
-            assert!(!splits(&verdict, facts(&told, &usual)), "{sql}, told where to go");
-            let is_writable = sql.contains("READ WRITE") && expected;
-            assert_eq!(splits(&verdict, facts(&none, &read_only)), is_writable, "{sql}");
+            let usually = facts(&none, &usual);
+            assert_eq!(splits(&verdict, usually, true), expected, "{sql}");
+            let read_only_alone = expected.filter(|access| *access == ReadOnly);
+            assert_eq!(splits(&verdict, usually, false), read_only_alone, "{sql}");
+            assert_eq!(
+                splits(&verdict, facts(&told, &usual), true),
+                None,
+                "{sql}, told where to go"
+            );
+            let is_writer = sql.contains("READ WRITE");
+            if expected == Some(ReadWrite) {
+                let by_default = if is_writer { ReadWrite } else { ReadOnly };
+                let got = splits(&verdict, facts(&none, &read_only), true);
+                assert_eq!(got, Some(by_default), "{sql}, read only by default");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_may_begin_a_transaction_and_go_on_in_it() {
+        let rows = [
+            ("BEGIN READ ONLY", Some(None)),
+            ("BEGIN READ ONLY; SELECT 1; SELECT 2", Some(Some(Trace::None))),
+            ("BEGIN READ ONLY; SET LOCAL work_mem = '1MB'", Some(Some(Trace::Repeatable))),
+            ("BEGIN READ ONLY; DECLARE c CURSOR FOR SELECT 1", Some(Some(Trace::Held))),
+            ("BEGIN READ ONLY; SELECT 1; COMMIT", None),
+            ("BEGIN READ ONLY; SAVEPOINT s", None),
+            ("BEGIN READ ONLY; LISTEN c", None),
+            ("BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY; SELECT 1", None),
+            ("SELECT 1; BEGIN READ ONLY", None),
+        ];
+        for (sql, expected) in rows {
+            let got = judged(sql).opening.map(|opening| opening.rest);
+            assert_eq!(got, expected, "{sql}");
         }
     }
 }

@@ -49,8 +49,6 @@ pub(crate) enum Parsed {
 pub(crate) enum Errand {
     /// Bring the server to the client's settings.
     Settings,
-    /// Begin on this server the transaction that the client began elsewhere.
-    Begin,
     /// Enter the failed state of a transaction whose server was lost.
     Fail,
     /// Leave this server for another one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::parameters::Parameters;
 use crate::prepared::{ServerStatements, UnnamedId};
 use crate::settings::SettingsMap;
+use crate::verdict::Isolation;
 
 /// Facts about one server connection.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct ServerFacts {
     pub sql: SettingsMap,
     /// Whose work its memory of sequences is.
     pub sequences: SequenceMemory,
+    /// The isolation level of transactions that name none, as far as no client has set it.
+    pub isolation: Option<Isolation>,
 }
 
 /// Who has drawn from sequences, and when: a session, and how often it has moved on since, to another
@@ -110,6 +113,7 @@ impl ServerFacts {
             unlisted: None,
             sql: SettingsMap::default(),
             sequences: SequenceMemory::default(),
+            isolation: None,
         }
     }
 

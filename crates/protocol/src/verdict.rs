@@ -69,6 +69,10 @@ pub enum Effect {
     RollbackTo(Box<str>),
     /// RELEASE SAVEPOINT.
     Release(Box<str>),
+    /// DECLARE: a cursor is open.
+    Declare(Box<str>),
+    /// CLOSE of one cursor, or of all.
+    CloseCursor(Option<Box<str>>),
 }
 
 /// A statement that SQL has prepared.
@@ -194,7 +198,7 @@ pub struct Verdict {
     pub only_begins: bool,
     /// The end of a transaction is all there is, and no other begins with it.
     pub only_ends: bool,
-    /// Such a BEGIN opens a transaction that may read from a replica until it writes.
+    /// It opens a transaction that may read from a replica and go on on the primary.
     pub opening: Option<Opening>,
     /// What it leaves behind in its transaction.
     pub trace: Trace,
@@ -431,17 +435,51 @@ pub enum Trace {
     None,
     /// What it leaves again if it is said again, in the same order: SAVEPOINT, SET.
     Repeatable,
-    /// What is on its server alone: a cursor. Or nobody knows.
+    /// What holds the transaction where it is, for as long as it is there: a cursor. Or the level of the
+    /// transaction.
+    Held,
+    /// What is on its server alone, or asks for another. Or nobody knows.
     Bound,
 }
 
-/// A BEGIN, or START TRANSACTION, that is neither READ ONLY nor of a level above READ COMMITTED.
+/// A transaction's isolation level (manual, 13.2 Transaction Isolation), the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isolation {
+    /// READ COMMITTED, or READ UNCOMMITTED, which is the same: each statement takes a new snapshot.
+    ReadCommitted,
+    /// REPEATABLE READ: one snapshot for all statements.
+    RepeatableRead,
+    /// SERIALIZABLE, which no standby does.
+    Serializable,
+}
+
+/// What a transaction says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessMode {
+    /// READ WRITE.
+    ReadWrite,
+    /// READ ONLY.
+    ReadOnly,
+}
+
+/// A BEGIN, or START TRANSACTION, that is not SERIALIZABLE: by itself, or with statements behind it that
+/// leave its transaction open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opening {
     /// The command tag.
     pub tag: &'static str,
-    /// It names its isolation level; where it does not, the session's default has it.
-    pub is_read_committed: bool,
+    /// The isolation level that it names; where it does not, the session's default has it.
+    pub isolation: Option<Isolation>,
+    /// What the statements behind it leave in the transaction, if there are any.
+    pub rest: Option<Trace>,
+}
+
+impl Opening {
+    /// Whether it is all there is.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.rest.is_none()
+    }
 }
 
 /// Why a transaction that has read from a replica goes on on another server.
@@ -462,8 +500,32 @@ pub enum Move {
 pub struct TransactionModes {
     /// READ ONLY or READ WRITE.
     pub read_only: Option<bool>,
-    /// ISOLATION LEVEL SERIALIZABLE (true), or another level (false).
-    pub serializable: Option<bool>,
+    /// ISOLATION LEVEL.
+    pub isolation: Option<Isolation>,
+    /// DEFERRABLE or NOT DEFERRABLE.
+    pub deferrable: Option<bool>,
+}
+
+impl TransactionModes {
+    /// Whether a standby refuses them.
+    #[must_use]
+    pub fn is_serializable(&self) -> bool {
+        self.isolation == Some(Isolation::Serializable)
+    }
+
+    /// The BEGIN that gives them.
+    #[must_use]
+    pub fn begin(&self) -> String {
+        let level = self.isolation.map(|level| match level {
+            Isolation::ReadCommitted => "ISOLATION LEVEL READ COMMITTED",
+            Isolation::RepeatableRead => "ISOLATION LEVEL REPEATABLE READ",
+            Isolation::Serializable => "ISOLATION LEVEL SERIALIZABLE",
+        });
+        let access = self.read_only.map(|on| if on { "READ ONLY" } else { "READ WRITE" });
+        let wait = self.deferrable.map(|on| if on { "DEFERRABLE" } else { "NOT DEFERRABLE" });
+        let modes: Vec<&str> = [level, access, wait].into_iter().flatten().collect();
+        format!("BEGIN {}", modes.join(", ")).trim_end().to_owned()
+    }
 }
 
 /// A set of reasons that bind a client to its server connection.
@@ -610,9 +672,9 @@ pub struct SessionFacts<'a> {
     pub reported: &'a Parameters,
     /// Client encoding and string syntax are UTF8 and standard: texts mean what they mean to most.
     pub is_usual: bool,
-    /// It is in a transaction that reads from a replica until it writes: what is bound to its server
-    /// has to be done on the primary.
-    pub is_split: bool,
+    /// It is in a transaction that may leave its replica: what could not follow it from there has to be
+    /// done on the primary.
+    pub split: Option<AccessMode>,
     /// A transaction is open: what comes next runs where it is.
     pub is_bound: bool,
 }
@@ -674,16 +736,18 @@ pub trait Router {
     /// (hints, read-only defaults) and the policy together.
     fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target;
 
-    /// Whether a transaction that begins like this reads from a replica until it writes.
-    fn splits(&self, _verdict: &Verdict, _facts: SessionFacts<'_>) -> bool {
-        false
+    /// Whether a transaction that begins like this, by a BEGIN or the SET TRANSACTION READ ONLY behind
+    /// one, reads from a replica until something is asked that belongs to the primary; and what it says
+    /// of itself.
+    fn splits(&self, _verdict: &Verdict, _facts: SessionFacts<'_>) -> Option<AccessMode> {
+        None
     }
 
     /// Such a transaction has come to a replica.
-    fn opened_on_replica(&mut self) {}
+    fn opened_on_replica(&mut self, _access: AccessMode) {}
 
     /// Such a transaction leaves its replica.
-    fn moved(&mut self, _why: Move) {}
+    fn moved(&mut self, _access: AccessMode, _why: Move) {}
 
     /// A statement is on its way to a server of this role.
     fn sent(&mut self, verdict: &Verdict, on: Target);

@@ -2,10 +2,6 @@
 
 /// Deviations that are to go. One that is gone fails until it is taken off this list.
 pub(crate) const KNOWN: &[(&str, &str)] = &[
-    ("a read-only transaction ends and a write follows in one string", REPLICA),
-    ("a read-only transaction rolled back and a write in one string", REPLICA),
-    ("a read-only transaction ends and another begins in one string", REPLICA),
-    ("a read-only transaction in pipelines, and a write behind its end", REPLICA),
     ("RESET of a startup parameter in the middle of a pipeline", RESET),
     ("RESET of a startup parameter in a transaction", RESET),
     ("options at the startup", RESET),
@@ -31,7 +27,6 @@ pub(crate) const BY_CHANCE: &[(&str, &str)] = &[
 
 const PLAN: &str = "a server that prepares a statement anew after DDL judges it as new, and tells \
      nothing of its parameters before it fails";
-const REPLICA: &str = "what begins on a replica stays there to its ReadyForQuery";
 const RESET: &str = "the server resets to its own default, not to the client's startup parameter";
 const UNFINISHED: &str = "answers that no Sync asked for are not fetched for one who breaks off";
 const UNNAMED: &str = "of an unnamed statement that a skipped Parse has replaced no copy is kept";

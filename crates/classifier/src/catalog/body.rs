@@ -175,6 +175,7 @@ fn trait_of(effect: &Effect) -> Traits {
         | Effect::Reset { local: true, .. }
         | Effect::SetsLocally => Traits::SETS_LOCALLY,
         Effect::ListsStatements => Traits::LISTS_STATEMENTS,
+        Effect::DeclareCursor(_) => Traits::NONE,
         Effect::UsesSequence => Traits::USES_SEQUENCE,
         Effect::RecallsSequence => Traits::RECALLS_SEQUENCE,
         Effect::Pin(Pin::Load) => Traits::SESSION.with(Traits::KEEPS_STATE),

@@ -45,6 +45,7 @@ impl Judge<'_> {
     fn declare(&mut self, node: &DeclareCursorStmt) -> StatementLabel {
         let mut label = self.inner(node.query.as_deref(), false);
         label.kind = "DECLARE CURSOR";
+        label.effect(Effect::DeclareCursor(node.portalname.clone()));
         if node.options & CURSOR_OPTION_HOLD != 0 {
             label.effect(Effect::Pin(Pin::HoldCursor(node.portalname.clone())));
         }

@@ -160,6 +160,7 @@ fn effect(effect: &Effect) -> String {
         Effect::Deallocate(name) => format!("deallocate({})", all(name)),
         Effect::Execute(name) => format!("execute({name})"),
         Effect::Plan(name) => format!("plan({name})"),
+        Effect::DeclareCursor(name) => format!("declare({name})"),
         Effect::Pin(pin) => match pin {
             Pin::TemporaryObject(Some(name)) | Pin::Listen(name) | Pin::HoldCursor(name) => {
                 format!("pin({}:{name})", pin.as_str())

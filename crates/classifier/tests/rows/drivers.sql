@@ -68,7 +68,7 @@ SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY
 --;; neutral session_setting set(default_transaction_read_only:SET_"default_transaction_read_only"_TO_'on') exact
 set session default_transaction_read_only = on
---;; primary pins pin(hold_cursor:s_1)
+--;; primary pins declare(s_1) pin(hold_cursor:s_1)
 DECLARE s_1 NO SCROLL CURSOR WITH HOLD FOR SELECT * FROM t
---;; read harmless server
+--;; read harmless declare(_django_curs_1_sync_1) server
 DECLARE "_django_curs_1_sync_1" NO SCROLL CURSOR WITHOUT HOLD FOR SELECT * FROM t

@@ -1,12 +1,12 @@
---;; read harmless server
+--;; read harmless declare(c) server
 DECLARE c CURSOR FOR SELECT * FROM t
---;; read harmless server
+--;; read harmless declare(c) server
 DECLARE c BINARY INSENSITIVE SCROLL CURSOR WITHOUT HOLD FOR SELECT * FROM t
---;; primary pins pin(hold_cursor:c)
+--;; primary pins declare(c) pin(hold_cursor:c)
 DECLARE c CURSOR WITH HOLD FOR SELECT * FROM t
---;; write row_lock
+--;; write row_lock declare(c)
 DECLARE c CURSOR FOR SELECT * FROM t FOR UPDATE
---;; write unknown_function hidden_code pin(hold_cursor:c)
+--;; write unknown_function hidden_code declare(c) pin(hold_cursor:c)
 DECLARE c CURSOR WITH HOLD FOR SELECT my_function()
 --;; neutral cursor
 FETCH ALL FROM c

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use pgweir_classifier::Reason;
-use pgweir_protocol::verdict::{Move, Target, Verdict};
+use pgweir_protocol::verdict::{AccessMode, Move, Target, Verdict};
 
 use super::count::{Counter, Histogram};
 use super::errors::Errors;
@@ -30,7 +30,7 @@ pub struct Metrics {
     pub replays_conflict: Counter,
     /// Statements that the firewall did not let pass.
     pub firewall_refusals: Counter,
-    /// Transactions that read from replicas until they write.
+    /// Transactions that read from replicas and may leave them.
     pub(crate) transactions: Transactions,
     /// Errors that clients were told.
     pub errors: Errors,
@@ -41,9 +41,16 @@ pub struct Metrics {
     reasons: Vec<[Counter; 2]>,
 }
 
-/// Transactions that read from replicas until they write.
+/// Transactions that read from replicas and may go on on the primary, READ WRITE ones and READ ONLY ones.
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
+    read_write: OfAccess,
+    read_only: OfAccess,
+}
+
+/// Those of one access mode.
+#[derive(Debug, Default)]
+struct OfAccess {
     split: Counter,
     statement: Counter,
     lost: Counter,
@@ -52,35 +59,49 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
+    fn of(&self, access: AccessMode) -> &OfAccess {
+        match access {
+            AccessMode::ReadWrite => &self.read_write,
+            AccessMode::ReadOnly => &self.read_only,
+        }
+    }
+
     /// One has come to a replica.
-    pub(crate) fn split(&self) {
-        self.split.increment(1);
+    pub(crate) fn split(&self, access: AccessMode) {
+        self.of(access).split.increment(1);
     }
 
     /// One has left its replica.
-    pub(crate) fn moved(&self, why: Move) {
+    pub(crate) fn moved(&self, access: AccessMode, why: Move) {
+        let counters = self.of(access);
         let counter = match why {
-            Move::Statement => &self.statement,
-            Move::Lost => &self.lost,
-            Move::Conflict => &self.conflict,
-            Move::Refused => &self.refused,
+            Move::Statement => &counters.statement,
+            Move::Lost => &counters.lost,
+            Move::Conflict => &counters.conflict,
+            Move::Refused => &counters.refused,
         };
         counter.increment(1);
     }
 
     fn put(&self, page: &mut Page) {
-        let help = "Transactions that came to a replica, to read there until they write.";
-        page.counter("pgweir_transactions_split_total", help, self.split.get());
-        let help = "Transactions that left a replica to go on elsewhere, by why.";
+        let both = [("read_write", &self.read_write), ("read_only", &self.read_only)];
+        let help = "Transactions that came to a replica and can leave it: READ ONLY ones, and READ WRITE ones that are split.";
+        let mut split = page.metric(Kind::Counter, "pgweir_transactions_split_total", help);
+        for (access, counters) in both {
+            split.put(&[("access", access)], counters.split.get());
+        }
+        let help = "Transactions that left their replica to go on elsewhere, by why.";
         let mut moved = page.metric(Kind::Counter, "pgweir_transactions_moved_total", help);
-        let causes = [
-            ("statement", &self.statement),
-            ("lost", &self.lost),
-            ("conflict", &self.conflict),
-            ("refused", &self.refused),
-        ];
-        for (cause, counter) in causes {
-            moved.put(&[("cause", cause)], counter.get());
+        for (access, counters) in both {
+            let causes = [
+                ("statement", &counters.statement),
+                ("lost", &counters.lost),
+                ("conflict", &counters.conflict),
+                ("refused", &counters.refused),
+            ];
+            for (cause, counter) in causes {
+                moved.put(&[("access", access), ("cause", cause)], counter.get());
+            }
         }
     }
 }

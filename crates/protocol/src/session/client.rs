@@ -220,7 +220,6 @@ impl<R: Router> Session<R> {
         let wait = |next| Err(Step::Wait(next));
         let Link::Attached(attached) = &self.link else {
             return match &self.resume {
-                Some(Resume::Begin { target, .. }) => wait(Next::Attach(*target)),
                 Some(Resume::Failed) => wait(Next::Attach(Target::Replica)),
                 Some(Resume::Pipeline) => wait(Next::Attach(Target::Primary)),
                 Some(Resume::Split) => wait(match self.home_of_split(frame) {
@@ -287,9 +286,8 @@ impl<R: Router> Session<R> {
         if self.is_refused_block(&verdict) {
             return self.refuse_block(to_client);
         }
-        if let Some(resume) = self.goes_on_elsewhere(&verdict) {
+        if self.goes_on_elsewhere(&verdict, to_server) {
             self.foresight.put_back(verdict);
-            self.leave(resume, to_server);
             return Step::Wait(Next::Reply);
         }
         if self.lends_names(&verdict, to_server) || self.makes_now(&verdict, to_server) {
@@ -311,30 +309,17 @@ impl<R: Router> Session<R> {
         }
     }
 
-    /// Whether a text goes on, on another server, with what was begun on this one.
-    fn goes_on_elsewhere(&mut self, verdict: &Verdict) -> Option<Resume> {
-        if self.moves_to_replica(verdict) {
-            let sql = std::mem::take(&mut self.fresh_begin);
-            let target = Target::Replica;
-            return Some(Resume::Begin { sql, target });
+    /// Whether a text goes on, on another server, with what was begun on this one: a transaction that
+    /// turns out to be READ ONLY, or a pipeline that turns out to be the primary's.
+    fn goes_on_elsewhere(&mut self, verdict: &Verdict, to_server: &mut Outgoing) -> bool {
+        if verdict.set_transaction.is_some() && self.begins_again(verdict, to_server) {
+            return true;
         }
-        (self.in_pipeline && self.moves_to_primary(verdict)).then_some(Resume::Pipeline)
-    }
-
-    /// SET TRANSACTION READ ONLY as the first statement of a transaction begun on the primary:
-    /// nothing has been done there, so the transaction can be begun again on a replica.
-    fn moves_to_replica(&self, verdict: &Verdict) -> bool {
-        let Link::Attached(attached) = &self.link else {
-            return false;
-        };
-        !self.fresh_begin.is_empty()
-            && attached.role == Target::Primary
-            && attached.status == TransactionStatus::Transaction
-            && attached.pipeline.is_empty()
-            && self.track.now().pins.is_empty()
-            && verdict.set_transaction.is_some_and(|modes| {
-                modes.read_only == Some(true) && modes.serializable != Some(true)
-            })
+        let moves = self.in_pipeline && self.moves_to_primary(verdict);
+        if moves {
+            self.leave(to_server);
+        }
+        moves
     }
 
     fn note_begin(&mut self, verdict: &Verdict, sql: &[u8]) {
@@ -342,7 +327,7 @@ impl<R: Router> Session<R> {
         let may_move = verdict.only_begins
             && verdict
                 .begin
-                .is_some_and(|modes| modes.read_only.is_none() && modes.serializable != Some(true));
+                .is_some_and(|modes| modes.read_only.is_none() && !modes.is_serializable());
         let begins = matches!(
             &self.link,
             Link::Attached(attached)
@@ -360,6 +345,7 @@ impl<R: Router> Session<R> {
         to_server: &mut Outgoing,
     ) -> Step {
         self.in_pipeline = false;
+        self.opens_in_text(&verdict);
         self.foresight.forget();
         self.statements.unnamed = None;
         self.replay.replaces_unnamed();
@@ -389,8 +375,8 @@ impl<R: Router> Session<R> {
             return Some((DENIED.to_owned(), 0));
         }
         if let Some(question) = &verdict.question {
-            let is_split = self.is_split();
-            let facts = facts(&self.track, &self.reported, &self.environment, is_split, &self.link);
+            let split = self.split_access();
+            let facts = facts(&self.track, &self.reported, &self.environment, split, &self.link);
             return Some((self.router.answer(question, facts), 0));
         }
         // A statement of the client's that servers hold under another name, and for others too.

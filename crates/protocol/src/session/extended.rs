@@ -12,7 +12,7 @@ use crate::settings::SettingsMap;
 use crate::verdict::{Pins, Router, Target, Verdict};
 
 use super::client::Frame;
-use super::link::{Attached, Link, Resume};
+use super::link::{Attached, Link};
 use super::{
     DENIED, Fate, MAX_FORESIGHT, MAX_INSPECTED_SQL, MAX_PORTAL_NAME, MAX_PORTALS, Next, Passing,
     Session, Step, TransactionStatus, facts, fatal,
@@ -112,17 +112,19 @@ impl<R: Router> Session<R> {
         let verdict = self.with_denial(verdict);
         if self.moves_to_primary(&verdict) {
             self.foresight.put_back(verdict);
-            self.leave(Resume::Pipeline, to_server);
+            self.leave(to_server);
             return Ok(Step::Wait(Next::Reply));
         }
         if verdict.denial().is_some() {
             return Ok(self.parse_denied(frame, name, verdict, to_server));
         }
+        // To be analysed, a query takes a snapshot.
+        self.note_parsed(&verdict);
         self.clear_memory(&verdict, to_server);
         self.lend_names(&verdict, to_server);
         if let Some(question) = &verdict.question {
-            let is_split = self.is_split();
-            let facts = facts(&self.track, &self.reported, &self.environment, is_split, &self.link);
+            let split = self.split_access();
+            let facts = facts(&self.track, &self.reported, &self.environment, split, &self.link);
             let sql = self.router.answer(question, facts);
             let mut tail = sql.into_bytes();
             tail.extend_from_slice(&[0, 0, 0]);
@@ -298,6 +300,7 @@ impl<R: Router> Session<R> {
         }
         self.bound_in_pipeline = true;
         self.bound_text = self.text_to_keep(name, verdict.as_ref());
+        self.note_named_portal(portal);
         if let Some(verdict) = &verdict {
             self.clear_memory(verdict, to_server);
             self.lend_names(verdict, to_server);
@@ -384,6 +387,7 @@ impl<R: Router> Session<R> {
         };
         if kind != b'S' {
             self.portals.retain(|(portal, _)| **portal != *name);
+            self.cursor_closed(Some(name));
         }
         let Link::Attached(attached) = &mut self.link else {
             return Ok(Step::Wait(Next::Reply));

@@ -12,11 +12,10 @@ use std::sync::Arc;
 
 use crate::frame::{HEADER_LENGTH, Header, split_cstr};
 use crate::outgoing::Outgoing;
-use crate::verdict::{Opening, Router, Target, Trace, Verdict};
+use crate::verdict::{AccessMode, Router, Target, Trace, Verdict};
 
 use super::client::Frame;
-use super::link::Resume;
-use super::split::{MAX_SAID_AGAIN_BYTES, has_parameters};
+use super::split::{Beginning, MAX_SAID_AGAIN_BYTES, has_parameters};
 use super::{MAX_FORESIGHT, MAX_INSPECTED_SQL, Next, Session, Step};
 
 /// Verdicts already given on the messages that lie ahead, in their order.
@@ -30,8 +29,8 @@ pub(super) struct Foresight {
     does_more: bool,
     /// All of the pipeline was looked at, up to its end.
     is_complete: bool,
-    /// It begins with the BEGIN of a transaction that reads from a replica until it writes.
-    begins: Option<Opening>,
+    /// It begins with the BEGIN of a transaction that may leave its replica.
+    begins: Option<Beginning>,
     /// Statements judged so far, new ones and earlier ones.
     judged: usize,
     /// Of those, how many control transactions.
@@ -66,8 +65,8 @@ impl Foresight {
             && self.verdicts.front().is_some_and(|verdict| verdict.only_begins)
     }
 
-    /// The BEGIN ahead that opens a transaction that may be split.
-    pub(super) fn begins(&self) -> Option<Opening> {
+    /// The BEGIN ahead that opens a transaction that may leave its replica.
+    pub(super) fn begins(&self) -> Option<Beginning> {
         self.begins
     }
 
@@ -155,7 +154,7 @@ impl<R: Router> Session<R> {
         }
         match self.home(frame.input) {
             Ok(Target::Primary) if !self.fails_anywhere() => {
-                self.leave(Resume::Pipeline, to_server);
+                self.leave(to_server);
                 Err(Step::Wait(Next::Reply))
             }
             Ok(_) => Ok(()),
@@ -224,33 +223,53 @@ impl<R: Router> Session<R> {
     fn target_ahead(&mut self, verdict: &Verdict, length: usize) -> Target {
         let is_first = self.foresight.judged == 0;
         self.foresight.judges(verdict);
-        if verdict.opening.is_some() && self.splits(verdict) {
-            if is_first && length <= MAX_SAID_AGAIN_BYTES {
-                self.foresight.begins = verdict.opening;
-                return Target::Replica;
-            }
-            // What came before it belongs to the transaction.
-            return Target::Primary;
+        let fits = is_first && length <= MAX_SAID_AGAIN_BYTES;
+        if verdict.opening.is_some()
+            && let Some(home) = self.home_of_beginning(verdict, fits)
+        {
+            return home;
         }
-        let is_lasting = verdict.trace == Trace::Repeatable && self.is_split();
+        let is_lasting = verdict.trace == Trace::Repeatable && self.split_access().is_some();
         if is_lasting && !self.has_room_to_say(self.foresight.judged, length) {
             return Target::Primary;
         }
         self.target(verdict)
     }
 
-    /// In a transaction that is split: what stays of a portal with a name, and what was set to the value
-    /// of a parameter, cannot be made again elsewhere.
-    fn home_of_portal(&mut self, portal: &[u8], name: &[u8], values: &[u8]) -> Target {
-        if !self.is_split() {
-            return Target::Replica;
+    /// Where a transaction begins that may leave its replica; `fits` if its BEGIN can be said again.
+    fn home_of_beginning(&mut self, verdict: &Verdict, fits: bool) -> Option<Target> {
+        let opening = verdict.opening?;
+        let access = self.splits(verdict)?;
+        let level = self.level(opening.isolation);
+        if level.is_some_and(|level| !access.suits(level)) {
+            return Some(Target::Primary);
         }
+        let home = match (opening.is_alone(), access) {
+            (true, _) if fits => Target::Replica,
+            (false, AccessMode::ReadOnly) if fits => self.target(verdict),
+            // What came before it belongs to the transaction.
+            (_, AccessMode::ReadWrite) => return Some(Target::Primary),
+            (_, AccessMode::ReadOnly) => return None,
+        };
+        if home == Target::Replica {
+            self.foresight.begins = Some(Beginning::new(opening, access));
+        }
+        Some(home)
+    }
+
+    /// In a transaction that may leave its replica: what stays of a portal with a name, and what was set
+    /// to the value of a parameter, cannot be made again elsewhere. Portals hold a READ ONLY one.
+    fn home_of_portal(&mut self, portal: &[u8], name: &[u8], values: &[u8]) -> Target {
+        let Some(access) = self.split_access() else {
+            return Target::Replica;
+        };
         let earlier = self.verdict_of(name);
         let mut meant = self.foresight.verdicts.iter().chain(&earlier);
         let is_lasting = meant.any(|verdict| verdict.trace == Trace::Repeatable);
         // What SQL has prepared has no text here.
         let has_text = name.is_empty() || !self.statements.sql.contains(name);
-        if portal.is_empty() && !(is_lasting && (has_parameters(values) || !has_text)) {
+        let is_usual = portal.is_empty() || access == AccessMode::ReadOnly && !is_lasting;
+        if is_usual && !(is_lasting && (has_parameters(values) || !has_text)) {
             Target::Replica
         } else {
             Target::Primary

@@ -96,13 +96,11 @@ pub(super) enum Stage {
 /// A transaction to take up again on the next server.
 #[derive(Debug)]
 pub(super) enum Resume {
-    /// The client's BEGIN, which the previous server has undone.
-    Begin { sql: Vec<u8>, target: Target },
     /// The failed transaction of a server that was lost.
     Failed,
     /// A pipeline that had run nothing yet.
     Pipeline,
-    /// The transaction that reads from a replica until it writes.
+    /// The transaction that has left its replica, or was on no server yet.
     Split,
 }
 
@@ -211,10 +209,6 @@ impl<R: Router> Session<R> {
             return false;
         };
         match self.resume.take() {
-            Some(Resume::Begin { sql, .. }) => {
-                attached.run(Errand::Begin, &sql, to_server);
-                true
-            }
             Some(Resume::Failed) => {
                 attached.run(Errand::Fail, FAIL.as_bytes(), to_server);
                 true
@@ -257,11 +251,13 @@ impl<R: Router> Session<R> {
                 }
             }
             (Errand::Again, error) => self.said_again(error, to_client),
-            (Errand::Isolation, None) => self.isolation_known(),
+            (Errand::Isolation, None) => {
+                self.isolation_known();
+            }
             (Errand::Sequences, None) => {}
             // The transaction has failed: so does what asks.
             (Errand::Sequences, Some(_)) => attached.facts.sequences = SequenceMemory::Mixed,
-            (Errand::Begin | Errand::Check, None) | (Errand::Fail, _) => {}
+            (Errand::Check, None) | (Errand::Fail, _) => {}
             (_, Some(error)) => self.errand_failed(errand, error),
         }
     }
@@ -281,13 +277,12 @@ impl<R: Router> Session<R> {
         if attached.stage == Stage::Awaited {
             attached.stage = Stage::Leaving;
         }
-        let begun = errand == Errand::Begin;
         if self.is_between_servers() {
             // What no server takes from it would keep the client from ending its transaction.
             self.split = None;
             self.resume = Some(Resume::Failed);
         }
-        self.give_up_resuming(begun);
+        self.give_up_resuming(false);
         self.refusal.refuse_next(error);
     }
 
@@ -344,7 +339,7 @@ impl<R: Router> Session<R> {
         if self.fails_between_servers(in_transaction) {
             return;
         }
-        let begun = matches!(self.resume, Some(Resume::Begin { .. } | Resume::Failed));
+        let begun = matches!(self.resume, Some(Resume::Failed));
         if in_transaction || begun {
             self.refusal.status = TransactionStatus::Failed;
             self.resume = Some(Resume::Failed);
@@ -366,25 +361,19 @@ impl<R: Router> Session<R> {
         self.note_environment();
     }
 
-    /// Leaves this server for another: undoes the empty transaction or pipeline begun on it.
-    pub(super) fn leave(&mut self, resume: Resume, to_server: &mut Outgoing) {
+    /// Leaves this server for the primary: undoes the pipeline begun on it, and the transaction that it is
+    /// in.
+    pub(super) fn leave(&mut self, to_server: &mut Outgoing) {
         if self.may_move() {
             return self.moves(to_server);
         }
         let Link::Attached(attached) = &mut self.link else {
             return;
         };
-        match &resume {
-            Resume::Pipeline => {
-                to_server.own(message::sync);
-                attached.pipeline.push(Owed::OwnSync);
-                attached.errand = Some(Errand::Leave);
-            }
-            Resume::Begin { .. } | Resume::Failed | Resume::Split => {
-                attached.run(Errand::Leave, b"ROLLBACK", to_server);
-            }
-        }
-        self.resume = Some(resume);
+        to_server.own(message::sync);
+        attached.pipeline.push(Owed::OwnSync);
+        attached.errand = Some(Errand::Leave);
+        self.resume = Some(Resume::Pipeline);
     }
 
     /// Whether the client is between transactions, with nothing asked and nothing owed.

@@ -274,7 +274,7 @@ impl<R: Router> Session<R> {
 /// fails opens none; behind one in a text of several statements the rest may have failed.
 fn begins_block(owed: &Owed) -> bool {
     match owed {
-        Owed::Errand(Errand::Begin | Errand::Fail | Errand::Again) => true,
+        Owed::Errand(Errand::Fail | Errand::Again) => true,
         Owed::Query { verdict, .. } => verdict.begin.is_some() && !verdict.only_begins,
         _ => false,
     }

@@ -38,7 +38,7 @@ use crate::report::{Report, Severity};
 use crate::server::carried_mark;
 use crate::settings::{SettingsMap, SettingsTrack};
 use crate::sqlstate::SqlState;
-use crate::verdict::{Router, SessionFacts, Target, Verdict};
+use crate::verdict::{AccessMode, Router, SessionFacts, Target, Verdict};
 
 pub use link::{Disposition, Work};
 pub use loss::Loss;
@@ -197,7 +197,7 @@ pub struct Session<R> {
     fresh_begin: Vec<u8>,
     /// A transaction to take up again on the next server.
     resume: Option<link::Resume>,
-    /// The open transaction reads from a replica until it writes.
+    /// The open transaction may leave its replica.
     split: Option<Box<Split>>,
     /// What the unnamed portal runs, if that may have to be said again.
     bound_text: Option<Box<[u8]>>,
@@ -318,7 +318,7 @@ impl<R: Router> Session<R> {
     }
 
     fn judge(&mut self, sql: &[u8]) -> Arc<Verdict> {
-        let facts = facts(&self.track, &self.reported, &self.environment, false, &self.link);
+        let facts = facts(&self.track, &self.reported, &self.environment, None, &self.link);
         self.router.judge(sql, facts)
     }
 
@@ -326,13 +326,13 @@ impl<R: Router> Session<R> {
         if self.mode == PoolMode::Session {
             return Target::Primary;
         }
-        let is_split = self.is_split();
-        let facts = facts(&self.track, &self.reported, &self.environment, is_split, &self.link);
+        let split = self.split_access();
+        let facts = facts(&self.track, &self.reported, &self.environment, split, &self.link);
         self.router.target(verdict, facts)
     }
 
     fn facts(&self) -> SessionFacts<'_> {
-        facts(&self.track, &self.reported, &self.environment, self.is_split(), &self.link)
+        facts(&self.track, &self.reported, &self.environment, self.split_access(), &self.link)
     }
 
     fn next_unnamed(&mut self) -> UnnamedId {
@@ -379,7 +379,7 @@ fn facts<'a>(
     track: &'a SettingsTrack,
     reported: &'a Parameters,
     environment: &str,
-    is_split: bool,
+    split: Option<AccessMode>,
     link: &Link,
 ) -> SessionFacts<'a> {
     let status = match link {
@@ -390,7 +390,7 @@ fn facts<'a>(
         settings: &track.now().client,
         reported,
         is_usual: environment.starts_with(USUAL_BYTES),
-        is_split,
+        split,
         is_bound: status != TransactionStatus::Idle,
     }
 }

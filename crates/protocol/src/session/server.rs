@@ -348,6 +348,8 @@ impl<R: Router> Session<R> {
                 Effect::Savepoint(name) => self.track.savepoint(name),
                 Effect::RollbackTo(name) => self.track.rollback_to(name),
                 Effect::Release(name) => self.track.release(name),
+                Effect::Declare(_) => {}
+                Effect::CloseCursor(name) => self.cursor_closed(name.as_deref().map(str::as_bytes)),
             }
         }
     }

@@ -1,15 +1,17 @@
-//! A transaction that reads from a replica until it writes.
+//! A transaction that reads from a replica and may go on on the primary.
 //!
-//! Such a transaction (READ COMMITTED, and not READ ONLY) has nothing on its replica but what it has
-//! SET and its savepoints: each statement takes a new snapshot (manual, 13.2.1 Read Committed Isolation
-//! Level). So it can go on elsewhere. What it has said of that is kept in a [`Journal`]. Before the first
-//! message that a replica may not have, the replica's transaction is rolled back and its connection given
-//! back; on the primary, once its settings are those from before the transaction, the client's BEGIN and
-//! the journal are said again, and the message follows. In the same way a transaction goes on whose
-//! replica is lost, or has to cancel its read.
+//! Such a transaction has nothing on its replica but what it has SET and its savepoints: under READ
+//! COMMITTED each statement takes a new snapshot (manual, 13.2.1 Read Committed Isolation Level). So it
+//! can go on elsewhere. What it has said of that is kept in a [`Journal`]. Before the first message that
+//! a replica may not have, the replica's transaction is rolled back and its connection given back; on
+//! the primary, once its settings are those from before the transaction, the client's BEGIN and the
+//! journal are said again, and the message follows. In the same way a transaction goes on whose replica
+//! is lost, or has to cancel its read.
 //!
-//! What could not follow is never left on a replica: a statement that is [`Trace::Bound`], a portal with a
-//! name, a setting with parameters go to the primary themselves.
+//! One that is READ WRITE leaves nothing else on a replica: what could not follow, a cursor, a portal
+//! with a name, a setting with parameters, goes to the primary itself. One that is READ ONLY came to
+//! read: its cursors and portals stay on its replica, and it with them until they are closed. Under
+//! REPEATABLE READ it has one snapshot, and stays where it has been shown something.
 //!
 //! A BEGIN that stands alone is answered at once, and said to a server with the first statement behind it,
 //! for only that tells which server. A transaction that begins with a write costs nothing more.
@@ -22,7 +24,9 @@ use crate::message::{self, TransactionStatus};
 use crate::outgoing::Outgoing;
 use crate::pipeline::{Errand, Owed, Said};
 use crate::settings::MAX_SETTINGS;
-use crate::verdict::{Effect, Move, Opening, Router, Target, Trace, Verdict};
+use crate::verdict::{
+    AccessMode, Effect, Isolation, Move, Opening, Router, Target, Trace, Verdict,
+};
 
 use super::client::Frame;
 use super::inspection::column;
@@ -50,6 +54,9 @@ const ASK_ISOLATION: &[u8] = b"SHOW default_transaction_isolation";
 #[derive(Debug)]
 pub(super) struct Split {
     begin: Said,
+    access: AccessMode,
+    /// Its isolation level, as far as that is known. Before it has read, it may change.
+    isolation: Option<Isolation>,
     journal: Journal,
     standing: Standing,
     /// Where it has to go on at least.
@@ -89,12 +96,36 @@ enum Again {
     Fail,
 }
 
+/// The BEGIN that lies ahead.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beginning {
+    opening: Opening,
+    access: AccessMode,
+}
+
+impl Beginning {
+    pub(super) fn new(opening: Opening, access: AccessMode) -> Self {
+        Self { opening, access }
+    }
+}
+
+impl AccessMode {
+    /// Whether a transaction of this level may be on a replica. What has one snapshot for all its
+    /// statements cannot leave it to write.
+    pub(super) fn suits(self, level: Isolation) -> bool {
+        match self {
+            Self::ReadWrite => level == Isolation::ReadCommitted,
+            Self::ReadOnly => level != Isolation::Serializable,
+        }
+    }
+}
+
 /// What sessions have that name no isolation level in BEGIN.
 #[derive(Debug)]
 pub(super) struct DefaultIsolation {
     /// What the client has said of it.
     setting: Option<Arc<str>>,
-    is_read_committed: bool,
+    level: Isolation,
 }
 
 /// What a transaction has said that leaves something in it, as far as it still holds.
@@ -102,13 +133,40 @@ pub(super) struct DefaultIsolation {
 struct Journal {
     entries: Vec<Entry>,
     bytes: usize,
+    /// How much of it came before the transaction had read something.
+    before_look: Option<usize>,
+    /// More holds the transaction than could be noted.
+    is_overfull: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
-    said: Said,
+    what: What,
     /// The savepoint that it makes, until that is released.
     savepoint: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+enum What {
+    /// To be said again.
+    Said(Said),
+    /// Something that cannot be made elsewhere: the cursor or portal of this name; or whatever stays to
+    /// the transaction's end.
+    Held(Option<Box<[u8]>>),
+}
+
+impl Entry {
+    fn said(&self) -> Option<&Said> {
+        match &self.what {
+            What::Said(said) => Some(said),
+            What::Held(_) => None,
+        }
+    }
+
+    /// What a server has to be told of it.
+    fn again(&self) -> Option<(&[u8], Again)> {
+        self.said().map(|said| (&*said.text, Again::Said(said.verdict.clone())))
+    }
 }
 
 impl Journal {
@@ -127,15 +185,45 @@ impl Journal {
             _ => None,
         });
         match control {
-            Some(Effect::Savepoint(name)) => self.push(said, Some(name)),
+            Some(Effect::Savepoint(name)) => self.push(What::Said(said), Some(name)),
             Some(Effect::RollbackTo(name)) => {
                 if let Some(at) = self.position(&name) {
                     self.truncate(at + 1);
                 }
             }
             Some(Effect::Release(name)) => self.release(&name, said),
-            _ => self.push(said, None),
+            _ => self.push(What::Said(said), None),
         }
+    }
+
+    /// Something is about to be there that cannot be made elsewhere.
+    fn hold(&mut self, name: Option<&[u8]>) {
+        if self.has_room(1, 0) {
+            self.push(What::Held(name.map(Into::into)), None);
+        } else {
+            self.is_overfull = true;
+        }
+    }
+
+    /// A cursor or portal is closed; all of them, if it has no name.
+    fn close(&mut self, name: Option<&[u8]>) {
+        let is_closed = |entry: &Entry| match &entry.what {
+            What::Held(Some(held)) => name.is_none_or(|name| **held == *name),
+            What::Held(None) | What::Said(_) => false,
+        };
+        let before = self.entries.iter().take(self.before_look.unwrap_or(0));
+        let gone = before.filter(|entry| is_closed(entry)).count();
+        self.before_look = self.before_look.map(|before| before - gone);
+        self.entries.retain(|entry| !is_closed(entry));
+    }
+
+    fn holds(&self) -> bool {
+        self.is_overfull || self.entries.iter().any(|entry| entry.said().is_none())
+    }
+
+    /// The transaction has read something.
+    fn look(&mut self) {
+        self.before_look.get_or_insert(self.entries.len());
     }
 
     fn release(&mut self, name: &str, said: Said) {
@@ -149,28 +237,36 @@ impl Journal {
         for entry in inner {
             entry.savepoint = None;
         }
-        self.push(said, None);
+        self.push(What::Said(said), None);
     }
 
     fn position(&self, name: &str) -> Option<usize> {
         self.entries.iter().rposition(|entry| entry.savepoint.as_deref() == Some(name))
     }
 
-    fn push(&mut self, said: Said, savepoint: Option<Box<str>>) {
-        self.bytes += said.text.len();
-        self.entries.push(Entry { said, savepoint });
+    fn push(&mut self, what: What, savepoint: Option<Box<str>>) {
+        self.entries.push(Entry { what, savepoint });
+        self.count_bytes();
     }
 
     fn truncate(&mut self, length: usize) {
         self.entries.truncate(length);
-        self.bytes = self.entries.iter().map(|entry| entry.said.text.len()).sum();
+        self.before_look = self.before_look.map(|before| before.min(length));
+        self.count_bytes();
+    }
+
+    fn count_bytes(&mut self) {
+        let said = self.entries.iter().filter_map(Entry::said);
+        self.bytes = said.map(|said| said.text.len()).sum();
     }
 }
 
 impl Split {
-    fn new(begin: Said, standing: Standing) -> Self {
+    fn new(begin: Said, access: AccessMode, standing: Standing) -> Self {
         Self {
             begin,
+            access,
+            isolation: None,
             journal: Journal::default(),
             standing,
             least: Target::Replica,
@@ -180,19 +276,83 @@ impl Split {
         }
     }
 
-    fn opening(&self) -> Option<Opening> {
-        self.begin.verdict.opening
+    fn of_level(self, isolation: Option<Isolation>) -> Self {
+        Self { isolation, ..self }
+    }
+
+    /// Whether it can leave its replica for another server.
+    fn may_leave(&self) -> bool {
+        let has_one_snapshot = self.isolation != Some(Isolation::ReadCommitted);
+        !(has_one_snapshot && self.view == View::Shown || self.journal.holds())
+    }
+
+    /// Whether a statement like this is to be said again elsewhere.
+    fn keeps(verdict: &Verdict) -> bool {
+        match verdict.trace {
+            Trace::Repeatable => true,
+            Trace::Held => verdict.set_transaction.is_some(),
+            Trace::None | Trace::Bound => false,
+        }
+    }
+
+    /// A statement is on its way that may take a snapshot.
+    fn note_look(&mut self, verdict: &Verdict) {
+        let looks = match verdict.trace {
+            Trace::None | Trace::Held | Trace::Bound => true,
+            // set_config() is called by a query; READ COMMITTED takes another one for the next.
+            Trace::Repeatable => self.isolation == Some(Isolation::RepeatableRead),
+        };
+        let is_read = looks && !verdict.shows_nothing && !verdict.controls_transaction;
+        if self.view == View::None && is_read {
+            self.view = View::Asked;
+        }
+    }
+
+    /// A statement is on its way that may hold the transaction where it is.
+    fn note_hold(&mut self, verdict: &Verdict) {
+        if verdict.trace == Trace::Held && verdict.set_transaction.is_none() {
+            self.hold(declared(verdict));
+        }
+    }
+
+    /// Something is about to be there that cannot be made elsewhere. A READ WRITE transaction has no such
+    /// thing on a replica, but where it fails.
+    fn hold(&mut self, name: Option<&[u8]>) {
+        if self.access == AccessMode::ReadOnly {
+            self.journal.hold(name);
+        }
+    }
+
+    /// What it has asked for is answered.
+    fn shown(&mut self) {
+        if self.view == View::Asked {
+            self.view = View::Shown;
+            self.journal.look();
+        }
     }
 
     /// What a server has to be told, in this order, each in a query of its own.
     fn steps(&self) -> impl Iterator<Item = (&[u8], Again)> {
         let begin = [(&*self.begin.text, Again::Begin)];
+        let before = self.journal.before_look.unwrap_or(0).min(self.journal.entries.len());
+        let (before, behind) = self.journal.entries.split_at(before);
         let look = (self.view == View::Shown).then_some((LOOK, Again::Look));
-        let said = self.journal.entries.iter().map(|entry| &entry.said);
-        let said = said.map(|said| (&*said.text, Again::Said(said.verdict.clone())));
         let fail = (self.standing == Standing::Failed).then_some((FAIL, Again::Fail));
-        begin.into_iter().chain(look).chain(said).chain(fail)
+        let said = before
+            .iter()
+            .filter_map(Entry::again)
+            .chain(look)
+            .chain(behind.iter().filter_map(Entry::again));
+        begin.into_iter().chain(said).chain(fail)
     }
+}
+
+/// The cursor that a text declares, if that is all that holds its transaction.
+fn declared(verdict: &Verdict) -> Option<&[u8]> {
+    verdict.effects.iter().find_map(|(_, effect)| match effect {
+        Effect::Declare(name) => Some(name.as_bytes()),
+        _ => None,
+    })
 }
 
 /// Whether a Bind, behind its names, gives values to parameters; one that cannot be read may.
@@ -209,32 +369,32 @@ pub(super) fn has_parameters(values: &[u8]) -> bool {
 // ---- how it begins ----
 
 impl<R: Router> Session<R> {
-    /// Whether the transaction that is open, or begins with what lies ahead, reads from a replica.
-    pub(super) fn is_split(&self) -> bool {
-        self.split.is_some() || self.foresight.begins().is_some()
+    /// What the transaction says of itself that is open, or begins with what lies ahead, if it may leave
+    /// its replica.
+    pub(super) fn split_access(&self) -> Option<AccessMode> {
+        match &self.split {
+            Some(split) => Some(split.access),
+            None => self.foresight.begins().map(|begins| begins.access),
+        }
     }
 
     /// Whether a BEGIN opens such a transaction.
-    pub(super) fn splits(&self, verdict: &Verdict) -> bool {
-        let Some(opening) = verdict.opening else {
-            return false;
-        };
-        let is_isolated =
-            opening.is_read_committed || self.default_is_read_committed() != Some(false);
-        is_isolated
-            && self.mode == PoolMode::Transaction
+    pub(super) fn splits(&self, verdict: &Verdict) -> Option<AccessMode> {
+        let is_free = self.mode == PoolMode::Transaction
             && self.split.is_none()
             && self.status() == TransactionStatus::Idle
             && self.track.now().pins.is_empty()
-            && !self.track.is_refused()
-            && self.router.splits(verdict, self.facts())
+            && !self.track.is_refused();
+        if is_free { self.router.splits(verdict, self.facts()) } else { None }
     }
 
-    /// What the default isolation level is, where that is known.
-    fn default_is_read_committed(&self) -> Option<bool> {
-        let known = self.default_isolation.as_ref()?;
-        let is_current = known.setting.as_ref() == self.isolation_setting();
-        is_current.then_some(known.is_read_committed)
+    /// The level of a transaction that names this one, or none, as far as that is known.
+    pub(super) fn level(&self, named: Option<Isolation>) -> Option<Isolation> {
+        named.or_else(|| {
+            let known = self.default_isolation.as_ref()?;
+            let is_current = known.setting.as_ref() == self.isolation_setting();
+            is_current.then_some(known.level)
+        })
     }
 
     fn isolation_setting(&self) -> Option<&Arc<str>> {
@@ -243,7 +403,7 @@ impl<R: Router> Session<R> {
 
     /// Whether a simple query that found no server is a BEGIN that needs none yet.
     pub(super) fn begins_later(&self) -> bool {
-        self.foresight.begins().is_some()
+        self.foresight.begins().is_some_and(|begins| begins.opening.is_alone())
             && matches!(self.link, Link::Detached)
             && self.resume.is_none()
             && !self.in_pipeline
@@ -256,18 +416,20 @@ impl<R: Router> Session<R> {
         sql: &[u8],
         to_client: &mut Outgoing,
     ) -> Step {
-        let opening = self.foresight.begins();
-        let (Some(verdict), Some(opening)) = (self.foresight.take(), opening) else {
+        let begins = self.foresight.begins();
+        let (Some(verdict), Some(begins)) = (self.foresight.take(), begins) else {
             return Step::Wait(Next::Reply);
         };
         self.foresight.forget();
         self.statements.unnamed = None;
         let begin = Said { text: sql.into(), verdict };
-        self.split = Some(Box::new(Split::new(begin, Standing::Deferred)));
+        let level = self.level(begins.opening.isolation);
+        let split = Split::new(begin, begins.access, Standing::Deferred).of_level(level);
+        self.split = Some(Box::new(split));
         self.resume = Some(Resume::Split);
         self.refusal.status = TransactionStatus::Transaction;
         to_client.own(|out| {
-            message::command_complete(opening.tag, out);
+            message::command_complete(begins.opening.tag, out);
             message::ready_for_query(TransactionStatus::Transaction, out);
         });
         Step::Took(frame.header.length)
@@ -279,20 +441,75 @@ impl<R: Router> Session<R> {
         let text = self.bound_text.take()?;
         let said = Said { text, verdict: verdict.clone() };
         if self.split.is_some() {
-            return (verdict.trace == Trace::Repeatable).then(|| Box::new(said));
+            return Split::keeps(verdict).then(|| Box::new(said));
         }
-        let Link::Attached(attached) = &self.link else {
-            return None;
-        };
-        if verdict.opening.is_some()
-            && self.foresight.begins().is_some()
-            && attached.role == Target::Replica
-            && attached.status == TransactionStatus::Idle
-        {
-            self.split = Some(Box::new(Split::new(said, Standing::Open)));
-            self.router.opened_on_replica();
-        }
+        self.opens(said);
         None
+    }
+
+    /// A simple query is on its way that begins such a transaction and goes on in it.
+    pub(super) fn opens_in_text(&mut self, verdict: &Arc<Verdict>) {
+        let rest = verdict.opening.and_then(|opening| opening.rest);
+        let (Some(modes), Some(rest)) = (verdict.begin, rest) else {
+            return;
+        };
+        let text = modes.begin().into_bytes().into();
+        if self.opens(Said { text, verdict: verdict.clone() })
+            && let Some(split) = &mut self.split
+        {
+            split.view = View::Asked;
+            if rest > Trace::None {
+                split.hold(None);
+            }
+        }
+    }
+
+    /// The BEGIN that was foreseen is on its way to a replica; false if it is none, or goes elsewhere.
+    fn opens(&mut self, begin: Said) -> bool {
+        let (Some(opening), Some(begins)) = (begin.verdict.opening, self.foresight.begins()) else {
+            return false;
+        };
+        let is_open = matches!(
+            &self.link,
+            Link::Attached(attached)
+                if attached.role == Target::Replica && attached.status == TransactionStatus::Idle
+        );
+        if is_open {
+            let level = self.level(opening.isolation);
+            let split = Split::new(begin, begins.access, Standing::Open).of_level(level);
+            self.split = Some(Box::new(split));
+            self.router.opened_on_replica(begins.access);
+        }
+        is_open
+    }
+
+    /// SET TRANSACTION READ ONLY behind a BEGIN that is all the primary has heard of its transaction: it
+    /// begins again on a replica. True if so.
+    pub(super) fn begins_again(&mut self, verdict: &Verdict, to_server: &mut Outgoing) -> bool {
+        let Link::Attached(attached) = &self.link else {
+            return false;
+        };
+        let Some(modes) = verdict.set_transaction.filter(|_| !self.fresh_begin.is_empty()) else {
+            return false;
+        };
+        let is_free = attached.role == Target::Primary
+            && attached.status == TransactionStatus::Transaction
+            && attached.pipeline.is_empty()
+            && self.track.now().pins.is_empty()
+            && self.fresh_begin.len() <= MAX_SAID_AGAIN_BYTES;
+        if !is_free || self.router.splits(verdict, self.facts()) != Some(AccessMode::ReadOnly) {
+            return false;
+        }
+        let text = std::mem::take(&mut self.fresh_begin);
+        let begin = self.judge(&text);
+        let named = modes.isolation.or(begin.begin.and_then(|modes| modes.isolation));
+        let begin = Said { text: text.into(), verdict: begin };
+        let split = Split::new(begin, AccessMode::ReadOnly, Standing::Open);
+        self.split = Some(Box::new(split.of_level(self.level(named))));
+        self.router.opened_on_replica(AccessMode::ReadOnly);
+        self.rolls_back(to_server);
+        self.leaves_server(Target::Replica, TransactionStatus::Transaction);
+        true
     }
 
     /// The text of a statement that is bound, if it is worth keeping until its Execute.
@@ -303,7 +520,7 @@ impl<R: Router> Session<R> {
     ) -> Option<Box<[u8]>> {
         let verdict = verdict?;
         let is_kept = match &self.split {
-            Some(_) => verdict.trace == Trace::Repeatable,
+            Some(_) => Split::keeps(verdict),
             None => verdict.opening.is_some() && self.foresight.begins().is_some(),
         };
         if !is_kept {
@@ -323,7 +540,7 @@ impl<R: Router> Session<R> {
         frame: Frame<'_>,
         verdict: &Arc<Verdict>,
     ) -> Option<Box<Said>> {
-        if self.split.is_none() || verdict.trace != Trace::Repeatable {
+        if self.split.is_none() || !Split::keeps(verdict) {
             return None;
         }
         let (text, _) = crate::frame::split_cstr(frame.body()?)?;
@@ -332,30 +549,59 @@ impl<R: Router> Session<R> {
 
     /// It has succeeded.
     pub(super) fn note_said(&mut self, said: Said) {
-        if let Some(split) = &mut self.split {
+        let Some(split) = &mut self.split else {
+            return;
+        };
+        let modes = said.verdict.set_transaction;
+        split.isolation = modes.and_then(|modes| modes.isolation).or(split.isolation);
+        // One that is READ WRITE has gone to the primary before there is no room.
+        let is_kept = split.access == AccessMode::ReadWrite;
+        if is_kept || split.journal.has_room(1, said.text.len()) {
             split.journal.note(said);
+        } else {
+            split.journal.is_overfull = true;
         }
     }
 
     /// A statement is on its way.
     pub(super) fn note_read(&mut self, verdict: &Verdict) {
-        if let Some(split) = &mut self.split
-            && split.view == View::None
-            && verdict.trace == Trace::None
-            && !verdict.controls_transaction
-        {
-            split.view = View::Asked;
+        if let Some(split) = &mut self.split {
+            split.note_look(verdict);
+            split.note_hold(verdict);
+        }
+    }
+
+    /// A statement is on its way to be prepared.
+    pub(super) fn note_parsed(&mut self, verdict: &Verdict) {
+        if let Some(split) = &mut self.split {
+            split.note_look(verdict);
+        }
+    }
+
+    /// A portal with a name is on its way.
+    pub(super) fn note_named_portal(&mut self, name: &[u8]) {
+        if let Some(split) = self.split.as_mut().filter(|_| !name.is_empty()) {
+            split.hold(Some(name));
+        }
+    }
+
+    /// A cursor or portal is closed; all of them, if it has no name.
+    pub(super) fn cursor_closed(&mut self, name: Option<&[u8]>) {
+        if let Some(split) = &mut self.split {
+            split.journal.close(name);
         }
     }
 
     /// A piece of the client's work is answered.
     pub(super) fn split_answered(&mut self, status: TransactionStatus) {
-        if let Some(split) = &mut self.split
-            && split.view == View::Asked
-        {
-            split.view = View::Shown;
-        }
-        if status == TransactionStatus::Idle && !self.is_between_servers() {
+        let Some(split) = &mut self.split else {
+            return;
+        };
+        split.shown();
+        // What has one snapshot stays where that was shown.
+        let stays = split.view == View::Shown && split.isolation != Some(Isolation::ReadCommitted);
+        let is_over = status == TransactionStatus::Idle || stays;
+        if is_over && !self.is_between_servers() {
             self.split = None;
         }
     }
@@ -378,7 +624,7 @@ impl<R: Router> Session<R> {
         let Link::Attached(attached) = &self.link else {
             return false;
         };
-        self.split.is_some()
+        self.split.as_ref().is_some_and(|split| split.may_leave())
             && attached.role == Target::Replica
             && attached.status != TransactionStatus::Idle
             && attached.stage != Stage::Leaving
@@ -430,14 +676,21 @@ impl<R: Router> Session<R> {
             to_server.own(message::sync);
             attached.pipeline.push(Owed::OwnSync);
         }
-        if attached.has_lent_names() {
-            attached.take_names_back(to_server);
-        }
-        attached.run(Errand::Leave, b"ROLLBACK", to_server);
-        attached.stage = Stage::Leaving;
         let status = attached.status;
+        self.rolls_back(to_server);
         self.leaves_server(Target::Primary, status);
-        self.router.moved(Move::Statement);
+        self.note_move(Move::Statement);
+    }
+
+    /// Ends the transaction here, to go on with it elsewhere.
+    fn rolls_back(&mut self, to_server: &mut Outgoing) {
+        if let Link::Attached(attached) = &mut self.link {
+            if attached.has_lent_names() {
+                attached.take_names_back(to_server);
+            }
+            attached.run(Errand::Leave, b"ROLLBACK", to_server);
+            attached.stage = Stage::Leaving;
+        }
     }
 
     /// From here on the transaction is on no server.
@@ -452,6 +705,12 @@ impl<R: Router> Session<R> {
         };
         self.refusal.status = status;
         self.resume = Some(Resume::Split);
+    }
+
+    fn note_move(&mut self, why: Move) {
+        if let Some(split) = &self.split {
+            self.router.moved(split.access, why);
+        }
     }
 
     /// A pipeline that was to go on elsewhere has failed first.
@@ -475,8 +734,10 @@ impl<R: Router> Session<R> {
         let Some(split) = self.split.as_mut().filter(|_| in_transaction || is_between) else {
             return false;
         };
-        if split.view == View::Asked {
-            split.view = View::Shown;
+        split.shown();
+        if !split.may_leave() {
+            self.split = None;
+            return false;
         }
         let least = self.least_elsewhere();
         self.leaves_server(least, TransactionStatus::Failed);
@@ -514,7 +775,7 @@ impl<R: Router> Session<R> {
             Link::Attached(attached) if attached.status != TransactionStatus::Idle => {
                 let status = attached.status;
                 self.leaves_server(least, status);
-                self.router.moved(why);
+                self.note_move(why);
             }
             // Its BEGIN is said again with the rest.
             _ => self.split = None,
@@ -535,28 +796,35 @@ impl<R: Router> Session<R> {
         }
         let status = attached.status;
         self.leaves_server(self.least_elsewhere(), status);
-        self.router.moved(Move::Lost);
+        self.note_move(Move::Lost);
         true
     }
 
-    /// Asks the server, once, what isolation level the transaction has that is about to begin there. True
+    /// Finds out, once, what isolation level the transaction has that is about to begin on a replica. True
     /// while that is to be waited for.
     pub(super) fn asks_isolation(&mut self, to_server: &mut Outgoing) -> bool {
-        let opening = match &self.split {
-            Some(split) if self.is_between_servers() => split.opening(),
-            Some(_) => None,
-            None => self.foresight.begins(),
+        let named = match &self.split {
+            Some(split) if self.is_between_servers() => split.isolation,
+            Some(_) => return false,
+            None => match self.foresight.begins() {
+                Some(begins) => begins.opening.isolation,
+                None => return false,
+            },
         };
-        if opening.is_none_or(|opening| opening.is_read_committed)
-            || self.default_is_read_committed().is_some()
-        {
-            return false;
+        if self.level(named).is_some() {
+            // A server that was lost since may have told.
+            return named.is_none() && self.isolation_known();
         }
+        let setting = self.isolation_setting().cloned();
         let Link::Attached(attached) = &mut self.link else {
             return false;
         };
         if attached.role == Target::Primary || attached.status != TransactionStatus::Idle {
             return false;
+        }
+        if let Some(level) = attached.facts.isolation.filter(|_| setting.is_none()) {
+            self.default_isolation = Some(DefaultIsolation { setting, level });
+            return self.isolation_known();
         }
         attached.run(Errand::Isolation, ASK_ISOLATION, to_server);
         true
@@ -566,19 +834,29 @@ impl<R: Router> Session<R> {
     pub(super) fn note_isolation(&mut self, row: &[u8]) {
         let mut row = Cursor::new("DataRow", row);
         let level = row.i16().ok().and_then(|_| column(&mut row)).flatten();
-        let is_read_committed =
-            matches!(level.as_deref(), Some("read committed" | "read uncommitted"));
+        let level = match level.as_deref() {
+            Some("read committed" | "read uncommitted") => Isolation::ReadCommitted,
+            Some("repeatable read") => Isolation::RepeatableRead,
+            _ => Isolation::Serializable,
+        };
         let setting = self.isolation_setting().cloned();
-        self.default_isolation = Some(DefaultIsolation { setting, is_read_committed });
+        if let (None, Link::Attached(attached)) = (&setting, &mut self.link) {
+            attached.facts.isolation = Some(level);
+        }
+        self.default_isolation = Some(DefaultIsolation { setting, level });
     }
 
-    /// It has answered. What has one snapshot for all its statements cannot change servers.
-    pub(super) fn isolation_known(&mut self) {
-        if self.default_is_read_committed() == Some(true) {
-            return;
+    /// It has answered. True if the transaction goes to the primary.
+    pub(super) fn isolation_known(&mut self) -> bool {
+        let level = self.level(None).unwrap_or(Isolation::Serializable);
+        if let Some(split) = &mut self.split {
+            split.isolation = split.isolation.or(Some(level));
+        }
+        if self.split_access().is_none_or(|access| access.suits(level)) {
+            return false;
         }
         let setting = self.isolation_setting().cloned();
-        self.default_isolation = Some(DefaultIsolation { setting, is_read_committed: false });
+        self.default_isolation = Some(DefaultIsolation { setting, level });
         if let Some(split) = &mut self.split {
             split.least = Target::Primary;
         }
@@ -586,6 +864,7 @@ impl<R: Router> Session<R> {
         if let Link::Attached(attached) = &mut self.link {
             attached.stage = Stage::Leaving;
         }
+        true
     }
 
     /// Takes the transaction up on this server.
@@ -637,7 +916,7 @@ impl<R: Router> Session<R> {
         if split.standing == Standing::Deferred {
             self.router.sent(&split.begin.verdict, role);
             if role == Target::Replica {
-                self.router.opened_on_replica();
+                self.router.opened_on_replica(split.access);
             }
         }
         split.standing = Standing::Open;
@@ -703,7 +982,8 @@ mod tests {
         for text in statements.split(", ") {
             journal.note(said(text));
         }
-        let texts = journal.entries.iter().map(|entry| String::from_utf8_lossy(&entry.said.text));
+        let said = journal.entries.iter().filter_map(Entry::said);
+        let texts = said.map(|said| String::from_utf8_lossy(&said.text));
         let texts: Vec<_> = texts.collect();
         assert_eq!(journal.bytes, texts.iter().map(|text| text.len()).sum::<usize>());
         texts.join(", ")
@@ -734,6 +1014,68 @@ mod tests {
         ] {
             assert_eq!(again(statements), expected, "{statements}");
         }
+    }
+
+    #[test]
+    fn a_cursor_holds_until_it_is_closed_or_rolled_back() {
+        for (statements, expected) in [
+            ("hold c", true),
+            ("hold c, close c", false),
+            ("hold c, close d", true),
+            ("hold c, hold d, close *", false),
+            ("savepoint s, hold c, back s", false),
+            ("hold c, savepoint s, hold d, back s", true),
+            ("savepoint s, hold c, release s", true),
+            ("savepoint s, hold c, release s, close c", false),
+            // What has no name stays to the end.
+            ("hold *, close *", true),
+            ("savepoint s, hold *, back s", false),
+        ] {
+            let mut journal = Journal::default();
+            for text in statements.split(", ") {
+                match text.split_once(' ') {
+                    Some(("hold", "*")) => journal.hold(None),
+                    Some(("hold", name)) => journal.hold(Some(name.as_bytes())),
+                    Some(("close", "*")) => journal.close(None),
+                    Some(("close", name)) => journal.close(Some(name.as_bytes())),
+                    _ => journal.note(said(text)),
+                }
+            }
+            assert_eq!(journal.holds(), expected, "{statements}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_read_again_in_its_place() {
+        let mut journal = Journal::default();
+        journal.note(said("set a"));
+        journal.hold(Some(b"c"));
+        journal.note(said("savepoint s"));
+        journal.look();
+        journal.note(said("set b"));
+        journal.look();
+        assert_eq!(journal.before_look, Some(3));
+        journal.close(Some(b"c"));
+        assert_eq!(journal.before_look, Some(2));
+        journal.note(said("release s"));
+        journal.note(said("savepoint t"));
+        assert_eq!(journal.before_look, Some(2));
+        let mut journal = Journal::default();
+        journal.note(said("savepoint s"));
+        journal.note(said("savepoint t"));
+        journal.look();
+        journal.note(said("back s"));
+        assert_eq!(journal.before_look, Some(1));
+    }
+
+    #[test]
+    fn more_than_can_be_noted_holds_for_good() {
+        let mut journal = Journal::default();
+        for _ in 0..=MAX_SAID_AGAIN {
+            journal.hold(Some(b"c"));
+        }
+        journal.close(None);
+        assert!(journal.holds());
     }
 
     #[test]

@@ -144,10 +144,13 @@ fn copy() -> impl Strategy<Value = String> {
     })
 }
 
-/// A transaction that may run on a replica. What it says ends it in a message of its own: a text
-/// that ends a transaction on a replica and writes after it is refused there.
+/// A transaction that may run on a replica, as long as it asks for nothing that is the primary's.
 fn read_only_block(client: usize) -> impl Strategy<Value = Vec<Move>> {
-    let begin = select(vec![vec!["begin read only"], vec!["begin", "set transaction read only"]]);
+    let begin = select(vec![
+        vec!["begin read only"],
+        vec!["begin read only; select 1"],
+        vec!["begin", "set transaction read only"],
+    ]);
     let run = |sql: String| {
         format!("Parse \"\" {sql:?} | Bind \"\" \"\" | Describe P \"\" | Execute \"\" 0 | Sync")
     };
@@ -155,8 +158,10 @@ fn read_only_block(client: usize) -> impl Strategy<Value = Vec<Move>> {
         plain_sql(client).prop_map(|sql| format!("Query {sql:?}")),
         plain_sql(client).prop_map(run),
         name().prop_map(|name| format!("Bind \"\" {name} | Sync")),
+        Just("Query \"select where\"".to_owned()),
+        Just(run("select where".to_owned())),
     ];
-    let end = select(vec!["commit", "rollback"]);
+    let end = select(vec!["commit", "rollback", "commit; insert into t", "select 1; rollback"]);
     (begin, prop::collection::vec(inner, 0..4), end).prop_map(|(begin, inner, end)| {
         let query = |sql: &str| format!("Query {sql:?}");
         let begin = begin.into_iter().map(query);
@@ -189,6 +194,7 @@ fn split_block(client: usize) -> impl Strategy<Value = Vec<Move>> {
     let inner = prop_oneof![
         6 => sql().prop_map(|sql| format!("Query {sql:?}")),
         1 => Just("Query \"select draw\"".to_owned()),
+        1 => Just("Query \"select where\"".to_owned()),
         2 => prop::collection::vec(sql(), 2..4).prop_map(|all| {
             all.iter().map(|sql| format!("Query {sql:?}")).collect::<Vec<_>>().join(" | ")
         }),
@@ -202,6 +208,8 @@ fn split_block(client: usize) -> impl Strategy<Value = Vec<Move>> {
     let begin = select(vec![
         "Query \"begin\"",
         "Query \"start transaction\"",
+        "Query \"begin read only\"",
+        "Query \"begin read only; select 1\"",
         "Parse \"\" \"begin\" | Bind \"\" \"\" | Execute \"\" 0 | Sync",
         "Parse \"\" \"begin\" | Bind \"\" \"\" | Execute \"\" 0 | Parse \"\" \"select 1\" | Bind \"\" \"\" \
          | Execute \"\" 0 | Sync",

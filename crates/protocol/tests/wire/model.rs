@@ -22,6 +22,8 @@ enum Op {
     Select(u32),
     /// A read that no standby does.
     Draw,
+    /// A read that every server answers in another way.
+    Where,
     Insert,
     CopyIn,
     CopyOut,
@@ -310,7 +312,7 @@ impl Server {
     }
 
     fn describe(&mut self, op: &Op) {
-        if let Op::Select(_) | Op::Draw = op {
+        if let Op::Select(_) | Op::Draw | Op::Where = op {
             self.say("RowDescription v:text");
         }
     }
@@ -338,6 +340,9 @@ impl Server {
                 self.check_writable("draw()")?;
                 self.row();
                 self.say("CommandComplete \"SELECT 1\"");
+            }
+            Op::Where => {
+                self.say(&format!("DataRow \"{:?}\" | CommandComplete \"SELECT 1\"", self.role));
             }
             Op::Insert => self.write("INSERT", "INSERT 0 1")?,
             Op::TempTable => {
@@ -629,7 +634,7 @@ impl Server {
             self.say("ParameterDescription");
         }
         match op {
-            Some(Op::Select(_) | Op::Draw) => self.say("RowDescription v:text"),
+            Some(Op::Select(_) | Op::Draw | Op::Where) => self.say("RowDescription v:text"),
             _ => self.say("NoData"),
         }
         Ok(())
@@ -708,6 +713,7 @@ fn parse_one(statement: &str) -> Op {
     let words: Vec<&str> = lower.split_whitespace().collect();
     match words.as_slice() {
         ["select", "draw"] => Op::Draw,
+        ["select", "where"] => Op::Where,
         ["select", "many"] => Op::Select(MANY),
         ["select", "broken"] => Op::ExecuteError,
         ["select", _] => Op::Select(1),

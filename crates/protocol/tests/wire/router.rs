@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgweir_protocol::report::{Report, Severity};
 use pgweir_protocol::sqlstate::SqlState;
 use pgweir_protocol::verdict::{
-    CatalogChange, Effect, Execution, Inspection, Manner, Opening, OwnQuestion, Pins, Prepared,
-    Router, SessionFacts, Setback, SettingChange, Target, Trace, TransactionModes, Verdict,
+    AccessMode, CatalogChange, Effect, Execution, Inspection, Isolation, Manner, Opening,
+    OwnQuestion, Pins, Prepared, Router, SessionFacts, Setback, SettingChange, Target, Trace,
+    TransactionModes, Verdict,
 };
 
 /// Judges by the script, else by the first words of each statement.
@@ -31,20 +32,31 @@ impl Router for Scripted {
     }
 
     fn target(&mut self, verdict: &Verdict, facts: SessionFacts<'_>) -> Target {
-        if facts.is_split && verdict.trace == Trace::Bound {
+        let stays = match facts.split {
+            Some(AccessMode::ReadWrite) => verdict.trace < Trace::Held,
+            Some(AccessMode::ReadOnly) => verdict.trace < Trace::Bound,
+            None => true,
+        };
+        if !stays {
             return Target::Primary;
         }
         match (verdict.hint, verdict.begin) {
             (Some(Target::Replica), _) if verdict.suits_replica => Target::Replica,
             (Some(_), _) => Target::Primary,
             (None, Some(modes)) if modes.read_only != Some(true) => Target::Primary,
-            (None, Some(modes)) if modes.serializable == Some(true) => Target::Primary,
+            (None, Some(modes)) if modes.is_serializable() => Target::Primary,
             (None, _) => verdict.target,
         }
     }
 
-    fn splits(&self, _: &Verdict, _: SessionFacts<'_>) -> bool {
-        self.splits
+    fn splits(&self, verdict: &Verdict, _: SessionFacts<'_>) -> Option<AccessMode> {
+        let modes = verdict.begin.or(verdict.set_transaction)?;
+        match modes.read_only {
+            _ if modes.is_serializable() || verdict.hint.is_some() => None,
+            Some(true) => Some(AccessMode::ReadOnly),
+            _ if modes.isolation == Some(Isolation::RepeatableRead) => None,
+            _ => self.splits.then_some(AccessMode::ReadWrite),
+        }
     }
 
     fn sent(&mut self, _: &Verdict, _: Target) {}
@@ -108,6 +120,10 @@ pub(crate) fn by_first_words(sql: &str) -> Verdict {
         if !statements.iter().all(is_plain) {
             words.push("bound".to_owned());
         }
+        let (begin, rest) = (statements[0].starts_with("begin"), &statements[1..]);
+        if begin && rest.iter().all(is_plain) {
+            words.push("begins with more".to_owned());
+        }
     }
     verdict(sql, &words).unwrap()
 }
@@ -121,15 +137,19 @@ fn words_of(statement: &str) -> Vec<String> {
         ["select", call, ..] if call.starts_with("currval") => {
             vec!["primary".to_owned(), "recalls sequences".to_owned()]
         }
+        ["select", "where"] => vec!["primary".to_owned()],
         ["select" | "values" | "show" | "table" | "fetch", ..] => Vec::new(),
         ["copy", what, ..] if what.starts_with('(') => Vec::new(),
         ["begin", modes_of @ ..] => vec![format!("begin {}", modes(modes_of))],
         ["start", "transaction", modes_of @ ..] => vec![format!("begin {}", modes(modes_of))],
         ["set", "transaction", "read", "only"] => vec![lower.clone(), "repeatable".to_owned()],
-        ["set", "transaction", ..] => vec![lower.clone(), "bound".to_owned()],
+        ["set", "transaction", _, "level", "serializable", ..]
+        | ["set", "transaction", "read", "write"] => vec![lower.clone(), "bound".to_owned()],
+        ["set", "transaction", ..] => vec![lower.clone(), "held".to_owned()],
         ["set", "local", ..] => vec!["repeatable".to_owned()],
         ["set", name, ..] => vec![format!("set {name} {statement}")],
-        ["declare", ..] => vec!["bound".to_owned()],
+        ["declare", name, ..] => vec![format!("declare {name}"), "held".to_owned()],
+        ["close", name] => vec![format!("close {name}")],
         ["commit" | "rollback", "and", "chain"] => vec!["commit".to_owned(), "bound".to_owned()],
         ["commit" | "end", ..] => vec!["commit".to_owned()],
         ["rollback", "to", .., name] => vec![format!("rollback to {name}")],
@@ -202,18 +222,13 @@ fn say(verdict: &mut Verdict, sql: &str, word: &str) -> bool {
         "lists statements" => verdict.lists_statements = true,
         "changes schema" => verdict.changes_catalog = CatalogChange::Any,
         "bound" => verdict.trace = Trace::Bound,
+        "held" => verdict.trace = verdict.trace.max(Trace::Held),
         "repeatable" => verdict.trace = verdict.trace.max(Trace::Repeatable),
+        "begins with more" => begins_with_more(verdict),
         "hidden code" => inspection(verdict).of = Pins::INSPECTED,
         "hint replica" => verdict.hint = Some(Target::Replica),
         "hint primary" => verdict.hint = Some(Target::Primary),
-        "with more" => {
-            verdict.only_begins = false;
-            verdict.opening = None;
-            verdict.only_sets = false;
-            verdict.deallocates = None;
-            verdict.executes = None;
-            verdict.set_transaction = None;
-        }
+        "with more" => goes_on(verdict),
         _ => {
             if let Some(name) = word.strip_prefix("execute ") {
                 executes(verdict, name);
@@ -266,26 +281,47 @@ fn executes(verdict: &mut Verdict, name: &str) {
 
 fn modes_of(words: &str) -> TransactionModes {
     let has = |mode: &str| words.contains(mode).then_some(true);
+    let isolation = [
+        ("read committed", Isolation::ReadCommitted),
+        ("repeatable read", Isolation::RepeatableRead),
+        ("serializable", Isolation::Serializable),
+    ];
     TransactionModes {
         read_only: has("read only").or(has("read write").map(|_| false)),
-        serializable: has("serializable"),
+        isolation: isolation.iter().find(|(name, _)| words.contains(name)).map(|(_, level)| *level),
+        deferrable: None,
     }
 }
 
 fn begins(verdict: &mut Verdict, sql: &str, modes: &str) {
     verdict.begin = Some(modes_of(modes));
     verdict.only_begins = true;
-    verdict.opening = opening(sql, modes);
+    verdict.opening = opening(sql, modes_of(modes));
     verdict.trace = Trace::Bound;
 }
 
-fn opening(sql: &str, modes: &str) -> Option<Opening> {
-    let is_above = ["read only", "repeatable", "serializable", "deferrable"];
-    if is_above.iter().any(|mode| modes.contains(mode)) {
-        return None;
-    }
+/// A text is more than one statement.
+fn goes_on(verdict: &mut Verdict) {
+    verdict.only_begins = false;
+    verdict.opening = None;
+    verdict.only_sets = false;
+    verdict.deallocates = None;
+    verdict.executes = None;
+    verdict.set_transaction = None;
+}
+
+/// And what follows its BEGIN only reads.
+fn begins_with_more(verdict: &mut Verdict) {
+    let rest = Some(Trace::None);
+    let opening =
+        |modes: TransactionModes| Opening { tag: "BEGIN", isolation: modes.isolation, rest };
+    verdict.opening = verdict.begin.map(opening);
+}
+
+fn opening(sql: &str, modes: TransactionModes) -> Option<Opening> {
     let tag = if sql.starts_with("start") { "START TRANSACTION" } else { "BEGIN" };
-    Some(Opening { tag, is_read_committed: modes.contains("read committed") })
+    let opening = Opening { tag, isolation: modes.isolation, rest: None };
+    (!modes.is_serializable()).then_some(opening)
 }
 
 fn effect(sql: &str, word: &str) -> Option<Effect> {
@@ -315,6 +351,9 @@ fn effect(sql: &str, word: &str) -> Option<Effect> {
         ("rollback", to) => Effect::RollbackTo(to.strip_prefix("to ")?.into()),
         ("savepoint", name) => Effect::Savepoint(name.into()),
         ("release", name) => Effect::Release(name.into()),
+        ("declare", name) => Effect::Declare(name.into()),
+        ("close", "all") => Effect::CloseCursor(None),
+        ("close", name) => Effect::CloseCursor(Some(name.into())),
         _ => return None,
     })
 }
@@ -341,7 +380,8 @@ fn note(verdict: &mut Verdict, effect: &Effect) {
         Effect::Setting(_) | Effect::Savepoint(_) | Effect::RollbackTo(_) | Effect::Release(_) => {
             Trace::Repeatable
         }
-        Effect::Commit | Effect::Rollback => Trace::None,
+        Effect::Commit | Effect::Rollback | Effect::CloseCursor(_) => Trace::None,
+        Effect::Declare(_) => Trace::Held,
         _ => Trace::Bound,
     };
     verdict.trace = verdict.trace.max(trace);
