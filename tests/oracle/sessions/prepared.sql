@@ -74,7 +74,7 @@ PREPARE plan_read AS SELECT name FROM item WHERE id = $1
 PREPARE plan_write AS INSERT INTO journal VALUES ($1)
 PREPARE plan_note AS SELECT note($1)
 PREPARE plan_delete AS DELETE FROM journal WHERE what = $1 RETURNING what
-PREPARE plan_set AS SELECT set_config('app.by_plan', 'x', false)
+PREPARE plan_set AS SELECT set_config('work_mem', '543kB', false)
 PREPARE plan_lock AS SELECT pg_advisory_lock(99)
 PREPARE plan_row_lock AS SELECT id FROM item WHERE id = 1 FOR UPDATE
 EXPLAIN (COSTS OFF) EXECUTE plan_read(1)
@@ -82,7 +82,7 @@ EXPLAIN (COSTS OFF) EXECUTE plan_write('a')
 EXPLAIN (COSTS OFF) EXECUTE plan_note('a')
 EXPLAIN (COSTS OFF) EXECUTE plan_delete('a')
 EXPLAIN (COSTS OFF) EXECUTE plan_set
-SELECT current_setting('app.by_plan', true)
+SHOW work_mem
 EXPLAIN (COSTS OFF) EXECUTE plan_lock
 SELECT pg_advisory_unlock(99)
 EXPLAIN (COSTS OFF) EXECUTE plan_row_lock
@@ -90,7 +90,7 @@ EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE plan_read(1)
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE plan_write('analyzed')
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE plan_note('analyzed')
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE plan_set
-SELECT current_setting('app.by_plan', true)
+SHOW work_mem
 EXPLAIN (ANALYZE off, COSTS OFF) EXECUTE plan_write('off')
 EXPLAIN (COSTS OFF) EXECUTE nowhere
 EXPLAIN (COSTS OFF) EXECUTE plan_read(1); SELECT 1
