@@ -24,8 +24,9 @@ fn read_on(
         if let Some(failure) = &reply.failure {
             // What the coordinator's planner meets whose table changes its kind under it; it says so to
             // whoever asks it directly, too.
-            assert_eq!(failure.code(), "0A000", "read {reads} of {sql}: {failure}");
-            assert_eq!(client.last_node(), coordinator(), "read {reads} of {sql}: {failure}");
+            let node = client.last_node();
+            let said = (failure.code(), node.as_str());
+            assert_eq!(said, ("0A000", coordinator().as_str()), "read {reads} of {sql}: {failure}");
             continue;
         }
         assert_eq!(reply.text(), expected, "read {reads} of {sql}");

@@ -118,6 +118,10 @@ impl<R: Router> Session<R> {
         if verdict.denial().is_some() {
             return Ok(self.parse_denied(frame, name, verdict, to_server));
         }
+        if self.is_at_head() && self.makes_now(&verdict, to_server) {
+            self.foresight.put_back(verdict);
+            return Ok(Step::Wait(Next::Reply));
+        }
         // To be analysed, a query takes a snapshot.
         self.note_parsed(&verdict);
         self.clear_memory(&verdict, to_server);

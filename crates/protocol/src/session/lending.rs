@@ -61,8 +61,13 @@ impl<R: Router> Session<R> {
         }
     }
 
-    /// Before a simple query that names a statement which the server has refused: tries again. True
-    /// while the query has to wait for it.
+    /// Whether nothing of the client's lies between the server and what comes now.
+    pub(super) fn is_at_head(&self) -> bool {
+        matches!(&self.link, Link::Attached(attached) if attached.pipeline.is_empty())
+    }
+
+    /// Before a text that names a statement which the server has refused: tries again. True while the text
+    /// has to wait for it.
     pub(super) fn makes_now(&mut self, verdict: &Verdict, to_server: &mut Outgoing) -> bool {
         let Link::Attached(attached) = &mut self.link else {
             return false;
