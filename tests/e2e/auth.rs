@@ -7,7 +7,7 @@ use pgweir_sandbox::{Login, Sandbox, SandboxError, hba_for_everyone};
 use crate::harness::{Client, SOON, Setup, Weir, prepare, shared, until};
 
 /// Logs in with psql, a real libpq, and runs SQL.
-fn psql(
+pub(crate) fn psql(
     sandbox: &Sandbox,
     port: u16,
     user: &str,
@@ -22,7 +22,7 @@ fn psql(
 }
 
 /// What a message says behind the address, which differs between pgweir and a server.
-fn words(error: &Result<String, String>) -> String {
+pub(crate) fn words(error: &Result<String, String>) -> String {
     let error = error.as_ref().unwrap_err();
     error.split_once("failed: ").map_or(error.clone(), |(_, words)| words.to_owned())
 }

@@ -3,14 +3,15 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pgweir_sandbox::{Login, Sandbox, SandboxError, hba_for_everyone};
+use pgweir_sandbox::{Login, Sandbox, hba_for_everyone};
 
+use crate::auth::{self, words};
 use crate::harness::{Client, SOON, Setup, Weir, prepare, run, until};
 
 const SHADOW: &str = "SELECT usename, passwd FROM pg_shadow WHERE usename = $1";
 const WHO: &str = "SELECT session_user";
 
-/// Logs in with psql, a real libpq, and runs SQL.
+/// Logs in with a password by psql, a real libpq, and runs SQL.
 fn psql(
     sandbox: &Sandbox,
     port: u16,
@@ -18,17 +19,7 @@ fn psql(
     password: &str,
     sql: &str,
 ) -> Result<String, String> {
-    let login = Login { user, database: "postgres", password: Some(password) };
-    sandbox.psql_at(port, &login, sql).map_err(|error| match error {
-        SandboxError::Sql { message, .. } => message,
-        other => other.to_string(),
-    })
-}
-
-/// What a message says behind the address, which differs between pgweir and a server.
-fn words(error: &Result<String, String>) -> String {
-    let error = error.as_ref().unwrap_err();
-    error.split_once("failed: ").map_or(error.clone(), |(_, words)| words.to_owned())
+    auth::psql(sandbox, port, user, Some(password), sql)
 }
 
 /// Servers that let in the monitor unasked, and ask everybody else for a password.

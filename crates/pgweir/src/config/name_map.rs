@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
-use super::scope::{Scope, Step, key_text, kind};
+use super::scope::{Scope, Step, key_text};
 use super::spec::{Setting, Shape};
-use super::value::read_string;
+use super::value::{read_entries, read_string};
 
 /// Stands for any characters in a certificate's name, and for the same in a user's.
 const ANY: char = '*';
@@ -90,28 +90,14 @@ impl Setting for NameMap {
     const SHAPE: Shape = Shape::Value { schema: Self::schema, words: Vec::new, is_optional: false };
 
     fn overlay(&mut self, value: &DeValue<'_>, scope: &mut Scope<'_>) -> bool {
-        let DeValue::Table(table) = value else {
-            let suggestion = "write { \"common name\" = \"user\" }";
-            let message = format!("expected a table, got {}", kind(value));
-            scope.report(message, Some(suggestion.to_owned()));
-            return false;
-        };
-        let mut read = BTreeMap::new();
-        let mut is_sound = true;
-        for (key, value) in table {
-            let name = key.get_ref().as_ref();
-            let users = scope.enter(Step::Key(name), key.span(), |scope| {
-                read_pattern(name, "the certificate's name", scope)
-                    .then(|| read_users(name, value.get_ref(), scope))
-                    .flatten()
-            });
-            is_sound &= users.is_some();
-            read.extend(users.map(|users| (name.to_owned(), users)));
-        }
-        if is_sound {
-            self.0 = read;
-        }
-        is_sound
+        let example = "{ \"common name\" = \"user\" }";
+        let read = read_entries(value, example, scope, |name, value, scope| {
+            let users = read_pattern(name, "the certificate's name", scope)
+                .then(|| read_users(name, value, scope))
+                .flatten()?;
+            Some((name.to_owned(), users))
+        });
+        read.map(|read| self.0 = read).is_some()
     }
 
     fn toml(&self) -> String {

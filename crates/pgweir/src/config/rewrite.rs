@@ -6,9 +6,9 @@ use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 use super::address::{Address, AddressError};
-use super::scope::{Scope, Step, key_text, kind};
+use super::scope::{Scope, key_text};
 use super::spec::{Setting, Shape};
-use super::value::read_string;
+use super::value::{read_entries, read_string};
 
 /// By the address that the cluster advertises, that address and the one to be used instead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,28 +45,13 @@ impl Setting for Rewrite {
     const SHAPE: Shape = Shape::Value { schema: Self::schema, words: Vec::new, is_optional: false };
 
     fn overlay(&mut self, value: &DeValue<'_>, scope: &mut Scope<'_>) -> bool {
-        let DeValue::Table(table) = value else {
-            let suggestion = "write { \"worker-1:5432\" = \"127.0.0.1:5433\" }";
-            let message = format!("expected a table, got {}", kind(value));
-            scope.report(message, Some(suggestion.to_owned()));
-            return false;
-        };
-        let mut read = BTreeMap::new();
-        let mut is_sound = true;
-        for (key, value) in table {
-            let advertised = key.get_ref().as_ref();
-            let pair = scope.enter(Step::Key(advertised), key.span(), |scope| {
-                let advertised = read_address(advertised, scope)?;
-                let text = read_string("an address", value.get_ref(), scope)?;
-                Some((advertised.to_string(), (advertised, read_address(&text, scope)?)))
-            });
-            is_sound &= pair.is_some();
-            read.extend(pair);
-        }
-        if is_sound {
-            self.0 = read;
-        }
-        is_sound
+        let example = "{ \"worker-1:5432\" = \"127.0.0.1:5433\" }";
+        let read = read_entries(value, example, scope, |advertised, value, scope| {
+            let advertised = read_address(advertised, scope)?;
+            let text = read_string("an address", value, scope)?;
+            Some((advertised.to_string(), (advertised, read_address(&text, scope)?)))
+        });
+        read.map(|read| self.0 = read).is_some()
     }
 
     fn toml(&self) -> String {

@@ -1,5 +1,6 @@
 //! The types a key may have: how each is read, written and described.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,6 +79,31 @@ impl Complaint {
         let suggestion = (!raw.contains("${")).then_some(self.suggestion);
         scope.report(format!("{subject} {}", self.message), suggestion);
     }
+}
+
+/// Reads a table whose keys are the operator's: an entry each, or `None` if anything in it is no good.
+/// `example` is one as it should be.
+pub(super) fn read_entries<K: Ord, V>(
+    value: &DeValue<'_>,
+    example: &str,
+    scope: &mut Scope<'_>,
+    read: impl Fn(&str, &DeValue<'_>, &mut Scope<'_>) -> Option<(K, V)>,
+) -> Option<BTreeMap<K, V>> {
+    let DeValue::Table(table) = value else {
+        let message = format!("expected a table, got {}", kind(value));
+        scope.report(message, Some(format!("write {example}")));
+        return None;
+    };
+    let mut entries = BTreeMap::new();
+    let mut is_sound = true;
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let entry =
+            scope.enter(Step::Key(name), key.span(), |scope| read(name, value.get_ref(), scope));
+        is_sound &= entry.is_some();
+        entries.extend(entry);
+    }
+    is_sound.then_some(entries)
 }
 
 /// The string itself, `${…}` replaced; anything but a string is a problem.
